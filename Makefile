@@ -1,0 +1,37 @@
+# make demo   a venv, the package, scripted clips, and the whole path to a trained tiny adapter
+# make test   a venv, what the tests need, the tests
+# make check  format, lint, types, import contracts, tests: what CI runs
+# make bench  ratios against the limit, printed as a table
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.tested
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.tested
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory test
+
+bench: $(VENV)/.tested
+	$(BIN)/python -m pytest -m bench -s tests/benchmarks
+
+clean:
+	rm -rf $(VENV) demo-out build *.egg-info

@@ -1,0 +1,60 @@
+"""The state machine: four tool-calling nodes around one router, with the approvals between them.
+
+`python -m agent.graph` prints its drawing.
+"""
+
+from typing import Literal
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from agent.approve import REVIEWS, approve_captions, approve_plan, approve_start, is_approved
+from agent.desk import Desk
+from agent.nodes.caption import caption, caption_tools
+from agent.nodes.draft import draft, draft_tools
+from agent.nodes.inspect import inspect, inspect_tools
+from agent.nodes.monitor import monitor, monitor_tools
+from agent.state import STAGES, AgentState, note_from_graph
+
+Graph = CompiledStateGraph[AgentState, Desk, AgentState, AgentState]
+
+
+def route(
+    state: AgentState, runtime: Runtime[Desk]
+) -> Command[Literal["inspect", "caption", "draft", "monitor", "approve_captions", "approve_plan", "__end__"]]:
+    """Send the turn to the stage it is in; once that stage is finished, through its approval to the next one."""
+    finished = state["finished"]
+    if finished is None:
+        return Command(goto=state["stage"])
+    review = REVIEWS.get(finished)
+    if review is not None and not is_approved(review, state, runtime.context.project):
+        if review == "captions":
+            return Command(goto="approve_captions")
+        return Command(goto="approve_plan")
+    if finished == state["until"]:
+        return Command(goto="__end__", update={"finished": None})
+    following = STAGES[STAGES.index(finished) + 1]
+    note = note_from_graph(f"Next stage: {following}.")
+    return Command(goto=following, update={"stage": following, "finished": None, "messages": [note]})
+
+
+def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Graph:
+    """Compile the graph. Interrupts need a checkpointer; the drawing doesn't."""
+    builder = StateGraph(AgentState, context_schema=Desk)
+    nodes = (inspect, inspect_tools, caption, caption_tools, draft, draft_tools, monitor, monitor_tools)
+    for node in (route, *nodes, approve_captions, approve_plan, approve_start):
+        builder.add_node(node.__name__, node)
+    builder.add_edge(START, "route")
+    return builder.compile(checkpointer=checkpointer)
+
+
+def drawing() -> str:
+    """Return the graph as Mermaid text, as ARCHITECTURE.md shows it."""
+    return str(build_graph().get_graph().draw_mermaid())
+
+
+if __name__ == "__main__":
+    print(drawing())

@@ -1,0 +1,20 @@
+"""The caption node: words for every clip."""
+
+from typing import Literal
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from agent.desk import Desk
+from agent.state import AgentState
+from agent.turn import run_tools, take_turn
+
+
+def caption(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["caption_tools", "route", "__end__"]]:
+    """Ask the chat model, bound to this node's tools alone."""
+    return take_turn("caption", state, runtime.context)
+
+
+def caption_tools(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["caption", "route", "__end__"]]:
+    """Run the calls that the model made, and hand it the results."""
+    return run_tools("caption", state, runtime)

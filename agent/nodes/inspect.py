@@ -1,0 +1,20 @@
+"""The inspect node: what is in the clips, and what can be trained on them."""
+
+from typing import Literal
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from agent.desk import Desk
+from agent.state import AgentState
+from agent.turn import run_tools, take_turn
+
+
+def inspect(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["inspect_tools", "route", "__end__"]]:
+    """Ask the chat model, bound to this node's tools alone."""
+    return take_turn("inspect", state, runtime.context)
+
+
+def inspect_tools(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["inspect", "route", "__end__"]]:
+    """Run the calls that the model made, and hand it the results."""
+    return run_tools("inspect", state, runtime)

@@ -1,0 +1,22 @@
+"""The monitor node: starting a run, saying how it goes, stopping it."""
+
+from typing import Literal
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from agent.desk import Desk
+from agent.state import AgentState
+from agent.turn import run_tools, take_turn
+
+
+def monitor(
+    state: AgentState, runtime: Runtime[Desk]
+) -> Command[Literal["monitor_tools", "approve_start", "route", "__end__"]]:
+    """Ask the chat model, bound to this node's tools alone; a call that costs something waits for approval."""
+    return take_turn("monitor", state, runtime.context)
+
+
+def monitor_tools(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["monitor", "route", "__end__"]]:
+    """Run the calls that the model made, and hand it the results."""
+    return run_tools("monitor", state, runtime)

@@ -1,0 +1,126 @@
+"""Line mode: a person talks to the graph line by line, on a dumb terminal, over SSH or through a pipe."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.approve import DECLINED, Question
+from agent.desk import Desk
+from agent.llm import choose_model
+from agent.progress import progress_bar
+from agent.projects import current_project, project_of
+from agent.screen import clean, clean_lines
+from agent.session import Asked, Called, Event, Progressed, Returned, Said, Session, open_session
+from agent.words import understand
+from tools.project import Project
+from trainer_core.errors import LtxError
+
+LEAVE = frozenset({"quit", "exit", "bye", "q", ":q"})
+
+
+def talk(target: Path | None, llm: str) -> None:
+    """Hold the conversation until the person leaves; a run that trains goes on."""
+    model = choose_model(llm)
+    _say("ltx-agent: from a folder of clips to a trained LTX-2 adapter. At most five questions; then it is your turn.")
+    _say(f'You talk to {_name_of(model._llm_type)}. "help" says what it understands, "quit" leaves.')
+    project = project_of(target, None) if target is not None else current_project()
+    goal = None
+    if project is None:
+        project = _project_by_questions()
+        if project is None:
+            return
+    if not project.report_path.exists():
+        goal = _ask("What shall the adapter learn? (Enter: I look at the clips first)")
+        if goal is None:
+            return
+        if goal:
+            project = project_of(project.path, None, goal=goal)
+    _say(f"Project: {clean(str(project.path))}")
+    with open_session(Desk(project, model)) as session:
+        if goal is not None:
+            _hear(session.begin(goal, until="monitor"))
+        while _listen(session):
+            pass
+
+
+def ask_approval(question: Question) -> bool | str | None:
+    """Show what there is to judge and ask; True and False, other words as they are, None when the person left."""
+    for line in question.details:
+        _say(f"  {line}")
+    words = _ask(f"{question.question} [y/n]")
+    if words is None or words.lower() in LEAVE:
+        return None
+    intent = understand(words).intent
+    return True if intent == "yes" else False if intent in ("no", "empty") else words
+
+
+def _listen(session: Session) -> bool:
+    """Take one line of the person, or one answer; False when they left."""
+    try:
+        question = session.pending()
+        if question is not None:
+            answer = ask_approval(question)
+            if answer is None:
+                return False
+            _hear(session.answer(answer is True, answer if isinstance(answer, str) else ""))
+            return True
+        words = _ask("")
+        if words is None or words.lower() in LEAVE:
+            return False
+        _hear(session.say(words))
+    except LtxError as error:
+        _say(clean_lines(str(error)))
+    return True
+
+
+def _hear(events: Iterator[Event]) -> None:
+    """Show a turn; a Ctrl-C while tools work ends the turn and keeps the conversation."""
+    try:
+        with progress_bar() as report:
+            for event in events:
+                if isinstance(event, Progressed):
+                    report(event.what, event.done, event.total)
+                elif not isinstance(event, Asked):
+                    show(event)
+    except KeyboardInterrupt:
+        _say('\nInterrupted; what was written stays. Say "go on" to take it up again.')
+
+
+def show(event: Event) -> None:
+    """Print one event as plain lines."""
+    if isinstance(event, Said):
+        _say(clean_lines(event.text))
+    elif isinstance(event, Called) and event.tool != "go_to":
+        arguments = ", ".join(f"{name}={value!r}" for name, value in event.arguments.items())
+        _say(f"→ {clean(event.tool)}({clean(arguments)})")
+    elif isinstance(event, Returned) and event.refusal and event.refusal != DECLINED:
+        _say(f"× {clean(event.tool)} failed")
+
+
+def _project_by_questions() -> Project | None:
+    """Ask for the clips folder until it can be a project; None when the person left."""
+    while True:
+        folder = _ask("Which folder holds your clips?")
+        if folder is None or folder.lower() in LEAVE:
+            return None
+        try:
+            return project_of(Path(folder or "."), None)
+        except LtxError as error:
+            _say(clean_lines(str(error)))
+
+
+def _ask(question: str) -> str | None:
+    """Return the person's next line, None at the end of input."""
+    try:
+        return input(f"{question} > " if question else "> ").strip()
+    except EOFError:
+        print()
+        return None
+
+
+def _name_of(kind: str) -> str:
+    return "the built-in planner (rules, no language model)" if kind == "ltx-agent-planner" else "a language model"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stdout, flush=True)

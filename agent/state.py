@@ -1,0 +1,59 @@
+"""What the conversation remembers: typed artefacts in plain JSON beside the messages, never tensors or logs."""
+
+from typing import Annotated, Any, Literal, TypedDict
+
+from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
+from langgraph.graph.message import add_messages
+
+from tools.project import Project
+
+Stage = Literal["inspect", "caption", "draft", "monitor"]
+STAGES: tuple[Stage, ...] = ("inspect", "caption", "draft", "monitor")
+
+FINISHED_BY: dict[str, Stage] = {"inspect_clips": "inspect", "caption_clips": "caption", "draft_config": "draft"}
+"""The tool whose success finishes a stage; monitoring has no end."""
+
+FROM_GRAPH = "graph"
+
+
+class AgentState(TypedDict, total=False):
+    """The graph's state. Every value but the messages is plain JSON."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    project: str
+    goal: str
+    stage: Stage
+    until: Stage
+    """The last stage this turn may reach by itself; `prepare` ends with the draft."""
+    finished: Stage | None
+    """The stage whose work was done in this turn and has not been handed over yet."""
+    approvals: dict[str, str]
+    """What was approved, by name, with the fingerprint of the file as the person saw it."""
+    fixed: dict[str, Any]
+    """Tool arguments that the person fixed on the command line; they win over the model's."""
+    artifacts: dict[str, str]
+    """Files of the project that exist, relative to it."""
+    error: dict[str, Any] | None
+    """The error of the last tool call, if it failed: message, hint, exit_code."""
+
+
+def artifacts_of(project: Project) -> dict[str, str]:
+    """Return the files made so far by name, relative to the project."""
+    paths = {
+        "report": project.report_path,
+        "report_html": project.report_html_path,
+        "captions": project.captions_path,
+        "dataset": project.dataset_path,
+        "config": project.config_path,
+        "plan": project.plan_path,
+    }
+    return {name: path.name for name, path in paths.items() if path.exists()}
+
+
+def note_from_graph(text: str) -> HumanMessage:
+    """A message that the program, not the person, adds, so that the model's turn never follows its own words."""
+    return HumanMessage(text, additional_kwargs={"origin": FROM_GRAPH})
+
+
+def is_from_person(message: BaseMessage) -> bool:
+    return isinstance(message, HumanMessage) and message.additional_kwargs.get("origin") != FROM_GRAPH

@@ -1,0 +1,65 @@
+"""What each tool's result comes to, in a few plain lines; shared by the planner and the single-step verbs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from agent.run_text import run_lines
+
+SHOWN_PROBLEMS = 6
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 clip", "2 clips"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _inspect_summary(result: dict[str, Any]) -> list[str]:
+    lines = [result["sentence"], f"{result['clips_with_sound']} of {result['usable']} usable have sound."]
+    problems = result["problems"]
+    lines.extend(f"– {problem}" for problem in problems[:SHOWN_PROBLEMS])
+    more = len(problems) - SHOWN_PROBLEMS + result.get("problems_not_shown", 0)
+    if more > 0:
+        lines.append(f"– and {counted(more, 'problem')} more, all in report.html.")
+    return [*lines, f"Pictures and measures: {result['report_html']}"]
+
+
+def _caption_summary(result: dict[str, Any]) -> list[str]:
+    sources = ", ".join(f"{count} {source}" for source, count in result["by_source"].items())
+    lines = [
+        f"Captions of {counted(result['clips'], 'clip')} ({sources}): {result['written']} written now, "
+        f"{result['kept']} kept, {result['needs_review']} to review."
+    ]
+    if result["trigger"]:
+        lines.append(f"Trigger word: {result['trigger']}.")
+    return lines + result["notes"]
+
+
+def _draft_summary(result: dict[str, Any]) -> list[str]:
+    values = {value["name"]: value["value"] for value in result["values"] if isinstance(value, dict)}
+    shown = ", ".join(f"{name.split('.')[-1]} {value}" for name, value in values.items() if name in _NAMED_VALUES)
+    kind = f"{result['objective']}{', picture alone' if result['video_only'] else ''}, {result['adapter']}"
+    return [f"Plan: {kind}{', ' if shown else ''}{shown}.", result["sentence"], *result["notes"]]
+
+
+def _start_summary(result: dict[str, Any]) -> list[str]:
+    if result["error"]:
+        return [f"Run {result['run']} {result['state']}: {result['error']}"]
+    return [
+        f"Training started: run {result['run']}, {result['steps']} steps. It goes on when this chat ends.",
+        'Ask "status" or "is it working?", or say "stop".',
+    ]
+
+
+def _stop_summary(result: dict[str, Any]) -> list[str]:
+    return [result["message"]]
+
+
+_NAMED_VALUES = ("optimization.steps", "optimization.learning_rate", "optimization.batch_size", "lora.rank")
+SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "inspect_clips": _inspect_summary,
+    "caption_clips": _caption_summary,
+    "draft_config": _draft_summary,
+    "start_training": _start_summary,
+    "run_status": run_lines,
+    "stop_training": _stop_summary,
+}

@@ -1,0 +1,103 @@
+"""What the planner's rules make of a person's words."""
+
+import pytest
+
+from agent.words import read_goal, understand
+
+
+@pytest.mark.parametrize(
+    ("words", "intent"),
+    [
+        ("", "empty"),
+        ("help", "help"),
+        ("?", "help"),
+        ("status", "status"),
+        ("is it working?", "status"),
+        ("how is it going", "status"),
+        ("how long will it take?", "status"),
+        ("stop", "stop"),
+        ("please stop the run", "stop"),
+        ("start", "start"),
+        ("train!", "start"),
+        ("run it", "start"),
+        ("yes", "yes"),
+        ("go on", "yes"),
+        ("no", "no"),
+        ("not yet", "no"),
+        ("no sound please", "video_only"),
+        ("only video", "video_only"),
+        ("inspect", "inspect"),
+        ("what does rank mean?", "term"),
+        ("what is a trigger?", "term"),
+        ("explain overfitting", "term"),
+        ("the weather is fine", "other"),
+        ("train the stop-motion look of these clips", "other"),
+    ],
+)
+def test_intent(words: str, intent: str) -> None:
+    assert understand(words).intent == intent
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("use 500 steps", {"steps": 500}),
+        ("steps: 2k", {"steps": 2000}),
+        ("1,500 training steps and rank 16", {"steps": 1500, "rank": 16}),
+        ("learning rate 1e-4", {"learning_rate": 1e-4}),
+        ("lr = .0002, batch size 4", {"learning_rate": 0.0002, "batch_size": 4}),
+        ("full fine-tune", {"adapter": "full"}),
+        ("an IC-LoRA please", {"adapter": "ic-lora"}),
+        ("what does 500 steps mean?", {}),
+    ],
+)
+def test_values(words: str, values: dict[str, object]) -> None:
+    assert understand(words).draft == values
+
+
+@pytest.mark.parametrize(
+    ("words", "objective"),
+    [
+        ("add sound to my silent clips", "v2a"),
+        ("music for my video", "v2a"),
+        ("make video from music", "a2v"),
+        ("animate my photos", "i2v"),
+        ("image to video", "i2v"),
+        ("I want to extend the clips", "video_extension"),
+        ("extend the music", "audio_extension"),
+        ("repair the audio", "audio_inpainting"),
+        ("remove the logo", "video_inpainting"),
+        ("widen the frame", "video_outpainting"),
+        ("only sound", "t2a"),
+        ("restyle my footage", "v2v_ic"),
+        ("voice conversion", "a2a_ic"),
+        ("av2av_ic", "av2av_ic"),
+        ("objective v2v_ic", "v2v_ic"),
+        ("text to video", "t2v"),
+    ],
+)
+def test_objective(words: str, objective: str) -> None:
+    assert understand(words).draft["objective"] == objective
+
+
+@pytest.mark.parametrize(
+    ("words", "trigger"),
+    [
+        ("trigger ohwx", "ohwx"),
+        ("the trigger word is Zed_1", "Zed_1"),
+        ("use sks as trigger", "sks"),
+        ("trigger: x-1", "x-1"),
+    ],
+)
+def test_trigger_word_keeps_its_case(words: str, trigger: str) -> None:
+    assert understand(words).caption == {"trigger": trigger}
+
+
+def test_trigger_needs_a_word() -> None:
+    assert understand("set a trigger for my dog").caption == {}
+
+
+def test_a_goal_gives_no_orders() -> None:
+    goal = read_goal("stop everything and start the status, 40 steps, no sound")
+    assert goal.intent == "video_only"
+    assert goal.draft == {"steps": 40}

@@ -1,0 +1,114 @@
+"""Our training step against a bare forward, backward and optimizer step of the same model on the same batch."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from trainer_core.config import parse_config
+from trainer_core.data.batch import Batch
+from trainer_core.model.text import TextFeatures, connect
+from trainer_core.objective import load_recipe, merged
+from trainer_core.run_folder import RunStatus, create_run_folder
+from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.loop import Session, log, optimize, sample_generators, set_up
+from trainer_core.training.step import MODALITIES, draw, model_input, prepare
+
+pytestmark = pytest.mark.bench
+
+GRID, AUDIO_FRAMES = (7, 8, 14), 51  # 448x256x49 at 24 frames a second
+REPEATS = 15
+
+
+def write_sample(root: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    frames, height, width = GRID
+    contents = {
+        "latents": {
+            "latents": torch.randn(128, *GRID, generator=generator),
+            "num_frames": frames,
+            "height": height,
+            "width": width,
+            "fps": 24.0,
+        },
+        "audio_latents": {"latents": torch.randn(8, AUDIO_FRAMES, 16, generator=generator)},
+        "conditions": {
+            "video_prompt_embeds": torch.randn(512, 64, generator=generator),
+            "audio_prompt_embeds": torch.randn(512, 32, generator=generator),
+            "prompt_attention_mask": torch.arange(512) > 300,
+        },
+    }
+    contents["reference_latents"] = contents["latents"]
+    for directory, content in contents.items():
+        (root / directory).mkdir(parents=True)
+        torch.save(content, root / directory / "sample.pt")
+
+
+def session_for(objective: str, folder: Path) -> Session:
+    overlay = {
+        "model": {"model_path": "tiny"},
+        "data": {"preprocessed_data_root": str(folder / "latents"), "num_dataloader_workers": 0},
+        "acceleration": {"mixed_precision_mode": "no"},
+        "optimization": {"steps": 10_000, "enable_gradient_checkpointing": False},
+    }
+    config = parse_config(yaml.safe_dump(merged(load_recipe(objective), overlay)))
+    return set_up(config, create_run_folder(folder / "runs"))
+
+
+def bare_step(session: Session, batch: Batch) -> Callable[[], None]:
+    """The model's own work on tensors prepared beforehand: connectors, transformer, loss, backward, AdamW."""
+    draws = draw(batch, session.objective, session.sampler, sample_generators(0, batch))
+    prepared = {name: prepare(session.model, name, batch, session.objective, draws) for name in MODALITIES}
+    present = tuple(name for name in MODALITIES if prepared[name] is not None)
+    features = TextFeatures(batch.video_features, batch.audio_features, batch.text_mask)
+
+    def run() -> None:
+        with torch.no_grad():
+            context = connect(session.connectors, features, present)
+        video = model_input(prepared["video"], context.video, context.mask, session.model.device)
+        audio = model_input(prepared["audio"], context.audio, context.mask, session.model.device)
+        losses = []
+        for predicted, side in zip(session.model(video, audio), (prepared["video"], prepared["audio"]), strict=True):
+            if predicted is not None and side is not None and side.target is not None:
+                losses.append(torch.nn.functional.mse_loss(predicted[:, -side.target.shape[1] :], side.target))
+        torch.stack(losses).sum().backward()
+        session.optimizer.step()
+        session.optimizer.zero_grad(set_to_none=True)
+
+    return run
+
+
+def our_step(session: Session, batches: Iterator[Batch], keeper: StatusKeeper) -> Callable[[], None]:
+    def run() -> None:
+        log(session, optimize(session, batches, 0), keeper)
+
+    return run
+
+
+def timed(run: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+@pytest.mark.parametrize("objective", ["t2v", "v2a", "v2v_ic", "t2a"])
+def test_a_training_step_against_the_bare_model(tmp_path, record_ratio, objective):
+    write_sample(tmp_path / "latents")
+    session = session_for(objective, tmp_path)
+    batch = session.stream[0]
+    with StatusKeeper(session.run, RunStatus("running")) as keeper:
+        ours, bare = our_step(session, repeat(batch), keeper), bare_step(session, batch)
+        for run in (ours, bare, ours, bare):
+            run()
+        pairs = [(timed(ours), timed(bare)) for _ in range(REPEATS)]
+    ratio = statistics.median(our / plain for our, plain in pairs)
+    milliseconds = statistics.median(plain for _, plain in pairs) * 1000
+    size = f"{GRID[0] * GRID[1] * GRID[2]} video and {AUDIO_FRAMES} audio tokens"
+    note = f"tiny 2.3, LoRA, {size}; bare step {milliseconds:.0f} ms; median of {REPEATS} pairs"
+    record_ratio(f"training step, {objective}", ratio, 1.05, note)
+    assert ratio > 0

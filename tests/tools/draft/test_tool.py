@@ -1,0 +1,241 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tools.draft.tool import DRAFT_TOOLS, DraftArguments, DraftResult, draft_config
+from tools.inspect.report import Sample
+from tools.project import Project
+from trainer_core.config import load_config
+from trainer_core.errors import ConfigError, DataError
+from trainer_core.files import read_jsonl, write_jsonl
+from trainer_core.objective import OBJECTIVE_NAMES, name_of
+
+from .conftest import make_clip
+
+MakeProject = Callable[..., Project]
+
+
+def _draft(project: Project, **arguments: Any) -> DraftResult:
+    return draft_config(project, DraftArguments.model_validate(arguments))
+
+
+def test_clips_with_sound_become_an_audio_visual_lora(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4"), make_clip("b.mp4")], trigger="ohwx: #1")
+    result = _draft(project)
+    config = load_config(project.config_path)
+    assert name_of(config.strategy) == "t2v"
+    assert (config.model.model_path, config.model.training_mode) == ("tiny", "lora")
+    assert config.lora is not None
+    assert config.lora.alpha == config.lora.rank
+    assert config.lora.target_modules == ["to_k", "to_q", "to_v", "to_out.0"]
+    assert config.ltx_agent.model_dump(exclude_defaults=True) == {
+        "objective": "t2v",
+        "dataset": "dataset.jsonl",
+        "buckets": "96x64x17",
+        "frame_rate": 24.0,
+        "trigger": "ohwx: #1",
+    }
+    assert (config.data.preprocessed_data_root, config.output_dir) == (".precomputed", "runs")
+    assert (config.validation.samples, config.validation.interval) == ([], None)
+    assert result.sentence == "2 of 2 clips will train."
+    assert (result.samples, result.captions_to_review, result.tiny_model) == (4, 2, True)
+
+
+def test_every_chosen_value_carries_its_reason_in_the_file(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4")])
+    result = _draft(project, steps=500)
+    lines = project.config_path.read_text().splitlines()
+    for value in result.values:
+        key = value.name.rsplit(".", 1)[-1]
+        assert value.reason
+        assert any(line.strip().startswith(f"{key}:") and line.endswith(f"# {value.reason}") for line in lines), value
+    steps = next(value for value in result.values if value.name == "optimization.steps")
+    assert (steps.value, steps.reason) == (500, "you asked for it")
+
+
+def test_what_was_asked_for_is_what_stands(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4")], objective="i2v", model="/models/ltx-2.3.safetensors")
+    result = _draft(project, steps=7, rank=3, learning_rate=5e-5, batch_size=2)
+    config = load_config(project.config_path)
+    assert name_of(config.strategy) == "i2v"
+    assert config.lora is not None
+    found = (config.optimization.steps, config.lora.rank, config.optimization.learning_rate)
+    assert (*found, config.optimization.batch_size) == (7, 3, 5e-5, 2)
+    assert config.checkpoints.interval == 3
+    assert config.model.model_path == "/models/ltx-2.3.safetensors"
+    assert any("was not found here" in note for note in result.notes)
+    assert not result.tiny_model
+
+
+def test_real_model_follows_the_recipe(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4")], model="/models/ltx-2.3.safetensors")
+    _draft(project)
+    config = load_config(project.config_path)
+    assert config.lora is not None
+    assert (config.lora.rank, config.optimization.steps, config.optimization.learning_rate) == (32, 2000, 1e-4)
+    assert config.acceleration.mixed_precision_mode == "bf16"
+    assert config.optimization.enable_gradient_checkpointing
+
+
+def test_clips_without_sound_are_named_and_left_out_of_an_audio_visual_run(make_project: MakeProject) -> None:
+    clips = [
+        make_clip("loud.mp4"),
+        make_clip("mute `x`\n.mp4", audio="none"),
+        make_clip("still.png", kind="image", audio="none"),
+        make_clip("silent.mp4", audio="silent"),
+        make_clip("stub.mp4", status="unusable", samples=[]),
+        make_clip("notes.txt", kind="other", status="unusable", samples=[]),
+    ]
+    project = make_project(clips)
+    result = _draft(project)
+    assert result.sentence == "1 of 5 clips will train."
+    assert {clip.path: clip.reason for clip in result.left_out} == {
+        "stub.mp4": "it has 5 frames, fewer than 9",
+        "mute `x`\n.mp4": "it has no sound",
+        "still.png": "it has no sound",
+        "silent.mp4": "its sound is silent",
+    }
+    assert [Path(row["video"]).name for row in read_jsonl(project.dataset_path)] == ["loud.mp4"]
+    plan = project.plan_path.read_text()
+    assert "1 of 5 clips will train." in plan
+    assert "- `mute 'x'\\n.mp4`: it has no sound" in plan
+
+
+def test_no_sound_at_all_trains_the_picture_alone(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4", audio="none"), make_clip("b.mp4", audio="silent")])
+    result = _draft(project)
+    config = load_config(project.config_path)
+    assert (result.objective, result.video_only, result.training_clips) == ("t2v", True, 2)
+    assert config.strategy.audio is None
+    assert config.lora is not None
+    assert all(name.startswith(("attn1.", "attn2.")) for name in config.lora.target_modules)
+    assert "video only" in project.plan_path.read_text()
+    assert any("leaves sound alone" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVE_NAMES)
+def test_every_objective_is_drafted_or_refused_by_its_missing_column(make_project: MakeProject, objective: str) -> None:
+    project = make_project([make_clip("a.mp4")])
+    needs = {"v2v_ic": "reference_video", "a2a_ic": "reference_audio", "av2av_ic": "reference_audio, reference_video"}
+    needs |= {"video_inpainting": "video_mask", "audio_inpainting": "audio_mask"}
+    if objective in needs:
+        with pytest.raises(DataError, match=f"{needs[objective]} is missing") as caught:
+            _draft(project, objective=objective)
+        assert caught.value.exit_code == 3
+        assert not project.config_path.exists()
+        return
+    for adapter in ("lora", "full"):
+        _draft(project, objective=objective, adapter=adapter)
+        config = load_config(project.config_path)
+        assert name_of(config.strategy) == objective
+        assert (config.lora is None) is (adapter == "full")
+
+
+def test_reference_column_makes_an_in_context_lora_of_the_clips_that_have_it(make_project: MakeProject) -> None:
+    columns = {"reference_video": "refs/a.mp4"}
+    project = make_project([make_clip("a.mp4", columns=columns), make_clip("b.mp4")])
+    result = _draft(project, objective="v2v_ic")
+    assert result.adapter == "ic-lora"
+    assert [(clip.path, clip.reason) for clip in result.left_out] == [("b.mp4", "it has no reference_video")]
+    config = load_config(project.config_path)
+    assert name_of(config.strategy) == "v2v_ic"
+    assert config.lora is not None
+    assert config.lora.target_modules[-2:] == ["ff.net.0.proj", "ff.net.2"]
+    row = read_jsonl(project.dataset_path)[0]
+    assert (project.path / row["reference_video"]).resolve() == Path("/footage/refs/a.mp4")
+
+
+def test_in_context_lora_needs_a_reference(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4")])
+    with pytest.raises(DataError, match="reference_video or reference_audio is missing"):
+        _draft(project, adapter="ic-lora")
+
+
+def test_objective_that_no_clip_can_carry_names_each_clip(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4", samples=[]), make_clip("b.mp4", status="unusable")])
+    with pytest.raises(
+        DataError, match=r"b\.mp4: it has 5 frames, fewer than 9; a\.mp4: no stretch of it fills"
+    ) as caught:
+        _draft(project)
+    assert caught.value.exit_code == 3
+
+
+def test_sound_that_fills_no_sample_counts_for_nothing(make_project: MakeProject) -> None:
+    result = _draft(make_project([make_clip("a.mp4", samples=[]), make_clip("b.mp4", audio="none")]))
+    assert (result.video_only, result.sentence) == (True, "1 of 2 clips will train.")
+
+
+def test_dataset_has_upstreams_columns_and_ours(make_project: MakeProject) -> None:
+    source = "/footage/day 1"
+    project = make_project(
+        [make_clip("sub/a b.mp4", source=source), make_clip("c.wav", kind="audio", source=source)], objective="t2a"
+    )
+    _draft(project)
+    video, audio = read_jsonl(project.dataset_path)
+    assert (project.path / video["video"]).resolve() == Path("/footage/day 1/sub/a b.mp4")
+    assert (project.path / audio["audio"]).resolve() == Path("/footage/day 1/c.wav")
+    assert "video" not in audio
+    assert video["caption"] == "What sub/a b.mp4 shows."
+    assert video["samples"] == [sample.model_dump() for sample in make_clip("x").samples]
+    assert (video["sha256"], video["has_audio"]) == ("sha-of-sub/a b.mp4", True)
+
+
+def test_clip_without_a_caption_is_named_and_nothing_is_drafted(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4"), make_clip("b.mp4")])
+    write_jsonl(project.captions_path, read_jsonl(project.captions_path)[:1])
+    with pytest.raises(DataError, match=r"1 of the 2 clips to train on have no caption: b\.mp4"):
+        _draft(project)
+    assert not project.config_path.exists()
+
+
+def test_edited_config_is_kept_and_the_result_says_so(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4")])
+    assert _draft(project).backup is None
+    assert _draft(project, steps=90).backup is None
+    edited = project.config_path.read_text().replace("seed: 42", "seed: 7")
+    project.config_path.write_text(edited)
+    result = _draft(project, steps=100)
+    assert result.backup is not None
+    assert Path(result.backup).read_text() == edited
+    assert any("config.yaml.bak-1" in note for note in result.notes)
+    assert load_config(project.config_path).optimization.steps == 100
+
+
+def test_outpainting_region_lies_inside_the_samples_picture(make_project: MakeProject) -> None:
+    wide = [Sample(start_s=0.0, duration_s=1.0, bucket="768x448x25")]
+    project = make_project([make_clip("a.mp4", samples=wide)], objective="video_outpainting")
+    _draft(project)
+    video = load_config(project.config_path).strategy.video
+    assert video is not None
+    assert video.conditions[0].model_dump()["spatial_region"] == (0, 192, 448, 576)
+
+
+def test_plan_says_what_a_tiny_model_is(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4")])
+    _draft(project)
+    plan = project.plan_path.read_text()
+    assert "tiny and random" in plan
+    assert "can generate anything" in plan
+    assert "60 steps" in plan
+
+
+def test_unknown_objective_in_the_project_is_refused(make_project: MakeProject) -> None:
+    with pytest.raises(ConfigError, match="`t2x` is no objective"):
+        _draft(make_project([make_clip("a.mp4")], objective="t2x"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"steps": 0}, {"learning_rate": float("nan")}, {"rank": -1}, {"colour": "red"}, {"adapter": "dora"}]
+)
+def test_arguments_are_strict(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        DraftArguments.model_validate(arguments)
+
+
+def test_model_sees_a_described_strict_schema() -> None:
+    schema = DRAFT_TOOLS[0].schema()["function"]
+    assert schema["description"]
+    assert schema["parameters"]["additionalProperties"] is False

@@ -1,0 +1,129 @@
+"""Buckets: legal sizes, upstream's choice, windows, and proposals from the data."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer_core.data.buckets import (
+    REAL_LIMITS,
+    TINY_LIMITS,
+    Bucket,
+    ClipExtent,
+    choose_bucket,
+    format_buckets,
+    frames_at,
+    parse_buckets,
+    propose_buckets,
+    windows,
+)
+from trainer_core.errors import ConfigError
+
+legal_buckets = st.builds(
+    lambda columns, rows, latents: Bucket(columns * 32, rows * 32, latents * 8 + 1),
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.integers(0, 30),
+)
+
+
+@given(st.lists(legal_buckets, min_size=1, max_size=6, unique=True))
+def test_spelling_round_trips(buckets):
+    assert parse_buckets(format_buckets(buckets)) == buckets
+
+
+@pytest.mark.parametrize(
+    ("spelling", "said"),
+    [
+        ("100x64x17", "Use 96 or 128."),
+        ("96x10x17", "Use 32."),
+        ("96x64x16", "Use 9 or 17."),
+        ("96x64x0", "Use 1."),
+        ("96x64", "WxHxF"),
+        ("", "WxHxF"),
+        ("96x64x17;", "WxHxF"),
+        ("-96x64x17", "WxHxF"),
+        ("96x64x1²", "WxHxF"),
+        ("96x64x17;96X64X17", "stands twice"),
+    ],
+)
+def test_illegal_spellings_name_what_is_legal(spelling, said):
+    with pytest.raises(ConfigError) as caught:
+        parse_buckets(spelling)
+    assert said in str(caught.value)
+
+
+def test_tokens_are_latent_cells():
+    assert Bucket(768, 448, 89).tokens == 12 * 24 * 14
+
+
+def test_choice_takes_aspect_then_frames_then_area():
+    wide, long_wide, large_wide, tall = (
+        Bucket(128, 64, 9),
+        Bucket(128, 64, 17),
+        Bucket(256, 128, 17),
+        Bucket(64, 128, 25),
+    )
+    every = [wide, long_wide, large_wide, tall]
+    assert choose_bucket(200, 100, 60, every) == large_wide
+    assert choose_bucket(100, 200, 60, every) == tall
+    assert choose_bucket(200, 100, 10, every) == wide
+    assert choose_bucket(200, 100, 60, [wide, long_wide]) == long_wide
+    assert choose_bucket(200, 100, 8, every) is None
+
+
+@given(
+    st.floats(0, 600, allow_nan=False), st.sampled_from([23.976, 24.0, 25.0, 29.97, 30.0]), st.sampled_from([9, 17, 89])
+)
+def test_windows_follow_each_other_inside_the_clip(duration_s, frame_rate, frames):
+    starts = windows(duration_s, frame_rate, frames)
+    length_s = frames / frame_rate
+    assert starts == [pytest.approx(index * length_s) for index in range(len(starts))]
+    assert len(starts) * length_s <= duration_s + 0.011 / frame_rate
+    assert (len(starts) + 1) * length_s > duration_s
+
+
+def test_a_duration_rounded_down_keeps_its_last_frame():
+    assert frames_at(2.0399999, 25) == 51
+    assert windows(51 / 25, 25, 17) == [0.0, 17 / 25, 34 / 25]
+
+
+def test_one_tiny_bucket_for_clips_of_one_shape():
+    assert propose_buckets([ClipExtent(192, 128, 53), ClipExtent(192, 128, 71)], TINY_LIMITS) == [Bucket(96, 64, 17)]
+
+
+def test_real_footage_gets_the_size_that_shows_most_of_it():
+    assert propose_buckets([ClipExtent(1280, 720, 132)], REAL_LIMITS) == [Bucket(768, 448, 65)]
+
+
+def test_portrait_and_stills_get_their_own_and_short_clips_a_shorter_one():
+    clips = [
+        ClipExtent(1080, 1920, 300),
+        ClipExtent(1920, 1080, 300),
+        ClipExtent(1920, 1080, 20),
+        ClipExtent(800, 800, 1),
+    ]
+    proposed = propose_buckets(clips, REAL_LIMITS)
+    assert {(bucket.width > bucket.height, bucket.frames > 20) for bucket in proposed if bucket.frames > 1} == {
+        (True, True),
+        (True, False),
+        (False, True),
+    }
+    stills = [bucket for bucket in proposed if bucket.frames == 1]
+    assert [bucket.width == bucket.height for bucket in stills] == [True]
+
+
+def test_nothing_to_propose_from():
+    assert propose_buckets([ClipExtent(31, 400, 100), ClipExtent(640, 480, 8)], REAL_LIMITS) == []
+
+
+@given(
+    st.lists(
+        st.builds(ClipExtent, st.integers(16, 1200), st.integers(16, 1200), st.integers(1, 400)), min_size=1, max_size=8
+    ),
+    st.sampled_from([TINY_LIMITS, REAL_LIMITS]),
+)
+def test_proposals_stay_in_their_limits_and_never_enlarge_what_they_were_made_for(clips, limits):
+    for bucket in propose_buckets(clips, limits):
+        assert bucket.width * bucket.height <= limits.max_area_px
+        assert bucket.frames <= limits.max_frames
+        assert any(bucket.fits_inside(clip.width, clip.height) and bucket.frames <= clip.frames for clip in clips)

@@ -1,0 +1,113 @@
+"""Captions to features to context, against the library's own pipeline on the same tiny parts."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from trainer_core.model.source import Version
+from trainer_core.model.text import TextFeatures, connect, count_tokens, encode_prompts
+from trainer_core.model.tiny import TEXT_TOKENS, TinySource
+
+VERSIONS: tuple[Version, ...] = ("2.0", "2.3", "2.5")
+PROMPTS = ["A fox runs.", "  Ein Fuchs rennt über den Schnee; 狐が走る. 🦊 He says, \"go\".\n"]
+
+pytestmark = pytest.mark.parametrize("version", VERSIONS)
+
+
+@cache
+def _parts(version: Version) -> tuple[Any, Any, Any]:
+    source = TinySource(version)
+    tokenizer, encoder = source.text_encoder(torch.float32)
+    return tokenizer, encoder, source.connectors(torch.float32)
+
+
+@cache
+def _pipeline(version: Version) -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler, LTX2Pipeline
+
+    source = TinySource(version)
+    tokenizer, encoder, connectors = _parts(version)
+    return LTX2Pipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=source.video_vae(torch.float32),
+        audio_vae=source.audio_vae(torch.float32),
+        text_encoder=encoder,
+        tokenizer=tokenizer,
+        connectors=connectors,
+        transformer=source.transformer(torch.float32),
+        vocoder=source.vocoder(torch.float32),
+    )
+
+
+def test_features_then_context_are_the_pipelines_embeddings(version: Version) -> None:
+    tokenizer, encoder, connectors = _parts(version)
+    with torch.no_grad():
+        hidden, mask, _, _ = _pipeline(version).encode_prompt(
+            PROMPTS, do_classifier_free_guidance=False, max_sequence_length=TEXT_TOKENS
+        )
+        video, audio, valid = connectors(hidden, mask)
+        features = encode_prompts(tokenizer, encoder, connectors, PROMPTS)
+        context = connect(connectors, features)
+    assert torch.equal(features.mask, mask)
+    torch.testing.assert_close(context.video, video, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(context.audio, audio, rtol=1e-4, atol=1e-5)
+    assert context.mask is None, "registers replace the padding: every token counts"
+    assert bool(valid.all())
+
+
+def test_features_are_left_padded_with_one_bit_a_token(version: Version) -> None:
+    tokenizer, encoder, connectors = _parts(version)
+    features = encode_prompts(tokenizer, encoder, connectors, PROMPTS)
+    assert features.video.shape[:2] == features.audio.shape[:2] == features.mask.shape == (2, TEXT_TOKENS)
+    for prompt, mask in zip(PROMPTS, features.mask, strict=True):
+        count = count_tokens(tokenizer, prompt)
+        assert mask.tolist() == [0] * (TEXT_TOKENS - count) + [1] * count
+    assert count_tokens(tokenizer, PROMPTS[0]) == len(PROMPTS[0].encode()) + 1, "one token a byte and the start"
+    if version == "2.0":
+        assert torch.equal(features.video, features.audio), "2.0 has one projection"
+    else:
+        assert features.video.shape != features.audio.shape
+    assert not features.video.requires_grad
+
+
+def test_a_prompt_has_the_same_features_beside_any_other(version: Version) -> None:
+    tokenizer, encoder, connectors = _parts(version)
+    together = encode_prompts(tokenizer, encoder, connectors, PROMPTS)
+    alone = encode_prompts(tokenizer, encoder, connectors, PROMPTS[:1])
+    valid = alone.mask[0].bool()
+    torch.testing.assert_close(together.video[0][valid], alone.video[0][valid], rtol=1e-4, atol=1e-5)
+
+
+def test_different_words_give_different_context(version: Version) -> None:
+    tokenizer, encoder, connectors = _parts(version)
+    features = encode_prompts(tokenizer, encoder, connectors, ["a fox", "a cat", ""])
+    with torch.no_grad():
+        context = connect(connectors, features)
+    for first, second in ((0, 1), (0, 2)):
+        assert float((context.video[first] - context.video[second]).abs().max()) > 1e-3
+    assert bool(torch.isfinite(context.video).all())
+    assert bool(torch.isfinite(context.audio).all())
+
+
+def test_a_longer_prompt_is_cut_and_count_tokens_says_so(version: Version) -> None:
+    tokenizer, encoder, connectors = _parts(version)
+    long = "x" * (TEXT_TOKENS + 100)
+    assert count_tokens(tokenizer, long) == TEXT_TOKENS + 101
+    features = encode_prompts(tokenizer, encoder, connectors, [long])
+    assert features.mask.shape == (1, TEXT_TOKENS)
+    assert bool(features.mask.all())
+
+
+def test_what_stands_in_the_padding_changes_nothing(version: Version) -> None:
+    tokenizer, encoder, connectors = _parts(version)
+    features = encode_prompts(tokenizer, encoder, connectors, ["a fox"])
+    padding = ~features.mask.bool()[..., None]
+    spoiled = TextFeatures(
+        torch.where(padding, 9.0, features.video), torch.where(padding, -9.0, features.audio), features.mask
+    )
+    with torch.no_grad():
+        clean, dirty = connect(connectors, features), connect(connectors, spoiled)
+    torch.testing.assert_close(dirty.video, clean.video)
+    torch.testing.assert_close(dirty.audio, clean.audio)

@@ -1,0 +1,270 @@
+"""The training run: metrics and files as in the contract, stopping, refusing non-finite values, ranks that agree."""
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trainer_core.config import TrainingConfig, dump_config
+from trainer_core.errors import TrainingError
+from trainer_core.launch import launch
+from trainer_core.metrics import read_steps
+from trainer_core.objective import OBJECTIVE_NAMES
+from trainer_core.run_folder import RunFolder, create_run_folder
+from trainer_core.training import loop
+
+CONTRACT = {
+    "step", "time_s", "epoch", "loss", "loss_video", "loss_audio", "sigma_video", "sigma_audio", "lr", "grad_norm",
+    "step_s", "memory_bytes", "samples_seen", "clips",
+}  # fmt: skip
+
+
+def new_run(tmp_path: Path, config: TrainingConfig) -> RunFolder:
+    run = create_run_folder(tmp_path / "runs")
+    run.config_path.write_text(dump_config(config))
+    return run
+
+
+def run_to_end(tmp_path: Path, config: TrainingConfig) -> RunFolder:
+    run = new_run(tmp_path, config)
+    code = launch(run)
+    assert code == 0, run.read_status().error
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_run_leaves_what_the_contract_says(tmp_path, config_for):
+    config = config_for("t2v", {"checkpoints": {"interval": 2, "keep_last_n": 2}})
+    run = run_to_end(tmp_path, config)
+    rows = read_steps(run.metrics_path)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert set(rows[0]) == CONTRACT
+    assert set(rows[0]["step_s"]) == {"data", "forward", "backward", "optimizer"}
+    assert all(math.isfinite(row["loss"]) for row in rows)
+    assert rows[0]["loss"] == pytest.approx(rows[0]["loss_video"] + rows[0]["loss_audio"])
+    assert rows[0]["sigma_video"] != rows[0]["sigma_audio"]
+    assert rows[-1]["samples_seen"] == 6
+    status = run.read_status()
+    assert (status.state, status.step, status.steps) == ("done", 6, 6)
+    assert status.last_checkpoint == "checkpoints/lora_weights_step_00006.safetensors"
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == [
+        f"lora_weights_step_0000{step}.safetensors" for step in (4, 6)
+    ]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVE_NAMES)
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_every_objective_trains_and_saves_only_its_branches(tmp_path, config_for, objective, mode):
+    config = config_for(objective, {"optimization": {"steps": 2}, "model": {"training_mode": mode}})
+    run = run_to_end(tmp_path, config)
+    rows = read_steps(run.metrics_path)
+    strategy = config.strategy
+    assert (rows[0]["loss_video"] is not None) == (strategy.video is not None and strategy.video.is_generated)
+    assert (rows[0]["loss_audio"] is not None) == (strategy.audio is not None and strategy.audio.is_generated)
+    assert (rows[0]["sigma_audio"] is not None) == (rows[0]["loss_audio"] is not None)
+    if mode == "full":
+        return
+    keys = load_file(run.path / (run.read_status().last_checkpoint or "")).keys()
+    if strategy.audio is None:
+        assert not [key for key in keys if "audio" in key]
+    if strategy.video is None:
+        assert all(".audio_attn1." in key or ".audio_attn2." in key for key in keys)
+    if strategy.video is not None and strategy.audio is not None:
+        assert [key for key in keys if "audio_to_video_attn" in key]
+
+
+def test_a_full_run_moves_every_branch_it_trains_and_no_other(tmp_path, config_for):
+    from trainer_core.model.names import to_diffusers
+    from trainer_core.model.tiny import tiny_source
+
+    config = config_for("t2a", {"model": {"training_mode": "full"}})
+    run = run_to_end(tmp_path, config)
+    saved = load_file(run.checkpoints / "model_weights_step_00006.safetensors")
+    before = tiny_source("tiny").transformer(torch.float32).state_dict()
+    after = {to_diffusers(key.removeprefix("model.diffusion_model.")): value for key, value in saved.items()}
+    assert set(after) == set(before)
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert "transformer_blocks.0.audio_attn1.to_q.weight" in moved
+    assert not [key for key in moved if "audio" not in key]
+
+
+def test_the_loss_falls_on_a_sample_learnt_by_heart(tmp_path, config_for, precomputed):
+    for folder in precomputed.iterdir():
+        for index in (1, 2, 3):
+            (folder / f"clips/clip {index}.pt").unlink()
+    flow = {"timestep_sampling_mode": "uniform", "timestep_sampling_params": {"min_value": 0.5, "max_value": 0.5}}
+    overlay = {
+        "model": {"training_mode": "full"},
+        "optimization": {"steps": 60, "learning_rate": 3e-3},
+        "flow_matching": flow,
+    }
+    rows = read_steps(run_to_end(tmp_path, config_for("t2v", overlay)).metrics_path)
+    assert sum(row["loss"] for row in rows[-5:]) < 0.85 * sum(row["loss"] for row in rows[:5])
+
+
+def test_two_runs_of_one_config_are_equal(tmp_path, config_for):
+    first, second = (run_to_end(tmp_path, config_for("i2v")) for _ in range(2))
+    assert [row["loss"] for row in read_steps(first.metrics_path)] == [
+        row["loss"] for row in read_steps(second.metrics_path)
+    ]
+
+
+def test_seed_zero_is_a_seed(tmp_path, config_for):
+    zero, other = (run_to_end(tmp_path, config_for("t2v", {"seed": seed})) for seed in (0, 42))
+    assert read_steps(zero.metrics_path)[0]["loss"] != read_steps(other.metrics_path)[0]["loss"]
+
+
+def test_a_step_logs_the_mean_of_all_its_micro_batches(tmp_path, config_for, monkeypatch):
+    seen = []
+    real = loop.training_step
+
+    def spy(*given, **named):
+        result = real(*given, **named)
+        seen.append(result)
+        return result
+
+    monkeypatch.setattr(loop, "training_step", spy)
+    overlay = {"optimization": {"steps": 1, "gradient_accumulation_steps": 4}}
+    row = read_steps(run_to_end(tmp_path, config_for("t2v", overlay)).metrics_path)[0]
+    assert len(seen) == 4
+    assert row["loss_video"] == pytest.approx(sum(float(one.video.detach().mean()) for one in seen) / 4)
+    assert len(row["clips"]) == 4
+
+
+def test_v2a_logs_the_sigma_that_its_audio_trained_at(tmp_path, config_for):
+    row = read_steps(run_to_end(tmp_path, config_for("v2a")).metrics_path)[0]
+    assert row["sigma_audio"] > 0
+    assert row["sigma_video"] is None
+
+
+def test_a_non_finite_loss_stops_before_the_update(tmp_path, config_for, precomputed):
+    path = precomputed / "latents/clips/clip 2.pt"
+    content = torch.load(path, weights_only=True)
+    content["latents"][0, 0, 0, 0] = float("nan")
+    torch.save(content, path)
+    run = new_run(tmp_path, config_for("t2v"))
+    assert launch(run) == TrainingError.exit_code
+    status = run.read_status()
+    assert status.state == "diverged"
+    assert "clip 2" in (status.error or "")
+    assert "video" in (status.error or "")
+    assert all(math.isfinite(row["loss"]) for row in read_steps(run.metrics_path))
+
+
+def test_a_stop_request_saves_and_ends(tmp_path, config_for):
+    run = new_run(tmp_path, config_for("t2v", {"optimization": {"steps": 1000}}))
+    run.stop_request_path.write_text("stop")
+    assert launch(run) == 0
+    status = run.read_status()
+    assert (status.state, status.stage, status.step) == ("done", "stopped", 0)
+
+
+def test_data_that_lacks_a_column_ends_the_run_with_its_exit_code(tmp_path, config_for, precomputed):
+    (precomputed / "audio_latents").rename(precomputed / "gone")
+    run = new_run(tmp_path, config_for("t2v"))
+    assert launch(run) == 3
+    assert "`audio`" in (run.read_status().error or "")
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_two_processes_of_batch_one_equal_one_of_batch_two(tmp_path, config_for, precomputed, mode):
+    for folder in precomputed.iterdir():
+        for index in (2, 3):
+            (folder / f"clips/clip {index}.pt").unlink()
+    # at the recipes' learning rate: AdamW divides each gradient by its own size, so a rounding difference in one that
+    # is nearly zero moves its weight by a share of the learning rate
+    options = {"steps": 4, "learning_rate": 1e-4, "scheduler_type": "cosine"}
+
+    def overlay(batch_size):
+        return {"model": {"training_mode": mode}, "optimization": {**options, "batch_size": batch_size}}
+
+    single = run_to_end(tmp_path, config_for("t2v", overlay(2)))
+    pair = new_run(tmp_path, config_for("t2v", overlay(1)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "trainer_core.launch", str(pair.path)],
+            env={
+                **os.environ,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "ACCELERATE_USE_CPU": "true",
+                "CUDA_VISIBLE_DEVICES": "",
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+        for rank in range(2)
+    ]
+    assert [rank.wait(timeout=240) for rank in ranks] == [0, 0]
+    one, two = (read_steps(run.metrics_path) for run in (single, pair))
+    assert [row["lr"] for row in two] == [row["lr"] for row in one]
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], abs=1e-6)
+    name = "lora_weights_step_00004" if mode == "lora" else "model_weights_step_00004"
+    weights = [load_file(run.checkpoints / f"{name}.safetensors") for run in (single, pair)]
+    assert max(float((weights[0][key] - weights[1][key]).abs().max()) for key in weights[0]) <= 1e-6
+
+
+def test_the_learning_rate_follows_the_optimizer_steps(tmp_path, config_for):
+    config = config_for("t2v", {"optimization": {"gradient_accumulation_steps": 2}, "ltx_agent": {"warmup_steps": 2}})
+    rates = [row["lr"] for row in read_steps(run_to_end(tmp_path, config).metrics_path)]
+    assert rates[0] == pytest.approx(1e-3 / 3)
+    assert rates[2] == pytest.approx(1e-3)
+    assert rates[-1] < rates[2]
+
+
+def test_a_run_can_start_from_a_saved_lora(tmp_path, config_for):
+    first = run_to_end(tmp_path, config_for("t2v", {"lora": {"rank": 4, "alpha": 2}}))
+    saved = first.checkpoints / "lora_weights_step_00006.safetensors"
+    overlay = {"model": {"load_checkpoint": str(saved)}, "optimization": {"steps": 1, "learning_rate": 1e-12}}
+    second = run_to_end(tmp_path, config_for("t2v", overlay))
+    again = load_file(second.checkpoints / "lora_weights_step_00001.safetensors")
+    for key, tensor in load_file(saved).items():
+        assert torch.allclose(tensor, again[key], atol=1e-6), key
+
+
+def test_gradient_checkpointing_gives_the_same_losses(tmp_path, config_for):
+    plain = run_to_end(tmp_path, config_for("t2v"))
+    saving = run_to_end(tmp_path, config_for("t2v", {"optimization": {"enable_gradient_checkpointing": True}}))
+    losses = [[row["loss"] for row in read_steps(run.metrics_path)] for run in (plain, saving)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_the_run_folder_says_failed_when_its_process_was_killed(tmp_path, config_for):
+    run = new_run(tmp_path, config_for("t2v", {"optimization": {"steps": 100_000}}))
+    child = subprocess.Popen([sys.executable, "-P", "-m", "trainer_core.launch", str(run.path)], start_new_session=True)
+    try:
+        for _ in range(600):
+            if run.metrics_path.exists() and len(run.metrics_path.read_bytes().splitlines()) > 3:
+                break
+            assert child.poll() is None
+            time.sleep(0.1)
+    finally:
+        child.kill()
+        child.wait()
+    status = run.read_status()
+    assert status.state == "failed"
+    assert str(child.pid) in (status.error or "")
+    assert json.loads(run.status_path.read_text())["state"] == "running"
+    assert replace(status, state="running").step == status.step

@@ -1,0 +1,109 @@
+"""Optimizers and schedules under upstream's names: where the learning rate starts, ends, and how it warms up."""
+
+import importlib.util
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from trainer_core.config import OptimizationSection
+from trainer_core.errors import ConfigError
+from trainer_core.training.optim import build_optimizer, build_schedule
+
+RATE = 1e-3
+
+
+def _rates(steps: int, warmup_steps: int = 0, **section: Any) -> list[float]:
+    """The learning rate of each optimizer step, and the one after the last."""
+    options = OptimizationSection(learning_rate=RATE, steps=steps, **section)
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    optimizer = build_optimizer(options, [parameter])
+    schedule = build_schedule(options, optimizer, warmup_steps)
+    rates = []
+    for _ in range(steps + 1):
+        rates.append(optimizer.param_groups[0]["lr"])
+        assert schedule.get_last_lr()[0] == rates[-1]
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def test_linear_falls_from_the_whole_rate_to_a_tenth() -> None:
+    rates = _rates(10, scheduler_type="linear")
+    assert rates == pytest.approx([RATE * (1 - 0.9 * step / 10) for step in range(11)])
+
+
+def test_constant_stays() -> None:
+    assert _rates(5, scheduler_type="constant") == [RATE] * 6
+
+
+def test_cosine_is_half_a_cosine_down_to_zero() -> None:
+    rates = _rates(8, scheduler_type="cosine")
+    assert rates == pytest.approx([RATE * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(9)], abs=1e-12)
+
+
+def test_cosine_with_restarts_returns_to_the_whole_rate() -> None:
+    rates = _rates(8, scheduler_type="cosine_with_restarts")
+    assert [rate == pytest.approx(RATE) for rate in rates] == [step % 2 == 0 for step in range(9)]
+
+
+def test_polynomial_reaches_zero_and_step_falls_in_steps() -> None:
+    assert _rates(4, scheduler_type="polynomial", scheduler_params={"power": 2.0}) == pytest.approx(
+        [RATE * (1 - step / 4) ** 2 for step in range(5)], abs=1e-12
+    )
+    assert _rates(4, scheduler_type="step", scheduler_params={"step_size": 2, "gamma": 0.5}) == pytest.approx(
+        [RATE, RATE, RATE / 2, RATE / 2, RATE / 4]
+    )
+
+
+@pytest.mark.parametrize("kind", ["linear", "constant", "cosine", "cosine_with_restarts", "polynomial", "step"])
+def test_warm_up_climbs_to_the_whole_rate_and_then_the_schedule_begins(kind: str) -> None:
+    warm = _rates(20, warmup_steps=4, scheduler_type=kind)
+    assert warm[:5] == pytest.approx([RATE * (step + 1) / 5 for step in range(5)])
+    assert warm[4:] == pytest.approx(_rates(16, scheduler_type=kind), abs=1e-12)
+
+
+def test_a_warm_up_longer_than_the_run_still_climbs() -> None:
+    assert _rates(3, warmup_steps=9)[:3] == pytest.approx([RATE * (step + 1) / 10 for step in range(3)])
+
+
+def test_schedule_parameters_of_the_yaml_win() -> None:
+    assert _rates(10, scheduler_type="linear", scheduler_params={"end_factor": 0.5})[-1] == pytest.approx(RATE / 2)
+    assert _rates(10, scheduler_type="cosine", scheduler_params={"eta_min": 1e-4})[-1] == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("linear", {"T_max": 5}),
+        ("cosine", {"gamma": 0.1}),
+        ("linear", {"start_factor": 2.0}),
+        ("cosine_with_restarts", {"T_0": 0}),
+        ("cosine", {"T_max": 0}),
+        ("cosine", {"eta_min": "low"}),
+        ("step", {"step_size": 0}),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused_before_training(kind: str, params: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="scheduler_params") as caught:
+        _rates(6, scheduler_type=kind, scheduler_params=params)
+    assert next(iter(params)) in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_adamw_takes_the_rate_and_moves_only_its_parameters() -> None:
+    trained, other = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
+    optimizer = build_optimizer(OptimizationSection(learning_rate=RATE), [trained])
+    assert type(optimizer) is torch.optim.AdamW
+    (trained.sum() + other.sum()).backward()
+    optimizer.step()
+    assert bool((trained < 1).all())
+    assert bool((other == 1).all())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_adamw8bit_without_its_library_says_what_to_install() -> None:
+    with pytest.raises(ConfigError, match="needs the package bitsandbytes") as caught:
+        build_optimizer(OptimizationSection(optimizer_type="adamw8bit"), [torch.nn.Parameter(torch.ones(1))])
+    assert "pip install bitsandbytes" in caught.value.hint

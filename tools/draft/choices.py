@@ -1,0 +1,356 @@
+"""What to train and how: derived from the report, the wishes and the objective's recipe, each with its reason."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.caption.clips import unusable_clips, usable_clips
+from tools.inspect.names import displayed
+from tools.inspect.report import AudioStatus, Clip, Report
+from tools.project import ProjectFacts
+from trainer_core.config import FlexibleStrategy, is_tiny
+from trainer_core.errors import ConfigError, DataError
+from trainer_core.objective import load_recipe, merged, objective_of
+
+TINY_STEPS = 60
+TINY_RANK = 8
+TINY_LEARNING_RATE = 2e-3
+TINY_BATCH_SIZE = 2
+MIN_OUTPAINTING_WIDTH = 64
+ASKED = "you asked for it"
+RECIPE = "the objective's recipe"
+
+_ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
+_TARGETS: dict[tuple[bool, bool], tuple[list[str], str]] = {
+    (True, True): (list(_ATTENTION), "the attention layers of picture, sound and the exchange between them"),
+    (True, False): (
+        [f"{block}.{layer}" for block in ("attn1", "attn2") for layer in _ATTENTION],
+        "the picture's own attention layers: no sound is trained, so none is touched",
+    ),
+    (False, True): (
+        [f"{block}.{layer}" for block in ("audio_attn1", "audio_attn2") for layer in _ATTENTION],
+        "the sound's own attention layers: no picture is trained, so none is touched",
+    ),
+}
+_IN_CONTEXT_EXTRA: dict[tuple[bool, bool], list[str]] = {
+    (True, True): [],
+    (True, False): ["ff.net.0.proj", "ff.net.2"],
+    (False, True): ["audio_ff.net.0.proj", "audio_ff.net.2"],
+}
+
+_WITHOUT_SOUND: dict[AudioStatus, str] = {
+    "none": "it has no sound",
+    "silent": "its sound is silent",
+    "short": "its sound is too short for any sample",
+    "undecodable": "its sound does not decode",
+}
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the person asked for; None leaves the choice to us."""
+
+    objective: str | None = None
+    adapter: str | None = None
+    steps: int | None = None
+    rank: int | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A training that was decided on. `reasons` are by dotted key of `config`; `left_out` pairs clips with why."""
+
+    objective: str
+    adapter: str
+    video_only: bool
+    config: dict[str, Any]
+    reasons: dict[str, str]
+    training: list[Clip]
+    left_out: list[tuple[Clip, str]]
+    notes: list[str]
+
+    def values(self) -> list[tuple[str, Any, str]]:
+        """Every value that was chosen: its dotted key, itself, its reason."""
+        found = []
+        for name, reason in self.reasons.items():
+            value: Any = self.config
+            for part in name.split("."):
+                value = value[part]
+            found.append((name, value, reason))
+        return found
+
+
+@dataclass
+class _Choices:
+    """Values by dotted key, each with its reason; an empty reason is for what explains itself."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def choose(self, name: str, value: Any, reason: str) -> None:
+        self.values[name] = value
+        self.reasons[name] = reason
+
+
+def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
+    """Return the training for these clips. Raises DataError when the data can't carry it, naming what is missing."""
+    objective, objective_reason = _choose_objective(report, facts, wishes)
+    recipe = load_recipe(objective)
+    video_only = objective == "t2v" and not any(_has_sound(clip) and clip.samples for clip in usable_clips(report))
+    if video_only:
+        recipe["training_strategy"]["audio"] = None
+    else:
+        _refuse_impossible(report, objective)
+    adapter = _choose_adapter(objective, facts, wishes)
+    strategy = recipe["training_strategy"]
+    needs = (strategy["video"] is not None, strategy["audio"] is not None)
+    training, left_out = _sort_clips(report, strategy)
+    if not training:
+        listed = "; ".join(f"{displayed(clip.path)}: {reason}" for clip, reason in left_out)
+        raise DataError(f"No clip can train {objective}: {listed}.", "Add clips, or choose another objective.")
+    choices = _Choices()
+    choices.choose("ltx_agent.objective", objective, objective_reason)
+    _choose_data(choices, report, facts, training, needs_video=needs[0])
+    _choose_model(choices, facts, wishes, recipe, adapter, needs)
+    _choose_optimization(choices, facts, wishes, recipe, training)
+    if video_only:
+        choices.reasons["training_strategy.audio"] = "absent: no clip has usable sound"
+    if objective == "video_outpainting":
+        _choose_region(choices, recipe, training)
+    if adapter == "full":
+        recipe = {**recipe, "lora": None}
+        choices.reasons["lora"] = "none: every weight is trained"
+    config = _in_reading_order(merged(recipe, _nested(choices.values)))
+    sections = list(config)
+    return Draft(
+        objective=objective,
+        adapter=adapter,
+        video_only=video_only,
+        config=config,
+        reasons=dict(sorted(choices.reasons.items(), key=lambda item: sections.index(item[0].split(".")[0]))),
+        training=training,
+        left_out=left_out,
+        notes=_notes(facts, wishes, objective, video_only, training, left_out),
+    )
+
+
+def _choose_objective(report: Report, facts: ProjectFacts, wishes: Wishes) -> tuple[str, str]:
+    asked = wishes.objective or facts.objective
+    if asked is not None:
+        return asked, ASKED
+    if all(clip.kind == "audio" for clip in usable_clips(report)):
+        return "t2a", "there is sound only"
+    if any(_has_sound(clip) and clip.samples for clip in usable_clips(report)):
+        return "t2v", "the clips have picture and sound, so both are trained"
+    return "t2v", "the clips have a picture but no usable sound"
+
+
+def _refuse_impossible(report: Report, objective: str) -> None:
+    verdict = report.objectives.get(objective)
+    if verdict is None or verdict.possible:
+        return
+    missing = ", ".join(verdict.missing)
+    possible = ", ".join(name for name, entry in report.objectives.items() if entry.possible) or "none"
+    raise DataError(
+        f"{objective} can't be trained on these clips: {missing} is missing.",
+        f"Add it to the data, or choose an objective these clips can carry: {possible}.",
+    )
+
+
+def _choose_adapter(objective: str, facts: ProjectFacts, wishes: Wishes) -> str:
+    in_context = objective.endswith("_ic")
+    adapter = wishes.adapter or facts.adapter or ("ic-lora" if in_context else "lora")
+    if adapter not in ("lora", "ic-lora", "full"):
+        raise ConfigError(f"`{adapter}` is no adapter.", "Choose lora, ic-lora or full.")
+    if adapter == "ic-lora" and not in_context:
+        raise DataError(
+            f"An IC-LoRA learns from a reference, and {objective} has none: the column reference_video or "
+            "reference_audio is missing.",
+            "Choose v2v_ic, a2a_ic or av2av_ic with reference clips, or the adapter lora.",
+        )
+    return "ic-lora" if in_context and adapter == "lora" else adapter
+
+
+def _sort_clips(report: Report, strategy: dict[str, Any]) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Return the clips that train, and every other media file with the reason why it doesn't."""
+    objective = objective_of(FlexibleStrategy.model_validate(strategy))
+    columns = set(objective.columns().values()) - {"caption", "video", "audio"}
+    needs_video, needs_audio = objective.video.present, objective.audio.present
+    training = []
+    left_out = [(clip, _why_unusable(clip)) for clip in unusable_clips(report)]
+    for clip in usable_clips(report):
+        reason = _why_not(clip, needs_video, needs_audio, columns)
+        if reason is None:
+            training.append(clip)
+        else:
+            left_out.append((clip, reason))
+    return training, left_out
+
+
+def _why_unusable(clip: Clip) -> str:
+    blocking = [flag.message for flag in clip.flags if flag.severity == "block"]
+    return "; ".join(blocking) or f"inspection found it {clip.status}"
+
+
+def _why_not(clip: Clip, needs_video: bool, needs_audio: bool, columns: set[str]) -> str | None:
+    if not clip.samples:
+        return "no stretch of it fills a training sample"
+    if needs_video and clip.kind == "audio":
+        return "it has no picture"
+    if needs_audio and not _has_sound(clip):
+        return _WITHOUT_SOUND[clip.audio.status]
+    lacking = sorted(columns - set(clip.columns))
+    return f"it has no {' and no '.join(lacking)}" if lacking else None
+
+
+def _has_sound(clip: Clip) -> bool:
+    return clip.audio.status == "ok"
+
+
+def _choose_data(
+    choices: _Choices, report: Report, facts: ProjectFacts, training: list[Clip], *, needs_video: bool
+) -> None:
+    counted = _samples_by_bucket(training)
+    samples = sum(len(clip.samples) for clip in training)
+    choices.choose(
+        "ltx_agent.dataset",
+        "dataset.jsonl",
+        f"{counted_noun(len(training), 'clip')}, {counted_noun(samples, 'sample')}",
+    )
+    if counted:
+        sizes = ", ".join(f"{count} of {bucket}" for bucket, count in counted.most_common())
+        spelled = ";".join(bucket for bucket, _ in counted.most_common())
+        choices.choose("ltx_agent.buckets", spelled, f"width x height x frames, from the clips: {sizes}")
+    if needs_video:
+        rate = report.summary.frame_rate
+        choices.choose("ltx_agent.frame_rate", rate, "pictures a second, as the clips were cut into samples")
+    if facts.trigger:
+        choices.choose("ltx_agent.trigger", facts.trigger, "put before each caption when text is encoded")
+    workers, why = (0, "the samples are tiny too") if is_tiny(facts.model) else (2, "they read ahead of training")
+    choices.choose("data.preprocessed_data_root", ".precomputed", "beside this file; encoding fills it")
+    choices.choose("data.num_dataloader_workers", workers, why)
+    choices.choose("output_dir", "runs", "beside this file; each run has a folder of its own")
+
+
+def _choose_model(
+    choices: _Choices,
+    facts: ProjectFacts,
+    wishes: Wishes,
+    recipe: dict[str, Any],
+    adapter: str,
+    needs: tuple[bool, bool],
+) -> None:
+    tiny = is_tiny(facts.model)
+    named = "a small random model: it shows that everything works" if tiny else "the model you named"
+    choices.choose("model.model_path", _model_path(facts.model), named)
+    precision = (
+        ("no", "full precision: the tiny model is no burden") if tiny else ("bf16", "half the memory of full precision")
+    )
+    choices.choose("acceleration.mixed_precision_mode", *precision)
+    if adapter == "full":
+        choices.choose("model.training_mode", "full", "every weight is trained")
+        return
+    choices.choose("model.training_mode", "lora", "a small file beside the model is trained, not the model itself")
+    rank = (TINY_RANK, "the tiny model's layers are a few dozen wide") if tiny else (recipe["lora"]["rank"], RECIPE)
+    choices.choose("lora.rank", *_asked_or(wishes.rank, rank))
+    choices.choose("lora.alpha", choices.values["lora.rank"], "equal to the rank: the adapter works at plain strength")
+    targets, why = _TARGETS[needs]
+    extra = _IN_CONTEXT_EXTRA[needs] if adapter == "ic-lora" else []
+    choices.choose("lora.target_modules", targets + extra, why)
+
+
+def _choose_optimization(
+    choices: _Choices, facts: ProjectFacts, wishes: Wishes, recipe: dict[str, Any], training: list[Clip]
+) -> None:
+    tiny = is_tiny(facts.model)
+    base = recipe["optimization"]
+    samples = sum(len(clip.samples) for clip in training)
+    rate = (TINY_LEARNING_RATE, "high, so that few steps show a change") if tiny else (base["learning_rate"], RECIPE)
+    steps = (TINY_STEPS, "enough to see the whole way work, in about a minute") if tiny else (base["steps"], RECIPE)
+    batch = min(TINY_BATCH_SIZE, samples) if tiny else base["batch_size"]
+    choices.choose("optimization.learning_rate", *_asked_or(wishes.learning_rate, rate))
+    choices.choose("optimization.steps", *_asked_or(wishes.steps, steps))
+    choices.choose(
+        "optimization.batch_size",
+        *_asked_or(wishes.batch_size, (batch, f"of {counted_noun(samples, 'sample')} in all")),
+    )
+    memory = (False, "not needed for a tiny model") if tiny else (True, "saves memory, costs time")
+    choices.choose("optimization.enable_gradient_checkpointing", *memory)
+    interval = min(recipe["checkpoints"]["interval"], max(1, choices.values["optimization.steps"] // 2))
+    choices.choose("checkpoints.interval", interval, "steps between saved adapters; the last step is always saved")
+    choices.choose("validation.samples", [], "no prompts are sampled while it trains")
+    choices.choose("validation.interval", None, "none, as there are no prompts")
+
+
+def _choose_region(choices: _Choices, recipe: dict[str, Any], training: list[Clip]) -> None:
+    """Give the middle half of the narrowest sample's picture; what lies left and right of it is generated."""
+    sizes = [[int(part) for part in bucket.split("x")] for bucket in _samples_by_bucket(training)]
+    width, height = min(size[0] for size in sizes), min(size[1] for size in sizes)
+    if width < MIN_OUTPAINTING_WIDTH:
+        raise DataError(
+            f"video_outpainting needs samples at least {MIN_OUTPAINTING_WIDTH} pixels wide; the narrowest has {width}.",
+            "Use larger clips.",
+        )
+    left = max(32, width // 4 // 32 * 32)
+    region = [0, left, height, max(left + 32, width - left)]
+    recipe["training_strategy"]["video"]["conditions"] = [{"type": "spatial_crop", "spatial_region": region}]
+    choices.reasons["training_strategy.video.conditions"] = "y1, x1, y2, x2 in pixels: given; what lies beside is made"
+
+
+def counted_noun(count: int, noun: str) -> str:
+    """Return `1 clip`, `2 clips`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _asked_or(wish: Any, derived: tuple[Any, str]) -> tuple[Any, str]:
+    return derived if wish is None else (wish, ASKED)
+
+
+def _samples_by_bucket(training: list[Clip]) -> Counter[str]:
+    return Counter(sample.bucket for clip in training for sample in clip.samples if sample.bucket is not None)
+
+
+def _model_path(model: str) -> str:
+    if is_tiny(model):
+        return model
+    path = Path(model).expanduser()
+    return str(path.absolute()) if path.exists() else model
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in flat.items():
+        *sections, key = name.split(".")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    return result
+
+
+def _in_reading_order(values: dict[str, Any]) -> dict[str, Any]:
+    first = ("ltx_agent", "model", "lora", "training_strategy", "optimization", "acceleration", "data")
+    return {name: values[name] for name in (*first, *values) if name in values}
+
+
+def _notes(
+    facts: ProjectFacts,
+    wishes: Wishes,
+    objective: str,
+    video_only: bool,
+    training: list[Clip],
+    left_out: list[tuple[Clip, str]],
+) -> list[str]:
+    notes = []
+    if video_only:
+        notes.append("No clip has usable sound, so only the picture is trained and the adapter leaves sound alone.")
+    if len(training) < len(left_out):
+        notes.append(f"Fewer clips train ({len(training)}) than are left out ({len(left_out)}).")
+    if not is_tiny(facts.model) and not Path(facts.model).expanduser().exists():
+        notes.append(f"The model {displayed(facts.model)} was not found here; training will need it.")
+    if objective.endswith("_ic") and (wishes.adapter or facts.adapter) == "lora":
+        notes.append("A LoRA that learns from a reference is an IC-LoRA, so that is what is drafted.")
+    return notes

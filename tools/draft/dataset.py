@@ -1,0 +1,46 @@
+"""dataset.jsonl: the clips that will train, with their captions, in upstream's column names plus ours."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tools.caption.captions import captions_by_clip, read_captions
+from tools.caption.clips import content_digest
+from tools.inspect.names import displayed
+from tools.inspect.report import Clip
+from tools.project import Project
+from trainer_core.errors import DataError
+from trainer_core.files import write_jsonl
+
+
+def write_dataset(project: Project, clips: list[Clip]) -> None:
+    """Write one row a clip to dataset.jsonl, media paths relative to its folder.
+
+    Raises DataError naming the clips that have no caption.
+    """
+    write_jsonl(project.dataset_path, dataset_rows(project, clips))
+
+
+def dataset_rows(project: Project, clips: list[Clip]) -> list[dict[str, Any]]:
+    """Return the rows of `clips` in their order. Raises DataError naming the clips that have no caption."""
+    captions = captions_by_clip(read_captions(project.captions_path), clips)
+    missing = [clip for index, clip in enumerate(clips) if index not in captions or not captions[index].caption.strip()]
+    if missing:
+        names = ", ".join(displayed(clip.path) for clip in missing)
+        raise DataError(
+            f"{len(missing)} of the {len(clips)} clips to train on have no caption: {names}.",
+            "Caption them with `ltx-agent caption`.",
+        )
+    return [_row(project, clip, captions[index].caption) for index, clip in enumerate(clips)]
+
+
+def _row(project: Project, clip: Clip, caption: str) -> dict[str, Any]:
+    source, here = Path(clip.source).resolve(), project.path.resolve()
+    files = {"audio" if clip.kind == "audio" else "video": clip.path, **clip.columns}
+    return {
+        **{column: os.path.relpath(source / path, here) for column, path in files.items()},
+        "caption": caption,
+        "samples": [sample.model_dump() for sample in clip.samples],
+        "sha256": content_digest(clip),
+        "has_audio": clip.audio.status == "ok",
+    }

@@ -1,0 +1,117 @@
+"""plan.md: what will be trained, on which clips and why, in a filmmaker's words."""
+
+from typing import Any
+
+from tools.caption.text import plain_text
+from tools.draft.choices import Draft, counted_noun
+from tools.inspect.names import displayed
+from tools.inspect.report import Report
+from trainer_core.config import is_tiny
+
+_ADAPTERS = {
+    "lora": "a LoRA: a small file that bends the model, and that you own",
+    "ic-lora": "an IC-LoRA: a small file that teaches the model to follow a reference, and that you own",
+    "full": "the whole model: every weight is trained, and the file is as large as the model",
+}
+
+
+def plan_text(draft: Draft, report: Report, captions_to_review: int) -> str:
+    """Return plan.md."""
+    sections = [
+        ("What will be trained", _what(draft)),
+        ("On which clips", _clips(draft, report)),
+        ("Which values, and why", _values(draft)),
+        ("What this rests on", _assumptions(draft, captions_to_review)),
+        ("What happens next", _next(draft)),
+    ]
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections)
+    return f"# Training plan\n\n{body}\n"
+
+
+def clip_count_sentence(draft: Draft) -> str:
+    """Return `38 of 50 clips will train.`"""
+    total = len(draft.training) + len(draft.left_out)
+    return f"{len(draft.training)} of {counted_noun(total, 'clip')} will train."
+
+
+def code_span(text: str) -> str:
+    """Return untrusted text as a Markdown code span that it can't leave."""
+    return f"`{displayed(text).replace('`', chr(39))}`"
+
+
+def _what(draft: Draft) -> str:
+    strategy = draft.config["training_strategy"]
+    roles = "\n".join(f"- {name}: {_role(strategy[name])}" for name in ("video", "audio"))
+    what = f"{draft.objective}, video only" if draft.video_only else draft.objective
+    return f"Objective **{what}**, as {_ADAPTERS[draft.adapter]}.\n\n{roles}"
+
+
+def _role(section: dict[str, Any] | None) -> str:
+    if section is None:
+        return "absent, it is not touched"
+    conditions = ", ".join(condition["type"] for condition in section.get("conditions", []))
+    role = "learned" if section["is_generated"] else "given to the model, not learned"
+    return f"{role} (conditions: {conditions})" if conditions else role
+
+
+def _clips(draft: Draft, report: Report) -> str:
+    samples = [sample for clip in draft.training for sample in clip.samples]
+    used_s = sum(sample.duration_s for sample in samples)
+    lines = [
+        f"{clip_count_sentence(draft)} Cut to the training size, they make {counted_noun(len(samples), 'sample')}.",
+        f"Those use {used_s:.1f} of the {report.seconds.total:.1f} seconds of footage.",
+    ]
+    if draft.left_out:
+        lines.append("\nThese don't train:\n")
+        lines += [f"- {code_span(clip.path)}: {plain_text(reason)}" for clip, reason in draft.left_out]
+    lines.append("\nThese train:\n")
+    lines += [f"- {code_span(clip.path)}" for clip in draft.training]
+    return "\n".join(lines)
+
+
+def _values(draft: Draft) -> str:
+    rows = ["| value | | why |", "| --- | --- | --- |"]
+    for name, value, reason in draft.values():
+        rows.append(f"| {name} | {_cell(value)} | {_escaped(reason)} |")
+    return "\n".join(rows) + "\n\nEvery other value is the objective's recipe; config.yaml holds them all."
+
+
+def _cell(value: Any) -> str:
+    shown = (
+        ", ".join(str(item) for item in value) if isinstance(value, list) else "none" if value is None else str(value)
+    )
+    return _escaped(code_span(shown)) if shown else "none"
+
+
+def _escaped(text: str) -> str:
+    return plain_text(text).replace("|", "\\|")
+
+
+def _assumptions(draft: Draft, captions_to_review: int) -> str:
+    lines = [f"- {note}" for note in draft.notes]
+    if captions_to_review:
+        count = f"{captions_to_review} of {len(draft.training)} captions"
+        lines.append(
+            f"- {count} are drafts nobody has reviewed. The adapter learns what captions say: read them first."
+        )
+    if is_tiny(draft.config["model"]["model_path"]):
+        lines.append(
+            "- The model is **tiny and random**: it shows that your data, the settings and the machine work. It knows "
+            "nothing, so neither it nor its adapter can generate anything."
+        )
+    lines.append(
+        "- Nobody can promise from these numbers that the result will please you: that shows only in what it generates."
+    )
+    return "\n".join(lines)
+
+
+def _next(draft: Draft) -> str:
+    steps = draft.config["optimization"]["steps"]
+    return "\n".join(
+        [
+            "1. Read this plan and config.yaml; change what you like in either the talk or the file.",
+            "2. After your yes the clips are encoded once (their latents are kept in .precomputed), then "
+            f"{counted_noun(steps, 'step')} of training run in a process of its own: closing the chat doesn't end it.",
+            "3. `ltx-agent status` shows how it goes; the adapter appears in the run's folder under checkpoints/.",
+        ]
+    )

@@ -1,0 +1,166 @@
+"""report.json: what inspection found, clip by clip. Field names are part of the contract."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FlagId = Literal[
+    "too_short",
+    "low_resolution",
+    "letterbox",
+    "scene_cut",
+    "static",
+    "black",
+    "flash",
+    "blur",
+    "noise",
+    "underexposed",
+    "overexposed",
+    "flicker",
+    "text_overlay",
+    "shake",
+    "near_duplicate",
+    "vfr",
+    "low_fps",
+    "rotated",
+    "odd_pixel_aspect",
+    "interlaced",
+    "hdr",
+    "no_audio",
+    "silent",
+    "clipping",
+    "too_quiet",
+    "too_loud",
+    "audio_dropout",
+    "low_sample_rate",
+    "av_length_mismatch",
+    "undecodable",
+    "corrupt_tail",
+    "header_mismatch",
+    "name_collision",
+    "unpaired",
+]
+Severity = Literal["block", "warn", "note"]
+"""block: the clip can't be trained on; warn: look at it; note: handled, nothing to do."""
+Status = Literal["ok", "flagged", "unusable", "unreadable"]
+AudioStatus = Literal["ok", "none", "silent", "short", "undecodable"]
+"""ok means that every sample of the clip has sound; short, that none has it from beginning to end."""
+Kind = Literal["video", "image", "audio", "other"]
+
+
+class Document(BaseModel):
+    """A part of report.json."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Flag(Document):
+    """Something about a clip that a person should know; `value` is what was measured, `threshold` the limit for it."""
+
+    id: FlagId
+    severity: Severity
+    value: float | str | None = None
+    threshold: float | str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    message: str
+    remedy: str
+
+
+class Audio(Document):
+    """The sound of a clip as decoded. `loudness_lufs` is null: it isn't measured yet."""
+
+    status: AudioStatus
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    duration_s: float | None = None
+    loudness_lufs: float | None = None
+
+
+class Sample(Document):
+    """One training sample: a stretch of the clip and the bucket (WxHxF) it is cut to; null for sound alone."""
+
+    start_s: float
+    duration_s: float
+    bucket: str | None
+
+
+class Measures(Document):
+    """Means over the clip: luma and its change from picture to picture in 0..1, sound as RMS level."""
+
+    brightness: float | None = None
+    motion: float | None = None
+    sound_rms_dbfs: float | None = None
+
+
+class Clip(Document):
+    """One file: `Path(source) / path`. `columns` are further files that a metadata row gives, relative to `source`."""
+
+    source: str
+    path: str
+    sha256: str | None = None
+    kind: Kind
+    status: Status
+    duration_s: float = 0.0
+    frames: int = 0
+    fps: float | None = None
+    vfr: bool = False
+    width: int | None = None
+    height: int | None = None
+    rotation: int = 0
+    sample_aspect: float = 1.0
+    audio: Audio = Audio(status="none")
+    samples: list[Sample] = []
+    flags: list[Flag] = []
+    measures: Measures = Measures()
+    columns: dict[str, str] = {}
+
+
+class ObjectiveVerdict(Document):
+    """Whether some clip has all that the objective reads, and which dataset columns are missing."""
+
+    possible: bool
+    missing: list[str]
+
+
+class BucketCount(Document):
+    """A bucket and how many clips are cut to it."""
+
+    width: int
+    height: int
+    frames: int
+    clips: int
+
+
+class Seconds(Document):
+    """Seconds of decodable footage, of samples, and the difference."""
+
+    total: float
+    kept: float
+    discarded: float
+
+
+class Summary(Document):
+    """Counts of files by status (`other` are not media) and by kind, and the working frame rate."""
+
+    files: int
+    ok: int
+    flagged: int
+    unusable: int
+    unreadable: int
+    other: int
+    videos: int
+    images: int
+    audio_files: int
+    samples: int
+    frame_rate: float
+
+
+class Report(Document):
+    """The whole document."""
+
+    summary: Summary
+    objectives: dict[str, ObjectiveVerdict]
+    buckets: list[BucketCount]
+    seconds: Seconds
+    clips: list[Clip]

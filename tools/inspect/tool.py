@@ -1,0 +1,181 @@
+"""The inspection tool: look at every clip, write report.json and report.html, and say what was found."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.inspect.assemble import assemble, report_buckets
+from tools.inspect.look import Look, look_at
+from tools.inspect.names import displayed
+from tools.inspect.page import render_page
+from tools.inspect.report import Clip, Report, Seconds
+from tools.inspect.sources import FoundFile, find_files
+from tools.project import Progress, Project
+from tools.spec import Tool
+from trainer_core.config import is_tiny
+from trainer_core.data.buckets import REAL_LIMITS, TINY_LIMITS, format_buckets
+from trainer_core.errors import DataError
+from trainer_core.files import write_json, write_text
+
+MAX_NAMES = 5
+"""Names spelled out in one sentence; report.html has them all."""
+
+
+class InspectArguments(BaseModel):
+    """How to look at the clips."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    frame_rate: Annotated[
+        float | None,
+        Field(ge=1, le=120, description="Frames a second to work at; null takes what most of the footage has."),
+    ] = None
+
+
+class FlaggedClip(BaseModel):
+    """A usable clip that a person should look at, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    clip: str
+    flags: list[str]
+    messages: list[str]
+
+
+class InspectResult(BaseModel):
+    """What was found: show the person the sentence, then the problems. Seconds are of decoded footage."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sentence: str
+    clips: int
+    usable: int
+    unusable: int
+    unreadable: int
+    other_files: int
+    clips_with_sound: int
+    samples: int
+    frame_rate: float
+    buckets: str
+    seconds: Seconds
+    flagged: list[FlaggedClip]
+    objectives_possible: list[str]
+    objectives_missing: dict[str, list[str]]
+    problems: list[str]
+    report: str
+    report_html: str
+
+
+def inspect_clips(project: Project, arguments: InspectArguments, progress: Progress | None = None) -> InspectResult:
+    """Look at every clip of the project: decode it once, measure it, and cut it into samples.
+
+    Writes report.json and report.html into the project; never writes into the clips folder. Says which clips can train
+    and which can't and why, how many seconds are kept, which bucket sizes fit, and which training objectives are
+    possible. Run it first, and again whenever the clips changed.
+    """
+    facts = project.facts
+    looks = _look_at_all(find_files(facts.sources), progress)
+    sources = [displayed(source) for source in facts.sources]
+    if all(look.kind == "other" for look in looks):
+        raise DataError(
+            f"There is no video, image or sound in {', '.join(sources)}, only {_plural(len(looks), 'other file')}.",
+            "Give the folder that holds the clips.",
+        )
+    report = assemble(looks, TINY_LIMITS if is_tiny(facts.model) else REAL_LIMITS, arguments.frame_rate)
+    thumbnails = {(look.found.source, look.found.path): look.thumbnail for look in looks if look.thumbnail is not None}
+    write_text(project.report_html_path, render_page(report, thumbnails, sources))
+    write_json(project.report_path, report.model_dump())
+    result = _result(project, report)
+    if not result.usable:
+        raise DataError(
+            f"None of the {_plural(result.clips, 'clip')} can train. {' '.join(result.problems)}",
+            f"Every clip with its reason stands in {displayed(result.report_html)}.",
+        )
+    return result
+
+
+def _look_at_all(found: Sequence[FoundFile], progress: Progress | None) -> list[Look]:
+    """Look at all files on as many threads as there are processors; decoding runs outside Python's lock."""
+    executor = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="inspect")
+    try:
+        futures = [executor.submit(look_at, entry) for entry in found]
+        for done, _ in enumerate(as_completed(futures), start=1):
+            if progress is not None:
+                progress("looking at clips", done, len(futures))
+        return [future.result() for future in futures]
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _result(project: Project, report: Report) -> InspectResult:
+    summary, seconds = report.summary, report.seconds
+    clips = len(report.clips) - summary.other
+    usable = summary.ok + summary.flagged
+    sentence = (
+        f"{usable} of {_plural(clips, 'clip')} can train: {_plural(summary.samples, 'sample')} at "
+        f"{summary.frame_rate:g} fps, {seconds.kept:.1f} of {seconds.total:.1f} seconds kept."
+    )
+    return InspectResult(
+        sentence=sentence,
+        clips=clips,
+        usable=usable,
+        unusable=summary.unusable,
+        unreadable=summary.unreadable,
+        other_files=summary.other,
+        clips_with_sound=sum(clip.audio.status == "ok" for clip in report.clips if clip.samples),
+        samples=summary.samples,
+        frame_rate=summary.frame_rate,
+        buckets=format_buckets(report_buckets(report)),
+        seconds=seconds,
+        flagged=[_flagged(clip) for clip in report.clips if clip.status == "flagged"],
+        objectives_possible=[name for name, verdict in report.objectives.items() if verdict.possible],
+        objectives_missing={name: verdict.missing for name, verdict in report.objectives.items() if verdict.missing},
+        problems=_problems(report.clips),
+        report=str(project.report_path),
+        report_html=str(project.report_html_path),
+    )
+
+
+def _flagged(clip: Clip) -> FlaggedClip:
+    warnings = [flag for flag in clip.flags if flag.severity == "warn"]
+    return FlaggedClip(
+        clip=displayed(clip.path),
+        flags=[flag.id for flag in warnings],
+        messages=[f"{flag.message} {flag.remedy}" for flag in warnings],
+    )
+
+
+def _problems(clips: Sequence[Clip]) -> list[str]:
+    """One sentence or two for every clip that can't train, then one for each kind of warning on the others."""
+    blocked: list[str] = []
+    warned: dict[str, dict[str, str]] = {}
+    for clip in clips:
+        for flag in clip.flags:
+            if flag.severity == "block":
+                # an error of decoding names its file already
+                about = "" if clip.status == "unreadable" else f"{displayed(clip.path)!r}: "
+                blocked.append(f"{about}{flag.message} {flag.remedy}")
+            elif flag.severity == "warn" and clip.status == "flagged":
+                warned.setdefault(flag.id, {}).setdefault(displayed(clip.path), flag.message)
+    return blocked + [_warning(messages) for messages in warned.values()]
+
+
+def _warning(messages: dict[str, str]) -> str:
+    """One sentence for one kind of flag; `messages` by clip."""
+    names = [repr(name) for name in messages]
+    message = next(iter(messages.values()))
+    if len(names) == 1:
+        return f"{names[0]}: {message}"
+    listed = ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
+    same = len(set(messages.values())) == 1
+    return f"{len(names)} clips ({listed}): {'' if same else 'for example, '}{message}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+INSPECT_TOOLS: list[Tool] = [Tool("inspect_clips", inspect_clips, InspectArguments)]

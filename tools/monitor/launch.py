@@ -1,0 +1,156 @@
+"""Starting and stopping the detached trainer process of a project."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from tools.monitor.status import last_log_line
+from tools.project import Project
+from trainer_core.config import TrainingConfig, dump_config, load_config, resolve_paths
+from trainer_core.errors import ConfigError, LtxError
+from trainer_core.files import storage_error, write_text
+from trainer_core.objective import objective_of
+from trainer_core.run_folder import LEASE_S, LIVE_STATES, RunFolder, RunStatus, create_run_folder
+
+TRAINER_MODULE = "trainer_core.launch"
+TAKEOVER_S = 30.0
+"""How long a start waits for the trainer's first sign of life before it returns with the run still queued."""
+POLL_S = 0.1
+
+PASSED_NAMES = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "LANG",
+        "TMPDIR",
+        "VIRTUAL_ENV",
+        "PYTHONPATH",
+        "LD_LIBRARY_PATH",
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "HF_HOME",
+    }
+)
+PASSED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
+
+
+def trainer_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what the trainer may see of `environment`: an allow-list, so that no key or token reaches it.
+
+    A model hub is never reached from a run.
+    """
+    passed = {
+        name: value for name, value in environment.items() if name in PASSED_NAMES or name.startswith(PASSED_PREFIXES)
+    }
+    return {**passed, "HF_HUB_OFFLINE": "1"}
+
+
+def start_run(project: Project) -> RunFolder:
+    """Create a run of the project's config.yaml and start its trainer, which outlives this process.
+
+    Returns when the trainer has taken the run over, has died, or TAKEOVER_S have passed: the status tells which.
+    Raises ConfigError when the config is wrong or a run of this project is still going on.
+    """
+    config = load_config(project.config_path)
+    objective_of(config.strategy)
+    with _start_lock(project):
+        _refuse_second_run(project)
+        run = create_run_folder(project.runs_path.resolve())
+        try:
+            child = _start_trainer(run, resolve_paths(config, project.path.resolve()))
+        except LtxError:
+            shutil.rmtree(run.path)
+            raise
+    _await_takeover(run, child)
+    return run
+
+
+def request_stop(run: RunFolder, wait_s: float) -> RunStatus:
+    """Ask the trainer to finish its step, save and end; return the status seen when it ended or `wait_s` passed."""
+    status = run.read_status()
+    if status.state not in LIVE_STATES:
+        return status
+    write_text(run.stop_request_path, "A person asked this run to stop.\n")
+    deadline = time.monotonic() + wait_s
+    while status.state in LIVE_STATES and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        status = run.read_status()
+    return status
+
+
+@contextlib.contextmanager
+def _start_lock(project: Project) -> Iterator[None]:
+    """Let one start of this project run at a time, so that two at once can't both find no live run."""
+    lock = project.runs_path / ".start-lock"
+    try:
+        project.runs_path.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("w")
+    except OSError as error:
+        raise storage_error(lock, error) from error
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _refuse_second_run(project: Project) -> None:
+    for run in project.runs():
+        status = run.read_status()
+        if status.state in LIVE_STATES:
+            raise ConfigError(
+                f"The run {run.id} of this project is still {status.state} (step {status.step} of {status.steps}).",
+                "Wait for it, or stop it with `ltx-agent stop`; one run of a project goes on at a time.",
+            )
+
+
+def _start_trainer(run: RunFolder, config: TrainingConfig) -> subprocess.Popen[bytes]:
+    write_text(run.config_path, dump_config(config))
+    # Until the trainer writes its own status the run leans on this process: if both die, it soon reads as failed.
+    run.write_status(
+        RunStatus(
+            "queued",
+            steps=config.optimization.steps,
+            pid=os.getpid(),
+            lease_expires_at=time.time() + LEASE_S,
+            started_at=time.time(),
+        )
+    )
+    try:
+        with run.log_path.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", TRAINER_MODULE, str(run.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=run.path,
+                env=trainer_environment(os.environ),
+                start_new_session=True,
+                close_fds=True,
+            )
+    except OSError as error:
+        raise storage_error(run.log_path, error) from error
+
+
+def _await_takeover(run: RunFolder, child: subprocess.Popen[bytes]) -> None:
+    """Wait until the trainer wrote a status of its own; one that dies before is written down as failed."""
+    deadline = time.monotonic() + TAKEOVER_S
+    while time.monotonic() < deadline:
+        exit_code = child.poll()
+        status = run.read_status()
+        if status.state != "queued":
+            break
+        if exit_code is not None:
+            error = f"The trainer ended before it started, with exit code {exit_code}."
+            if line := last_log_line(run):
+                error = f"{error} The log's last line: {line}"
+            run.write_status(replace(status, state="failed", pid=child.pid, error=error, finished_at=time.time()))
+            break
+        time.sleep(POLL_S)
+    # A child that nobody waits for stays a zombie, which looks alive to every reader of its pid.
+    threading.Thread(target=child.wait, name=f"wait-{run.id}", daemon=True).start()

@@ -1,0 +1,119 @@
+"""What a run's folder says about it now: state, losses, speed and a verdict. Reads only; loads no torch."""
+
+from statistics import median
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tools.monitor.trend import smoothed, smoothing_width
+from tools.monitor.verdict import Verdict, judge
+from trainer_core.metrics import read_steps
+from trainer_core.run_folder import RunFolder, RunState
+
+RECENT_STEPS = 20
+LOG_TAIL_BYTES = 65536
+
+
+class LossSummary(BaseModel):
+    """One loss curve in two numbers: running medians at its first and last step."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    first: float
+    last: float
+
+
+class StatusResult(BaseModel):
+    """`status.json` of a run with its verdict, and what its metrics say. Checkpoints are relative to `path`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: str
+    path: str
+    state: RunState
+    stage: str | None
+    step: int
+    steps: int
+    pid: int | None
+    lease_expires_at: float | None
+    eta_s: float | None
+    started_at: float | None
+    finished_at: float | None
+    last_checkpoint: str | None
+    best_checkpoint: str | None
+    error: str | None
+    losses: dict[str, LossSummary]
+    step_s: dict[str, float]
+    verdict: Verdict
+
+
+def describe_run(run: RunFolder) -> StatusResult:
+    """Return the state of `run`. Raises ConfigError when the folder holds no run."""
+    status = run.read_status()
+    rows = ordered_steps(run)
+    error = status.error
+    if status.state == "failed":
+        error = error or "The run failed without saying why."
+        log_line = last_log_line(run)
+        if log_line and log_line not in error:
+            error = f"{error} The log's last line: {log_line}"
+    return StatusResult(
+        run=run.id,
+        path=str(run.path),
+        state=status.state,
+        stage=status.stage,
+        step=status.step,
+        steps=status.steps,
+        pid=status.pid,
+        lease_expires_at=status.lease_expires_at,
+        eta_s=status.eta_s,
+        started_at=status.started_at,
+        finished_at=status.finished_at,
+        last_checkpoint=status.last_checkpoint,
+        best_checkpoint=status.best_checkpoint,
+        error=error,
+        losses=_losses(rows),
+        step_s=_step_seconds(rows),
+        verdict=judge(rows, status),
+    )
+
+
+def ordered_steps(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the training rows by step; where a resumed run repeated a step, the later row counts."""
+    rows = {row["step"]: row for row in read_steps(run.metrics_path)}
+    return [rows[step] for step in sorted(rows)]
+
+
+def loss_points(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
+    """Return steps and values of `loss`, `loss_video` or `loss_audio`, where it was measured."""
+    found = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def last_log_line(run: RunFolder) -> str:
+    """Return the last line of trainer.log that says something, or an empty string."""
+    if not run.log_path.exists():
+        return ""
+    with run.log_path.open("rb") as log:
+        log.seek(max(0, run.log_path.stat().st_size - LOG_TAIL_BYTES))
+        lines = log.read().decode("utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _losses(rows: list[dict[str, Any]]) -> dict[str, LossSummary]:
+    found = {}
+    for name in ("loss", "loss_video", "loss_audio"):
+        _, values = loss_points(rows, name)
+        if values:
+            curve = smoothed(values, smoothing_width(len(values)))
+            found[name] = LossSummary(first=curve[0], last=curve[-1])
+    return found
+
+
+def _step_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Median seconds of the latest steps, whole and by part."""
+    recent = [row["step_s"] for row in rows[-RECENT_STEPS:]]
+    if not recent:
+        return {}
+    parts = {part: median(step[part] for step in recent) for part in recent[0]}
+    return {"whole": median(sum(step.values()) for step in recent), **parts}

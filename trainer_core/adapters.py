@@ -1,0 +1,281 @@
+"""lora | ic-lora | full: which parameters train, what is saved, under which keys.
+
+An IC-LoRA is a LoRA whose objective has a reference condition; its file carries the reference's scale factors.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer_core.config import LoraSection
+from trainer_core.errors import ConfigError
+from trainer_core.files import replacing
+from trainer_core.model.ltx import branch_of
+from trainer_core.model.names import to_diffusers, to_upstream
+from trainer_core.model.source import Version
+from trainer_core.objective import Objective
+
+AdapterName = Literal["lora", "ic-lora", "full"]
+LORA_PREFIX = "diffusion_model."
+FULL_PREFIX = "model.diffusion_model."
+_READ_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "base_model.model.")
+_PEFT_NAME = "default"
+
+
+@dataclass(frozen=True)
+class AdapterFacts:
+    """What a saved file says about itself in its metadata."""
+
+    version: Version
+    base: str
+    base_fingerprint: str
+    objective: str
+    step: int
+    rank: int | None = None
+    reference_spatial_scale: int = 1
+    reference_temporal_scale: int = 1
+
+    def metadata(self) -> dict[str, str]:
+        """safetensors metadata; scale factors only where they are not 1, under every name that a reader knows."""
+        found = {
+            "format": "pt",
+            "model_version": self.version,
+            "base_model": self.base,
+            "base_fingerprint": self.base_fingerprint,
+            "objective": self.objective,
+            "step": str(self.step),
+            "trainer": "ltx-agent",
+        }
+        if self.rank is not None:
+            found["rank"] = str(self.rank)
+        if self.reference_spatial_scale != 1:
+            for key in (
+                "reference_downscale_factor",
+                "reference_spatial_scale_factor",
+                "ss_reference_downscale_factor",
+            ):
+                found[key] = str(self.reference_spatial_scale)
+        if self.reference_temporal_scale != 1:
+            found["reference_temporal_scale_factor"] = str(self.reference_temporal_scale)
+        return found
+
+
+def lora_targets(transformer: nn.Module, patterns: list[str], objective: Objective) -> list[str]:
+    """Return the full names of the linear layers that `patterns` reach, without those of an absent modality.
+
+    A pattern matches as PEFT's do: the whole name or its end at a dot; `attn1.*` reaches every linear layer inside.
+    Raises ConfigError when a pattern reaches nothing at all.
+    """
+    branches = trained_branches(objective)
+    linears = [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]
+    chosen: set[str] = set()
+    for pattern in patterns:
+        reached = [name for name in linears if _matches(name, pattern)]
+        if not reached:
+            raise ConfigError(
+                f"lora.target_modules: `{pattern}` reaches no linear layer of this model.",
+                "Use names such as to_k, to_q, to_v, to_out.0, ff.net.0.proj, attn1.*, audio_attn1.*.",
+            )
+        chosen.update(name for name in reached if branch_of(name) in branches)
+    if not chosen:
+        raise ConfigError(
+            f"lora.target_modules {patterns} reach only layers of a modality that this objective doesn't have.",
+            f"This objective trains the branches: {', '.join(sorted(branches))}.",
+        )
+    return [name for name in linears if name in chosen]
+
+
+def trained_branches(objective: Objective) -> frozenset[str]:
+    """The transformer branches whose parameters this objective can move."""
+    video, audio = objective.video.present, objective.audio.present
+    if video and audio:
+        return frozenset({"video", "audio", "cross"})
+    return frozenset({"video"} if video else {"audio"})
+
+
+def add_lora(transformer: Any, section: LoraSection, objective: Objective, seed: int) -> list[nn.Parameter]:
+    """Put fresh LoRA layers on `transformer`, freeze the rest, and return the trained parameters (float32)."""
+    from peft import LoraConfig
+
+    transformer.requires_grad_(False)
+    targets = lora_targets(transformer, section.target_modules, objective)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        transformer.add_adapter(
+            LoraConfig(
+                r=section.rank,
+                lora_alpha=section.alpha,
+                lora_dropout=section.dropout,
+                target_modules=targets,
+            ),
+            adapter_name=_PEFT_NAME,
+        )
+    trained = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.data = parameter.data.float()
+    return trained
+
+
+def train_fully(transformer: nn.Module, objective: Objective) -> list[nn.Parameter]:
+    """Make every parameter of the objective's branches trainable and return them."""
+    branches = trained_branches(objective)
+    trained = []
+    for name, parameter in transformer.named_parameters():
+        parameter.requires_grad_(branch_of(name) in branches)
+        if parameter.requires_grad:
+            trained.append(parameter)
+    return trained
+
+
+def lora_state(transformer: Any, alpha_over_rank: float, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the LoRA layers under upstream's keys, alpha/rank folded into B: readers fuse plain B·A."""
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(transformer, adapter_name=_PEFT_NAME)
+    found = {}
+    for key, tensor in state.items():
+        module, _, kind = key.rpartition(".lora_")
+        folded = tensor.float() * alpha_over_rank if kind.startswith("B") else tensor.float()
+        found[f"{LORA_PREFIX}{to_upstream(module)}.lora_{kind}"] = folded.to("cpu", dtype).contiguous()
+    return found
+
+
+def full_state(transformer: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return every weight of the transformer under the keys of upstream's unified checkpoint."""
+    return {
+        f"{FULL_PREFIX}{to_upstream(key)}": tensor.detach().to("cpu", dtype).contiguous()
+        for key, tensor in transformer.state_dict().items()
+    }
+
+
+def save_weights(
+    path: Path, state: Mapping[str, Tensor], facts: AdapterFacts, config: dict[str, Any] | None = None
+) -> None:
+    """Write `state` as safetensors with its facts as metadata; `config` is the transformer's, for a full checkpoint.
+
+    Never overwrites: raises ConfigError when the file exists.
+    """
+    from safetensors.torch import save_file
+
+    if path.exists():
+        raise ConfigError(f"{path} exists already; checkpoints are written once.", "Start another run.")
+    metadata = facts.metadata()
+    if config is not None:
+        metadata["config"] = json.dumps({"transformer": config})
+    with replacing(path) as temporary:
+        save_file(dict(state), temporary, metadata=metadata)
+
+
+def load_lora(transformer: Any, path: Path, alpha_over_rank: float) -> int:
+    """Load a LoRA file of upstream's, diffusers' or ComfyUI's form into the LoRA layers of `transformer`.
+
+    A file carries no alpha: B is divided by the layers' own alpha/rank, so that the sum stays what the file says.
+
+    Returns how many modules were filled. Raises ConfigError naming the first key that doesn't fit.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    pairs = read_lora(path)
+    expected = get_peft_model_state_dict(transformer, adapter_name=_PEFT_NAME)
+    state = {}
+    for module, (down, up) in pairs.items():
+        for key, tensor in ((f"{module}.lora_A.weight", down), (f"{module}.lora_B.weight", up / alpha_over_rank)):
+            if key not in expected:
+                raise ConfigError(
+                    f"{path} has LoRA weights for {module}, which this run doesn't train.",
+                    "Use the same target_modules and objective family as the file was trained with.",
+                )
+            if expected[key].shape != tensor.shape:
+                raise ConfigError(
+                    f"{path}: {key} is {tuple(tensor.shape)}, this run's is {tuple(expected[key].shape)}.",
+                    "Set lora.rank to the file's rank and use the same LTX version.",
+                )
+            state[key] = tensor
+    missing = sorted({key.rpartition(".lora_")[0] for key in expected} - set(pairs))
+    if missing:
+        raise ConfigError(
+            f"{path} lacks {len(missing)} modules that this run trains, the first is {missing[0]}.",
+            "Use the same target_modules and objective family as the file was trained with.",
+        )
+    set_peft_model_state_dict(transformer, state, adapter_name=_PEFT_NAME)
+    return len(pairs)
+
+
+def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return {diffusers module name: (A, B)} of a LoRA file, scale folded into B.
+
+    Reads upstream's and ComfyUI's `diffusion_model.` keys, diffusers' `transformer.` keys, lora_down/lora_up spellings
+    and `.alpha` tensors. Raises ConfigError for a file that is no safetensors LoRA.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(
+            f"{path} is not a readable safetensors file: {error}.", "Give a LoRA in safetensors."
+        ) from error
+    downs: dict[str, Tensor] = {}
+    ups: dict[str, Tensor] = {}
+    alphas: dict[str, float] = {}
+    for key, tensor in tensors.items():
+        name = _without_prefix(key)
+        for ending, target in (
+            (".lora_A.weight", downs),
+            (".lora_down.weight", downs),
+            (".lora_B.weight", ups),
+            (".lora_up.weight", ups),
+        ):
+            if name.endswith(ending):
+                target[to_diffusers(name.removesuffix(ending))] = tensor
+                break
+        else:
+            if name.endswith(".alpha"):
+                alphas[to_diffusers(name.removesuffix(".alpha"))] = float(tensor)
+            else:
+                raise ConfigError(f"{path}: `{key}` is not a LoRA key.", "Give a LoRA, not a full checkpoint.")
+    if not downs or set(downs) != set(ups):
+        odd = sorted(set(downs) ^ set(ups))
+        detail = f"{odd[0]} has only one of its two matrices" if odd else "it holds no LoRA weights"
+        raise ConfigError(f"{path} is not a whole LoRA: {detail}.", "Give the complete file.")
+    return {
+        module: (down, ups[module] * (alphas[module] / down.shape[0]) if module in alphas else ups[module])
+        for module, down in downs.items()
+    }
+
+
+def check_lora_keys(state: Mapping[str, Tensor], accepted: frozenset[str]) -> None:
+    """Refuse to call a file done when a key is not one that readers accept (block number taken out)."""
+    for key in state:
+        if block_free(key) not in accepted:
+            raise ConfigError(f"`{key}` is not a key that ComfyUI and diffusers read.", "Train other target_modules.")
+
+
+def block_free(key: str) -> str:
+    """`diffusion_model.transformer_blocks.7.attn1.to_q…` with the block number replaced by N."""
+    return ".".join("N" if part.isdigit() and before == "transformer_blocks" else part for before, part in _paired(key))
+
+
+def _paired(key: str) -> list[tuple[str, str]]:
+    parts = key.split(".")
+    return list(zip(["", *parts[:-1]], parts, strict=True))
+
+
+def _without_prefix(key: str) -> str:
+    for prefix in _READ_PREFIXES:
+        if key.startswith(prefix):
+            return key.removeprefix(prefix)
+    return key
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if pattern.endswith(".*"):
+        stem = pattern.removesuffix(".*")
+        return f".{stem}." in f".{name}"
+    return name == pattern or name.endswith(f".{pattern}")

@@ -1,0 +1,614 @@
+"""The training YAML: upstream's schema, strict, plus our optional `ltx_agent:` section. No torch.
+
+Source of names and defaults: the official LTX trainer's configuration (see ARCHITECTURE.md, "Formats").
+A key that nobody knows, a value out of range and a duplicate key are errors with line and column.
+"""
+
+import difflib
+import logging
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from trainer_core.data.buckets import parse_buckets
+from trainer_core.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+ObjectiveName = Literal[
+    "t2v",
+    "i2v",
+    "video_extension",
+    "video_inpainting",
+    "video_outpainting",
+    "t2a",
+    "audio_extension",
+    "audio_inpainting",
+    "a2v",
+    "v2a",
+    "v2v_ic",
+    "a2a_ic",
+    "av2av_ic",
+]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A mapping of the YAML in which every key must be known."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class ModelSection(Section):
+    model_path: str
+    text_encoder_path: str | None = None
+    video_vae_path: str | None = None
+    audio_vae_path: str | None = None
+    training_mode: Literal["lora", "full"] = "lora"
+    load_checkpoint: str | None = None
+
+
+class LoraSection(Section):
+    rank: PositiveInt = 64
+    alpha: Annotated[float, Field(gt=0)] = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: Annotated[list[str], Field(min_length=1)] = ["to_k", "to_q", "to_v", "to_out.0"]
+
+
+class FirstFrameCondition(Section):
+    """The first latent frame is given clean."""
+
+    type: Literal["first_frame"]
+    probability: Probability = 1.0
+
+
+class PrefixCondition(Section):
+    """The first `temporal_boundary` latent frames are given clean."""
+
+    type: Literal["prefix"]
+    temporal_boundary: PositiveInt
+    probability: Probability = 1.0
+
+
+class SuffixCondition(Section):
+    """The last `temporal_boundary` latent frames are given clean."""
+
+    type: Literal["suffix"]
+    temporal_boundary: PositiveInt
+    probability: Probability = 1.0
+
+
+class SpatialCropCondition(Section):
+    """The pixels inside `spatial_region` (y1, x1, y2, x2) are given clean; what lies around them is generated."""
+
+    type: Literal["spatial_crop"]
+    spatial_region: tuple[int, int, int, int]
+    probability: Probability = 1.0
+
+    @field_validator("spatial_region")
+    @classmethod
+    def _is_a_region(cls, region: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        y1, x1, y2, x2 = region
+        if min(region) < 0 or y2 <= y1 or x2 <= x1:
+            raise ValueError(
+                f"region y1,x1,y2,x2 = {region} is empty; y2 must exceed y1 and x2 exceed x1, none negative"
+            )
+        return region
+
+
+class MaskCondition(Section):
+    """Tokens where the stored mask is 1 are given clean (1 = keep, 0 = generate)."""
+
+    type: Literal["mask"]
+    mask_dir: str
+    probability: Probability = 1.0
+
+
+class ReferenceCondition(Section):
+    """Clean reference tokens stand before the target's (in-context LoRA)."""
+
+    type: Literal["reference"]
+    latents_dir: str
+    probability: Probability = 1.0
+
+
+Condition = Annotated[
+    FirstFrameCondition | PrefixCondition | SuffixCondition | SpatialCropCondition | MaskCondition | ReferenceCondition,
+    Field(discriminator="type"),
+]
+
+
+class ModalitySection(Section):
+    """One modality of the objective: generated (trained) or frozen (given clean); null in the YAML means absent."""
+
+    is_generated: bool
+    latents_dir: str
+    conditions: list[Condition] = []
+
+
+class FlexibleStrategy(Section):
+    name: Literal["flexible"] = "flexible"
+    video: ModalitySection | None = None
+    audio: ModalitySection | None = None
+
+
+class TextToVideoStrategy(Section):
+    """Legacy strategy, accepted for old YAML files."""
+
+    name: Literal["text_to_video"]
+    first_frame_conditioning_p: Probability = 0.1
+    with_audio: bool = False
+    audio_latents_dir: str = "audio_latents"
+
+
+class VideoToVideoStrategy(Section):
+    """Legacy strategy, accepted for old YAML files."""
+
+    name: Literal["video_to_video"]
+    first_frame_conditioning_p: Probability = 0.1
+    reference_latents_dir: str = "reference_latents"
+
+
+class OptimizationSection(Section):
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    steps: PositiveInt = 3000
+    batch_size: PositiveInt = 2
+    gradient_accumulation_steps: PositiveInt = 1
+    max_grad_norm: NonNegativeFloat = 1.0
+    optimizer_type: Literal["adamw", "adamw8bit"] = "adamw"
+    scheduler_type: Literal["linear", "constant", "cosine", "cosine_with_restarts", "polynomial", "step"] = "linear"
+    scheduler_params: dict[str, Any] = {}
+    enable_gradient_checkpointing: bool = False
+
+
+class AccelerationSection(Section):
+    mixed_precision_mode: Literal["bf16", "fp16", "no"] = "bf16"
+    quantization: Literal["int8-quanto", "int4-quanto", "int2-quanto", "fp8-quanto", "fp8uz-quanto"] | None = None
+    load_text_encoder_in_8bit: bool = False
+    offload_optimizer_during_validation: bool = False
+
+    @field_validator("mixed_precision_mode", mode="before")
+    @classmethod
+    def _yaml_reads_no_as_false(cls, value: Any) -> Any:
+        return "no" if value is False else value
+
+
+class DataSection(Section):
+    preprocessed_data_root: str
+    num_dataloader_workers: Annotated[int, Field(ge=0)] = 2
+
+
+class FirstFrameSample(Section):
+    type: Literal["first_frame"]
+    image_or_video: str
+
+
+class PrefixSample(Section):
+    type: Literal["prefix"]
+    video: str | None = None
+    audio: str | None = None
+    num_frames: PositiveInt | None = None
+    duration: Annotated[float, Field(gt=0)] | None = None
+
+
+class SuffixSample(Section):
+    type: Literal["suffix"]
+    video: str | None = None
+    audio: str | None = None
+    num_frames: PositiveInt | None = None
+    duration: Annotated[float, Field(gt=0)] | None = None
+
+
+class SpatialCropSample(Section):
+    type: Literal["spatial_crop"]
+    video: str
+    spatial_region: tuple[int, int, int, int]
+
+
+class MaskSample(Section):
+    type: Literal["mask"]
+    video: str | None = None
+    audio: str | None = None
+    mask: str
+
+
+class ReferenceSample(Section):
+    type: Literal["reference"]
+    video: str | None = None
+    audio: str | None = None
+    downscale_factor: PositiveInt = 1
+    temporal_scale_factor: PositiveInt = 1
+    include_in_output: bool = False
+
+
+class VideoToAudioSample(Section):
+    type: Literal["video_to_audio"]
+    video: str
+
+
+class AudioToVideoSample(Section):
+    type: Literal["audio_to_video"]
+    audio: str
+
+
+SampleCondition = Annotated[
+    FirstFrameSample
+    | PrefixSample
+    | SuffixSample
+    | SpatialCropSample
+    | MaskSample
+    | ReferenceSample
+    | VideoToAudioSample
+    | AudioToVideoSample,
+    Field(discriminator="type"),
+]
+VideoDims = tuple[int, int, int]
+
+
+class ValidationSample(Section):
+    prompt: str
+    conditions: list[SampleCondition] = []
+    video_dims: VideoDims | None = None
+    seed: int | None = None
+
+
+class ValidationSection(Section):
+    samples: list[ValidationSample] = []
+    negative_prompt: str = "worst quality, inconsistent motion, blurry, jittery, distorted"
+    video_dims: VideoDims = (960, 544, 89)
+    frame_rate: Annotated[float, Field(gt=0)] = 24
+    seed: int = 42
+    inference_steps: PositiveInt = 30
+    interval: PositiveInt | None = 100
+    video_cfg_scale: float = 3
+    audio_cfg_scale: float = 7
+    video_stg_scale: float = 1
+    audio_stg_scale: float = 1
+    stg_blocks: list[int] = [28]
+    guidance_rescale: Probability = 0.7
+    video_modality_guidance_scale: float = 3
+    audio_modality_guidance_scale: float = 3
+    generate_audio: bool = True
+    generate_video: bool = True
+    skip_initial_validation: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _migrate_deprecated(cls, values: Any) -> Any:
+        return _migrate_validation(values) if isinstance(values, dict) else values
+
+    @field_validator("video_dims")
+    @classmethod
+    def _are_legal_dims(cls, dims: VideoDims) -> VideoDims:
+        width, height, frames = dims
+        if width < 32 or height < 32 or width % 32 or height % 32 or frames < 1 or frames % 8 != 1:
+            raise ValueError(f"width, height, frames = {dims}; sides must be multiples of 32, frames % 8 == 1")
+        return dims
+
+
+class CheckpointsSection(Section):
+    interval: PositiveInt | None = None
+    keep_last_n: Annotated[int, Field(ge=-1)] = 1
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    no_resume: bool = False
+    save_training_state: Literal["minimal", "full", "off"] = "minimal"
+
+    @field_validator("save_training_state", mode="before")
+    @classmethod
+    def _yaml_reads_off_as_false(cls, value: Any) -> Any:
+        return "off" if value is False else value
+
+
+class HubSection(Section):
+    push_to_hub: bool = False
+    hub_model_id: str | None = None
+
+
+class WandbSection(Section):
+    enabled: bool = False
+    project: str = "ltxv-trainer"
+    entity: str | None = None
+    tags: list[str] = []
+    log_validation_videos: bool = True
+
+
+class FlowMatchingSection(Section):
+    timestep_sampling_mode: Literal["shifted_logit_normal", "uniform"] = "shifted_logit_normal"
+    timestep_sampling_params: dict[str, Any] = {}
+
+
+class LtxAgentSection(Section):
+    """What upstream's schema has no word for; `ltx-agent export --upstream` leaves it out."""
+
+    objective: ObjectiveName | None = None
+    dataset: str | None = None
+    buckets: str | None = None
+    frame_rate: Annotated[float, Field(gt=0)] | None = None
+    trigger: str | None = None
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    torch_compile: bool = False
+
+    @field_validator("buckets")
+    @classmethod
+    def _are_buckets(cls, spelling: str | None) -> str | None:
+        if spelling is not None:
+            try:
+                parse_buckets(spelling)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return spelling
+
+
+class TrainingConfig(Section):
+    """One training run, completely."""
+
+    model: ModelSection
+    lora: LoraSection | None = None
+    training_strategy: Annotated[
+        FlexibleStrategy | TextToVideoStrategy | VideoToVideoStrategy, Field(discriminator="name")
+    ]
+    optimization: OptimizationSection = OptimizationSection()
+    acceleration: AccelerationSection = AccelerationSection()
+    data: DataSection
+    validation: ValidationSection = Field(default_factory=ValidationSection)
+    checkpoints: CheckpointsSection = CheckpointsSection()
+    hub: HubSection = HubSection()
+    wandb: WandbSection = WandbSection()
+    flow_matching: FlowMatchingSection = FlowMatchingSection()
+    seed: int = 42
+    output_dir: str = "outputs"
+    ltx_agent: LtxAgentSection = LtxAgentSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_strategy(cls, values: Any) -> Any:
+        strategy = values.get("training_strategy") if isinstance(values, dict) else None
+        if isinstance(strategy, dict) and "name" not in strategy:
+            return {**values, "training_strategy": {"name": "flexible", **strategy}}
+        return values
+
+    @model_validator(mode="after")
+    def _lora_has_its_section(self) -> Self:
+        if self.model.training_mode == "lora" and self.lora is None:
+            raise ValueError(
+                "training_mode is lora but there is no `lora:` section; add one (rank, alpha, target_modules)"
+            )
+        return self
+
+    @property
+    def strategy(self) -> FlexibleStrategy:
+        """The training strategy, a legacy one rewritten as the flexible one it stands for."""
+        return _as_flexible(self.training_strategy)
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read a training YAML. Raises ConfigError that names line, column and the nearest known key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no config file {path}.", "Draft one with `ltx-agent draft`.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}.", "Give a readable UTF-8 YAML file.") from error
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, name: str = "config") -> TrainingConfig:
+    """Parse a training YAML given as text; `name` stands in error messages."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not valid YAML: {_one_line(str(error))}.", "Correct it and try again.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name} holds no mapping of sections.", "Start it with `model:`, `data:`, …")
+    _refuse_duplicates(root, name)
+    try:
+        return TrainingConfig.model_validate(values)
+    except ValidationError as error:
+        problems = [_describe(problem, root, name) for problem in error.errors()]
+        raise ConfigError("\n".join(problems), "Correct the file and try again.") from error
+
+
+def dump_config(config: TrainingConfig) -> str:
+    """Return the resolved YAML of `config`, every value written out; `load_config` reads it back equal."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def is_tiny(model_path: str) -> bool:
+    """Whether `model_path` asks for the small random model: `tiny`, `tiny:2.0`, `tiny:2.3`, `tiny:2.5`."""
+    return model_path == "tiny" or model_path.startswith("tiny:")
+
+
+def resolve_paths(config: TrainingConfig, base: Path) -> TrainingConfig:
+    """Return `config` with absolute paths; a relative one counts from `base` or, when only that exists, from here."""
+
+    def absolute(value: str | None) -> str | None:
+        if value is None or Path(value).is_absolute():
+            return value
+        beside, here = base / Path(value).expanduser(), Path(value).expanduser()
+        return str((here if here.exists() and not beside.exists() else beside).absolute())
+
+    model = config.model
+    local = {
+        name: absolute(getattr(model, name))
+        for name in ("text_encoder_path", "video_vae_path", "audio_vae_path", "load_checkpoint")
+    }
+    model_path = model.model_path if is_tiny(model.model_path) else absolute(model.model_path)
+    return config.model_copy(
+        update={
+            "model": model.model_copy(update={**local, "model_path": model_path}),
+            "data": config.data.model_copy(
+                update={"preprocessed_data_root": absolute(config.data.preprocessed_data_root)}
+            ),
+            "output_dir": absolute(config.output_dir),
+            "ltx_agent": config.ltx_agent.model_copy(update={"dataset": absolute(config.ltx_agent.dataset)}),
+        }
+    )
+
+
+def _as_flexible(strategy: FlexibleStrategy | TextToVideoStrategy | VideoToVideoStrategy) -> FlexibleStrategy:
+    if isinstance(strategy, FlexibleStrategy):
+        return strategy
+    first_frame = FirstFrameCondition(type="first_frame", probability=strategy.first_frame_conditioning_p)
+    conditions: list[Any] = [first_frame] if first_frame.probability > 0 else []
+    audio = None
+    if isinstance(strategy, VideoToVideoStrategy):
+        conditions.append(ReferenceCondition(type="reference", latents_dir=strategy.reference_latents_dir))
+    elif strategy.with_audio:
+        audio = ModalitySection(is_generated=True, latents_dir=strategy.audio_latents_dir)
+    video = ModalitySection(is_generated=True, latents_dir="latents", conditions=conditions)
+    return FlexibleStrategy(video=video, audio=audio)
+
+
+def _migrate_validation(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn the deprecated keys of `validation:` into their successors, and say so in the log."""
+    values = dict(values)
+    old = {
+        name: values.pop(name)
+        for name in (
+            "prompts",
+            "images",
+            "reference_videos",
+            "reference_downscale_factor",
+            "include_reference_in_output",
+            "guidance_scale",
+            "stg_scale",
+            "stg_mode",
+        )
+        if name in values
+    }
+    if not old:
+        return values
+    logger.warning("validation: %s %s deprecated; migrated.", ", ".join(old), "is" if len(old) == 1 else "are")
+    prompts, images, references = (old.get(name) or [] for name in ("prompts", "images", "reference_videos"))
+    for name, given in (("images", images), ("reference_videos", references)):
+        if given and len(given) != len(prompts):
+            raise ValueError(
+                f"{name} has {len(given)} entries but prompts has {len(prompts)}; give one for each prompt"
+            )
+    if prompts and values.get("samples"):
+        raise ValueError("both `prompts` (deprecated) and `samples` are given; keep `samples`")
+    if prompts:
+        values["samples"] = [
+            _migrated_sample(
+                prompt,
+                images[index] if images else None,
+                references[index] if references else None,
+                old.get("reference_downscale_factor") or 1,
+                bool(old.get("include_reference_in_output")),
+            )
+            for index, prompt in enumerate(prompts)
+        ]
+    if old.get("guidance_scale") is not None:
+        values.setdefault("video_cfg_scale", old["guidance_scale"])
+    if old.get("stg_scale") is not None:
+        values.setdefault("video_stg_scale", old["stg_scale"])
+        values.setdefault("audio_stg_scale", old["stg_scale"])
+    if old.get("stg_mode") == "stg_v":
+        values.setdefault("audio_stg_scale", 0.0)
+    return values
+
+
+def _migrated_sample(
+    prompt: str, image: str | None, reference: str | None, downscale: int, shown: bool
+) -> dict[str, Any]:
+    conditions: list[dict[str, Any]] = []
+    if image is not None:
+        conditions.append({"type": "first_frame", "image_or_video": image})
+    if reference is not None:
+        conditions.append(
+            {"type": "reference", "video": reference, "downscale_factor": downscale, "include_in_output": shown}
+        )
+    return {"prompt": prompt, "conditions": conditions}
+
+
+def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                mark = key.start_mark
+                raise ConfigError(
+                    f"{name}, line {mark.line + 1}, column {mark.column + 1}: `{key.value}` stands twice in a section.",
+                    "Keep one of them.",
+                )
+            seen.add(key.value)
+            _refuse_duplicates(value, name)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_duplicates(item, name)
+
+
+def _describe(problem: Any, root: yaml.Node | None, name: str) -> str:
+    """One line for one pydantic problem: where in the file, which key, what is wrong, the nearest known key."""
+    node, mark, keys = root, root.start_mark if root else None, []
+    section: type[BaseModel] | None = TrainingConfig
+    for part in problem["loc"]:
+        found = _child(node, part)
+        if found is None:
+            if problem["type"] == "missing" and part == problem["loc"][-1]:
+                keys.append(str(part))
+            continue  # a discriminator's tag is part of pydantic's location, not of the file
+        node, mark = found
+        keys.append(str(part))
+    where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
+    key = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"], section)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+        known_text = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(known))}."
+        return f"{where}: `{key}` is not a known key; {known_text}"
+    if problem["type"] == "missing":
+        return f"{where}: `{key}` is required."
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem.get("input")
+    seen = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    return f"{where}: `{key}`: {message}{seen}." if key else f"{where}: {message}."
+
+
+def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Mark] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return value, key.start_mark
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part].start_mark
+    return None
+
+
+def _known_keys(location: tuple[str | int, ...], section: type[BaseModel] | None) -> list[str]:
+    """The keys allowed where `location`'s last part stands, found by following the JSON schema."""
+    schema = (section or TrainingConfig).model_json_schema()
+    definitions = schema.get("$defs", {})
+
+    def options(entry: dict[str, Any]) -> list[dict[str, Any]]:
+        if "$ref" in entry:
+            return options(definitions[entry["$ref"].rsplit("/", 1)[-1]])
+        branches = entry.get("anyOf", []) + entry.get("oneOf", [])
+        return [found for branch in branches for found in options(branch)] if branches else [entry]
+
+    entries = options(schema)
+    for part in location[:-1]:
+        if isinstance(part, int):
+            entries = [found for entry in entries if "items" in entry for found in options(entry["items"])]
+            continue
+        inside = [entry["properties"][part] for entry in entries if part in entry.get("properties", {})]
+        if inside:
+            entries = [found for entry in inside for found in options(entry)]
+        else:
+            tagged = [e for e in entries if _tag(e) == part]
+            entries = tagged or entries
+    return sorted({key for entry in entries for key in entry.get("properties", {})})
+
+
+def _tag(entry: dict[str, Any]) -> Any:
+    properties = entry.get("properties", {})
+    return (properties.get("type") or properties.get("name") or {}).get("const")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

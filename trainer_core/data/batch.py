@@ -1,0 +1,74 @@
+"""What a training step receives: latents of one shape, their inputs for the conditions, and text features, on the CPU.
+
+B samples, F H W latent frames, rows and columns, T audio latent frames, C latent channels, L text tokens, D text width.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from trainer_core.objective import ModalityName
+
+
+@dataclass(frozen=True)
+class ModalityBatch:
+    """Latents of one modality.
+
+    `latents` [B, C, F, H, W] for video, [B, C, T, M] for audio (M mel bins); `frame_rate` [B], pictures a second;
+    `mask` [B, F, H, W] or [B, T], 1 = keep, 0 = generate; `reference` as `latents`, of its own size.
+    """
+
+    latents: Tensor
+    frame_rate: Tensor | None = None
+    mask: Tensor | None = None
+    reference: Tensor | None = None
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """(F, H, W) for video, (T,) for audio."""
+        return tuple(self.latents.shape[2:]) if self.latents.ndim == 5 else (self.latents.shape[2],)
+
+    @property
+    def tokens(self) -> int:
+        """Target tokens of one sample."""
+        count = 1
+        for size in self.grid:
+            count *= size
+        return count
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one shape. Text features [B, L, D] are taken before the connectors; `text_mask` [B, L], 1 = a token.
+
+    `clips` names the samples; `indices` are their numbers in the dataset, which with `epoch` seed their noise.
+    """
+
+    video: ModalityBatch | None
+    audio: ModalityBatch | None
+    video_features: Tensor
+    audio_features: Tensor
+    text_mask: Tensor
+    clips: tuple[str, ...]
+    indices: tuple[int, ...]
+    epoch: int = 0
+
+    def modality(self, name: ModalityName) -> ModalityBatch | None:
+        return self.video if name == "video" else self.audio
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+
+def to_tokens(latents: Tensor) -> Tensor:
+    """Patchify: video [B, C, F, H, W] to [B, F·H·W, C]; audio [B, C, T, M] to [B, T, C·M]."""
+    if latents.ndim == 5:
+        return latents.flatten(2).transpose(1, 2)
+    return latents.transpose(1, 2).flatten(2)
+
+
+def from_tokens(tokens: Tensor, grid: tuple[int, ...], channels: int) -> Tensor:
+    """The inverse of `to_tokens`, for the latent grid (F, H, W) or (T,)."""
+    if len(grid) == 3:
+        return tokens.transpose(1, 2).unflatten(2, grid)
+    return tokens.unflatten(2, (channels, -1)).transpose(1, 2)

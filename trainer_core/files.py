@@ -1,0 +1,125 @@
+"""Writing and reading small files so that nobody ever sees half of one.
+
+Every file is written under a temporary name beside its target, fsynced and renamed.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trainer_core.errors import ConfigError, ExternalError, LtxError
+
+
+def storage_error(path: Path, error: OSError) -> LtxError:
+    """Say an OS error on `path` in a person's words: a full disk is external, a refused write is wrong usage."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ExternalError(
+            f"The disk is full: {path} could not be written.",
+            "Free some space or choose another project folder with --project; what was written before is intact.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ConfigError(
+            f"{path} can't be written: {error.strerror}.", "Choose a folder you may write with --project."
+        )
+    return ExternalError(f"{path} could not be written: {error.strerror or error}.", "Check the disk and try again.")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success fsync it and rename it over `path`, on failure remove it.
+
+    Raises ExternalError when the disk is full and ConfigError when the folder can't be written.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        temporary = None
+        _fsync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` (UTF-8; undecodable file names survive as surrogates)."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Replace `path` by `document` as indented JSON."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Replace `path` by one JSON object a line."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def append_jsonl(path: Path, row: dict[str, Any]) -> None:
+    """Append one JSON object as one whole line, in a single write."""
+    line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(descriptor, line.encode("utf-8", errors="surrogateescape"))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON document in `path`. Raises ConfigError when it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is not valid JSON: {error}.", "Restore it or delete it to have it made anew."
+        ) from error
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSONL file; a last line without its newline (a crash while appending) is left out."""
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    lines = text.split("\n")
+    complete = lines[:-1]
+    rows = []
+    for number, line in enumerate(complete, start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise ConfigError(
+                f"{path}, line {number} is not valid JSON: {error}.", "Correct or remove that line."
+            ) from error
+    return rows
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some network file systems refuse to fsync a folder; the rename itself is done
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,49 @@
+"""Reading and writing `metrics.jsonl`: one object a training step, and held-out rows. No torch."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer_core.files import append_jsonl, read_jsonl
+
+
+@dataclass(frozen=True)
+class StepSeconds:
+    """Where one optimizer step's wall time went, in seconds."""
+
+    data: float = 0.0
+    forward: float = 0.0
+    backward: float = 0.0
+    optimizer: float = 0.0
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One row of metrics.jsonl. Losses are means over the step's samples; None where the modality is not generated."""
+
+    step: int
+    time_s: float
+    epoch: int
+    loss: float
+    loss_video: float | None
+    loss_audio: float | None
+    sigma_video: float | None
+    sigma_audio: float | None
+    lr: float
+    grad_norm: float
+    step_s: StepSeconds
+    memory_bytes: int
+    samples_seen: int
+    clips: list[str] = field(default_factory=list)
+
+
+def append_step(path: Path, metrics: StepMetrics) -> None:
+    """Append one step to `path`."""
+    append_jsonl(path, asdict(metrics))
+
+
+def read_steps(path: Path) -> list[dict[str, Any]]:
+    """Return the training rows of `path` in file order (held-out rows left out); empty when there is no file yet."""
+    if not path.exists():
+        return []
+    return [row for row in read_jsonl(path) if "heldout" not in row]

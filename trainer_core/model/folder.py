@@ -1,0 +1,128 @@
+"""A diffusers folder of LTX-2: one sub-folder a part; and the text encoder, which every layout keeps in a folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer_core.errors import ConfigError
+from trainer_core.model.source import Part, Version, sampled_digest
+
+_FOLDERS: dict[Part, str] = {
+    "transformer": "transformer",
+    "connectors": "connectors",
+    "video_vae": "vae",
+    "audio_vae": "audio_vae",
+    "vocoder": "vocoder",
+    "text_encoder": "text_encoder",
+}
+
+
+class FolderSource:
+    """A diffusers folder: one sub-folder a part."""
+
+    def __init__(self, root: Path, overrides: dict[Any, Path]) -> None:
+        self.root = root
+        self._overrides = overrides
+        self.version = _version_of(_config(self._folder("transformer")), self._folder("transformer"))
+
+    @property
+    def label(self) -> str:
+        return f"LTX-{self.version} ({self.root.name})"
+
+    def fingerprint(self, part: Part) -> str:
+        folder = self._folder(part)
+        return f"{part}:{sampled_digest([*folder.glob('*.json'), *folder.glob('*.safetensors')])}"
+
+    def transformer(self, dtype: torch.dtype) -> Any:
+        from diffusers import LTX2VideoTransformer3DModel
+
+        return self._loaded(LTX2VideoTransformer3DModel, "transformer", dtype)
+
+    def connectors(self, dtype: torch.dtype) -> Any:
+        from diffusers.pipelines.ltx2 import LTX2TextConnectors
+
+        return self._loaded(LTX2TextConnectors, "connectors", dtype)
+
+    def video_vae(self, dtype: torch.dtype) -> Any:
+        from diffusers import AutoencoderKLLTX2Video
+
+        return self._loaded(AutoencoderKLLTX2Video, "video_vae", dtype)
+
+    def audio_vae(self, dtype: torch.dtype) -> Any:
+        from diffusers import AutoencoderKLLTX2Audio
+
+        return self._loaded(AutoencoderKLLTX2Audio, "audio_vae", dtype)
+
+    def vocoder(self, dtype: torch.dtype) -> Any:
+        from diffusers.pipelines.ltx2 import LTX2Vocoder, LTX2VocoderWithBWE
+
+        kind = LTX2Vocoder if self.version == "2.0" else LTX2VocoderWithBWE
+        return self._loaded(kind, "vocoder", dtype)
+
+    def text_encoder(self, dtype: torch.dtype) -> tuple[Any, Any]:
+        beside = self.root / "tokenizer"
+        folder = self._folder("text_encoder")
+        return load_text_encoder(folder, self.version, dtype, beside if beside.is_dir() else None)
+
+    def _folder(self, part: Part) -> Path:
+        folder = self._overrides.get(part, self.root / _FOLDERS[part])
+        if not folder.is_dir():
+            raise ConfigError(
+                f"The model lacks its {part.replace('_', ' ')}: there is no folder {folder}.", "Download it."
+            )
+        return folder
+
+    def _loaded(self, kind: Any, part: Part, dtype: torch.dtype) -> Any:
+        folder = self._folder(part)
+        try:
+            module = kind.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"{folder} can't be loaded as {kind.__name__}: {error}.", "Check or download it again."
+            ) from error
+        return module.eval().requires_grad_(False)
+
+
+def load_text_encoder(
+    folder: Path, version: Version, dtype: torch.dtype, tokenizer: Path | None = None
+) -> tuple[Any, Any]:
+    """Load (tokenizer, encoder) from a transformers folder: Gemma 3 for 2.0 and 2.3, LTX's own Gemma 4 for 2.5.
+
+    Raises ConfigError for any other family.
+    """
+    from transformers import AutoTokenizer, Gemma3ForConditionalGeneration, Gemma4UnifiedForConditionalGeneration
+
+    family = str(_config(folder).get("model_type", ""))
+    wanted = "gemma4" if version == "2.5" else "gemma3"
+    if not family.startswith(wanted):
+        raise ConfigError(
+            f"{folder} holds a {family or 'nameless'} text encoder; LTX-{version} needs {wanted}.",
+            "Set model.text_encoder_path to the right one.",
+        )
+    kind = Gemma4UnifiedForConditionalGeneration if wanted == "gemma4" else Gemma3ForConditionalGeneration
+    try:
+        encoder = kind.from_pretrained(folder, dtype=dtype, local_files_only=True).eval().requires_grad_(False)
+        return AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True), encoder
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{folder} can't be loaded as a text encoder: {error}.", "Download it again.") from error
+
+
+def _version_of(config: dict[str, Any], folder: Path) -> Version:
+    if config.get("_class_name") != "LTX2VideoTransformer3DModel":
+        raise ConfigError(
+            f"{folder} holds a {config.get('_class_name', 'nameless model')}, not an LTX-2 transformer.",
+            "Give a diffusers folder of LTX-2, 2.3 or 2.5.",
+        )
+    if config.get("use_keyframes_abs_pos_embedding") or config.get("ff_bias") is False:
+        return "2.5"
+    return "2.3" if config.get("cross_attn_mod") else "2.0"
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder} has no readable config.json.", "Give a complete diffusers folder.") from error
+    return document if isinstance(document, dict) else {}

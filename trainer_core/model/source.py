@@ -1,0 +1,57 @@
+"""Where a model's parts come from: one small interface for every layout, so that each part loads alone and late."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+Version = Literal["2.0", "2.3", "2.5"]
+Part = Literal["transformer", "connectors", "video_vae", "audio_vae", "vocoder", "text_encoder"]
+
+
+_SAMPLED_BYTES = 1 << 20
+
+
+class ModelSource(Protocol):
+    """One LTX model on disk or, for `tiny`, in the making. A method loads one part, in eval mode, without gradients."""
+
+    @property
+    def version(self) -> Version: ...
+
+    @property
+    def label(self) -> str:
+        """What to call the model in front of people; says so when it is random."""
+        ...
+
+    def fingerprint(self, part: Part) -> str:
+        """A string that changes when the part's weights do."""
+        ...
+
+    def transformer(self, dtype: torch.dtype) -> Any: ...
+
+    def connectors(self, dtype: torch.dtype) -> Any: ...
+
+    def video_vae(self, dtype: torch.dtype) -> Any: ...
+
+    def audio_vae(self, dtype: torch.dtype) -> Any: ...
+
+    def vocoder(self, dtype: torch.dtype) -> Any: ...
+
+    def text_encoder(self, dtype: torch.dtype) -> tuple[Any, Any]:
+        """Return (tokenizer, encoder)."""
+        ...
+
+
+def sampled_digest(paths: Iterable[Path]) -> str:
+    """Name files of any size in milliseconds: names, sizes, and the first and last megabyte of each."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as handle:
+            digest.update(handle.read(_SAMPLED_BYTES))
+            handle.seek(max(size - _SAMPLED_BYTES, 0))
+            digest.update(handle.read(_SAMPLED_BYTES))
+    return digest.hexdigest()[:24]

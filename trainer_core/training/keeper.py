@@ -1,0 +1,68 @@
+"""Keeps a run's status.json fresh from a thread of its own, so that a slow disk never delays a training step."""
+
+import os
+import threading
+import time
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from trainer_core.errors import LtxError
+from trainer_core.run_folder import LEASE_S, RunFolder, RunStatus
+
+_REFRESH_S = 1.0
+
+
+class StatusKeeper:
+    """Holds the status in memory; a background thread writes it about once a second and renews the lease.
+
+    Of several ranks only one `writes`.
+    """
+
+    def __init__(self, run: RunFolder, status: RunStatus, *, writes: bool = True) -> None:
+        self._writes = writes
+        self._run = run
+        self._status = replace(status, pid=os.getpid())
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._refresh, name="status-keeper", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._write()
+
+    @property
+    def status(self) -> RunStatus:
+        return self._status
+
+    def record(self, kind: str, **fields: Any) -> None:
+        """Append an event to events.jsonl."""
+        if self._writes:
+            self._run.record_event(kind, **fields)
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the status; the disk follows within a second, or at the end of the `with`."""
+        with self._lock:
+            self._status = replace(self._status, **changes)
+
+    def _refresh(self) -> None:
+        while not self._ended.wait(_REFRESH_S):
+            try:
+                self._write()
+            except LtxError as error:  # the disk may have room again at the next turn; the run's own writes decide
+                print(f"status: {error}", flush=True)
+
+    def _write(self) -> None:
+        with self._lock:
+            self._status = replace(self._status, lease_expires_at=time.time() + LEASE_S)
+            status = self._status
+        if self._writes:
+            self._run.write_status(status)

@@ -1,0 +1,360 @@
+"""The training run: a screen of verbs over batches, steps and checkpoints.
+
+Randomness comes from (seed, epoch, sample) alone, so the order of ranks, workers and restarts changes nothing.
+"""
+
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from trainer_core.adapters import AdapterFacts, add_lora, load_lora, train_fully
+from trainer_core.config import TrainingConfig
+from trainer_core.data.batch import Batch
+from trainer_core.data.dataset import BatchStream, SampleFiles, find_samples, load_batches
+from trainer_core.data.encode import read_windows
+from trainer_core.errors import ConfigError, TrainingError
+from trainer_core.metrics import StepMetrics, StepSeconds, append_step
+from trainer_core.model.load import open_model
+from trainer_core.model.ltx import LtxModel
+from trainer_core.model.source import ModelSource
+from trainer_core.objective import Objective, name_of, objective_of, reference_scales
+from trainer_core.run_folder import RunFolder
+from trainer_core.training.checkpoint import Checkpoints
+from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.noise import SigmaSampler, sigma_sampler
+from trainer_core.training.optim import build_optimizer, build_schedule
+from trainer_core.training.step import StepLoss, training_step
+
+
+@dataclass
+class Session:
+    """Everything a running training holds."""
+
+    config: TrainingConfig
+    run: RunFolder
+    accelerator: Any
+    source: ModelSource
+    objective: Objective
+    model: LtxModel
+    connectors: Any
+    parameters: list[nn.Parameter]
+    optimizer: Optimizer
+    schedule: LRScheduler
+    sampler: SigmaSampler
+    stream: BatchStream
+    checkpoints: Checkpoints
+    autocast: Callable[[], AbstractContextManager[Any]]
+    seconds_a_step: list[float] = field(default_factory=list)
+
+
+def train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper) -> None:
+    """Train to the last step, or until someone asks to stop; the weights are saved either way.
+
+    Raises TrainingError when the loss or a gradient is not finite, ConfigError and DataError before anything costly.
+    """
+    stop = _StopRequest(run)
+    session = set_up(config, run)
+    keeper.update(state="running", stage="training", steps=config.optimization.steps)
+    keeper.record("started", model=session.source.label, samples=len(session.stream.samples))
+    batches = read_batches(session)
+    step = 0
+    while step < config.optimization.steps and not stop.requested():
+        metrics = optimize(session, batches, step)
+        step += 1
+        log(session, metrics, keeper)
+        if due(config.checkpoints.interval, step) and step < config.optimization.steps:
+            save(session, step, keeper)
+    if stop.requested():
+        keeper.update(state="stopping")
+        keeper.record("stop requested", step=step)
+    save(session, step, keeper)
+    keeper.update(state="done", stage="stopped" if step < config.optimization.steps else "finished", eta_s=0.0)
+
+
+def set_up(config: TrainingConfig, run: RunFolder) -> Session:
+    """Load the model and the data and put the adapter on; refuses what can't work before anything big is loaded."""
+    from accelerate import Accelerator
+
+    if config.acceleration.quantization is not None:
+        raise ConfigError(
+            f"acceleration.quantization {config.acceleration.quantization} is not available in this version.",
+            "Set it to null.",
+        )
+    objective = objective_of(config.strategy)
+    source = open_model(config.model)
+    sampler = sigma_sampler(config.flow_matching.timestep_sampling_mode, config.flow_matching.timestep_sampling_params)
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    precision = config.acceleration.mixed_precision_mode
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    transformer = source.transformer(dtype)
+    model = LtxModel(transformer)
+    declared = None if config.ltx_agent.dataset is None else [window.name for window in read_windows(config)]
+    samples = find_samples(Path(config.data.preprocessed_data_root), objective, model.factors, declared)
+    parameters = _make_trainable(config, transformer, objective)
+    if config.optimization.enable_gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()
+    model.to(accelerator.device)
+    connectors = source.connectors(dtype).to(accelerator.device)
+    if config.ltx_agent.torch_compile:
+        transformer.compile_repeated_blocks()
+    optimizer = build_optimizer(config.optimization, parameters)
+    return Session(
+        config=config,
+        run=run,
+        accelerator=accelerator,
+        source=source,
+        objective=objective,
+        model=model,
+        connectors=connectors,
+        parameters=parameters,
+        optimizer=optimizer,
+        schedule=build_schedule(config.optimization, optimizer, config.ltx_agent.warmup_steps),
+        sampler=sampler,
+        stream=BatchStream(samples, objective, config.optimization.batch_size, config.seed),
+        checkpoints=Checkpoints(run, config),
+        autocast=_autocast(precision, accelerator.device),
+    )
+
+
+def read_batches(session: Session) -> Iterator[Batch]:
+    """The batches of this process, from the first step to the last."""
+    options = session.config.optimization
+    return load_batches(
+        session.stream,
+        0,
+        options.steps,
+        rank=session.accelerator.process_index,
+        ranks=session.accelerator.num_processes,
+        accumulation=options.gradient_accumulation_steps,
+        workers=session.config.data.num_dataloader_workers,
+    )
+
+
+def optimize(session: Session, batches: Iterator[Batch], step: int) -> StepMetrics:
+    """One optimizer step over all its micro-batches; refuses to apply a gradient that is not finite."""
+    options = session.config.optimization
+    started = time.perf_counter()
+    seconds = {"data": 0.0, "forward": 0.0, "backward": 0.0, "optimizer": 0.0}
+    losses: list[StepLoss] = []
+    clips: list[str] = []
+    epoch = 0
+    for _ in range(options.gradient_accumulation_steps):
+        with _timed(seconds, "data"):
+            batch = next(batches)
+        with _timed(seconds, "forward"), session.autocast():
+            loss = training_step(
+                session.model,
+                session.connectors,
+                batch,
+                session.objective,
+                sampler=session.sampler,
+                generator=sample_generators(session.config.seed, batch),
+            )
+        with _timed(seconds, "backward"):
+            session.accelerator.backward(loss.total / options.gradient_accumulation_steps)
+        losses.append(loss)
+        clips += batch.clips
+        epoch = batch.epoch
+    with _timed(seconds, "optimizer"):
+        learning_rate = float(session.schedule.get_last_lr()[0])
+        average_gradients(session)
+        grad_norm = torch.nn.utils.clip_grad_norm_(
+            session.parameters, options.max_grad_norm if options.max_grad_norm > 0 else float("inf")
+        )
+        means = mean_losses(session, losses)
+        _refuse_non_finite(step, means, float(grad_norm), clips)
+        session.optimizer.step()
+        session.optimizer.zero_grad(set_to_none=True)
+        session.schedule.step()
+    session.seconds_a_step.append(time.perf_counter() - started)
+    return StepMetrics(
+        step=step + 1,
+        time_s=time.time(),
+        epoch=epoch,
+        loss=sum(means[key] or 0.0 for key in ("video", "audio")),
+        loss_video=means["video"],
+        loss_audio=means["audio"],
+        sigma_video=means["sigma_video"],
+        sigma_audio=means["sigma_audio"],
+        lr=learning_rate,
+        grad_norm=float(grad_norm),
+        step_s=StepSeconds(**seconds),
+        memory_bytes=_peak_memory_bytes(session.accelerator.device),
+        samples_seen=(step + 1)
+        * options.batch_size
+        * options.gradient_accumulation_steps
+        * session.accelerator.num_processes,
+        clips=clips,
+    )
+
+
+def sample_generators(seed: int, batch: Batch) -> list[torch.Generator]:
+    """One generator for each sample, seeded by (seed, epoch, sample): the same whatever the batch, rank or restart."""
+    return [
+        torch.Generator().manual_seed(
+            int(np.random.SeedSequence([seed, batch.epoch, index]).generate_state(1, np.uint64)[0] >> 1)
+        )
+        for index in batch.indices
+    ]
+
+
+def average_gradients(session: Session) -> None:
+    """Average the gradients over the ranks, once an optimizer step."""
+    if session.accelerator.num_processes == 1:
+        return
+    for parameter in session.parameters:
+        if parameter.grad is None:  # a layer that this step's samples didn't reach on this rank
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch.cat(
+        [parameter.grad.flatten().float() for parameter in session.parameters if parameter.grad is not None]
+    )
+    mean = session.accelerator.reduce(flat, reduction="mean")
+    offset = 0
+    for parameter in session.parameters:
+        assert parameter.grad is not None
+        count = parameter.grad.numel()
+        parameter.grad.copy_(mean[offset : offset + count].view_as(parameter.grad))
+        offset += count
+
+
+def mean_losses(session: Session, losses: list[StepLoss]) -> dict[str, float | None]:
+    """Losses and sigmas averaged over micro-batches and ranks."""
+
+    def mean(tensors: list[Tensor | None]) -> float | None:
+        present = [tensor.detach().float().mean() for tensor in tensors if tensor is not None]
+        if not present:
+            return None
+        value = torch.stack([tensor.to(session.accelerator.device) for tensor in present]).mean()
+        return float(session.accelerator.reduce(value, reduction="mean"))
+
+    return {
+        "video": mean([loss.video for loss in losses]),
+        "audio": mean([loss.audio for loss in losses]),
+        "sigma_video": mean([loss.sigma_video for loss in losses]),
+        "sigma_audio": mean([loss.sigma_audio for loss in losses]),
+    }
+
+
+def log(session: Session, metrics: StepMetrics, keeper: StatusKeeper) -> None:
+    """Append the step to metrics.jsonl and tell the status keeper; only the main process writes."""
+    if not session.accelerator.is_main_process:
+        return
+    append_step(session.run.metrics_path, metrics)
+    recent = session.seconds_a_step[-50:]
+    remaining = session.config.optimization.steps - metrics.step
+    keeper.update(step=metrics.step, eta_s=remaining * sum(recent) / len(recent))
+
+
+def due(interval: int | None, step: int) -> bool:
+    return interval is not None and step % interval == 0
+
+
+def save(session: Session, step: int, keeper: StatusKeeper) -> None:
+    """Write the weights of `step`; only the main process writes."""
+    if session.accelerator.is_main_process and step > 0:
+        path = session.checkpoints.save(session.model.transformer, adapter_facts(session, step))
+        keeper.update(last_checkpoint=path.relative_to(session.run.path).as_posix())
+        keeper.record("checkpoint", step=step, path=path.name)
+    session.accelerator.wait_for_everyone()
+
+
+def adapter_facts(session: Session, step: int) -> AdapterFacts:
+    """What the file will say about itself."""
+    spatial, temporal = _reference_scale(session.stream.samples)
+    lora = session.config.lora if session.config.model.training_mode == "lora" else None
+    return AdapterFacts(
+        version=session.source.version,
+        base=session.source.label,
+        base_fingerprint=session.source.fingerprint("transformer"),
+        objective=name_of(session.config.strategy) or "custom",
+        step=step,
+        rank=lora.rank if lora is not None else None,
+        reference_spatial_scale=spatial,
+        reference_temporal_scale=temporal,
+    )
+
+
+def _reference_scale(samples: list[SampleFiles]) -> tuple[int, int]:
+    grids = dict(samples[0].shape)
+    if "video_reference" not in grids:
+        return 1, 1
+    return reference_scales(grids["video"], grids["video_reference"])
+
+
+def _make_trainable(config: TrainingConfig, transformer: Any, objective: Objective) -> list[nn.Parameter]:
+    if config.model.training_mode == "full":
+        if config.model.load_checkpoint is not None:
+            raise ConfigError("model.load_checkpoint is for LoRA runs in this version.", "Give it as model.model_path.")
+        return train_fully(transformer, objective)
+    assert config.lora is not None
+    parameters = add_lora(transformer, config.lora, objective, config.seed)
+    if config.model.load_checkpoint is not None:
+        load_lora(transformer, Path(config.model.load_checkpoint), config.lora.alpha / config.lora.rank)
+    return parameters
+
+
+def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    if precision == "fp16":
+        raise ConfigError("mixed_precision_mode fp16 is not available in this version.", "Use bf16, or no.")
+    if precision == "no":
+        return nullcontext
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _refuse_non_finite(step: int, means: dict[str, float | None], grad_norm: float, clips: list[str]) -> None:
+    if np.isfinite(grad_norm) and all(value is None or np.isfinite(value) for value in means.values()):
+        return
+    bad = [name for name in ("video", "audio") if means[name] is not None and not np.isfinite(means[name] or 0.0)]
+    what = f"the {' and '.join(bad)} loss" if bad else "a gradient"
+    sigmas = ", ".join(f"{key} {means[key]:.3f}" for key in ("sigma_video", "sigma_audio") if means[key] is not None)
+    raise TrainingError(
+        f"Step {step + 1}: {what} is not finite (clips: {', '.join(dict.fromkeys(clips))}; {sigmas}). "
+        "The update was not applied.",
+        "Look at those clips, lower the learning rate, or use bf16 instead of fp16.",
+    )
+
+
+class _timed:
+    """Adds the time spent inside to `seconds[name]`."""
+
+    def __init__(self, seconds: dict[str, float], name: str) -> None:
+        self._seconds, self._name = seconds, name
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds[self._name] += time.perf_counter() - self._started
+
+
+class _StopRequest:
+    """Someone wants the run to end: a file in the run folder, SIGTERM or SIGINT."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._path = run.stop_request_path
+        self._signalled = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def requested(self) -> bool:
+        return self._signalled or self._path.exists()
+
+    def _on_signal(self, _number: int, _frame: Any) -> None:
+        self._signalled = True
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

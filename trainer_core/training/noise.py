@@ -1,0 +1,77 @@
+"""How noisy each sample is made: the sigma samplers of flow matching.
+
+B samples. Source of the formulas: the official LTX trainer's timestep samplers (ARCHITECTURE.md, "Formulas").
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer_core.errors import ConfigError
+
+# The 99.9th and the 0.5th percentile of the standard normal: the logit-normal is stretched so that they become 1 and 0.
+_UPPER_Z, _LOWER_Z = 3.0902, 2.5758
+# mu grows linearly with the token count through (1024, 0.95) and (4096, 2.05).
+_MU_AT_1024, _MU_GROWTH = 0.95, 1.1 / 3072
+
+
+def shifted_logit_normal(
+    tokens: int, generator: torch.Generator, *, std: float = 1.0, eps: float = 1e-3, uniform_prob: float = 0.1
+) -> float:
+    """One sigma in [0, 1], nearer to noise the more target `tokens` the modality has; with `uniform_prob` uniform."""
+    mu = _MU_AT_1024 + (tokens - 1024) * _MU_GROWTH
+    normal = torch.randn((), generator=generator, dtype=torch.float64).item()
+    chance, uniform = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    if chance < uniform_prob:
+        return eps + (1 - eps) * uniform
+    high, low = _sigmoid(mu + _UPPER_Z * std), _sigmoid(mu - _LOWER_Z * std)
+    stretched = (_sigmoid(mu + std * normal) - low) / (high - low)
+    if stretched < eps:
+        stretched = 2 * eps - stretched
+    return min(max(stretched, 0.0), 1.0)
+
+
+def uniform(
+    tokens: int,  # noqa: ARG001
+    generator: torch.Generator,
+    *,
+    min_value: float = 0.0,
+    max_value: float = 1.0,
+) -> float:
+    """One sigma uniform in [min_value, max_value], whatever the token count."""
+    return min_value + (max_value - min_value) * torch.rand((), generator=generator, dtype=torch.float64).item()
+
+
+SIGMA_SAMPLERS: dict[str, Callable[..., float]] = {"shifted_logit_normal": shifted_logit_normal, "uniform": uniform}
+SigmaSampler = Callable[[int, torch.Generator], float]
+
+
+def sigma_sampler(mode: str, params: dict[str, Any]) -> SigmaSampler:
+    """Return the sampler that the YAML names. Raises ConfigError for a parameter it doesn't have."""
+    sampler = SIGMA_SAMPLERS[mode]
+    known = [name for name, p in inspect.signature(sampler).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    for name in params:
+        if name not in known:
+            raise ConfigError(
+                f"flow_matching.timestep_sampling_params: `{name}` is not a parameter of {mode}.",
+                f"It has: {', '.join(known)}.",
+            )
+    return lambda tokens, generator: sampler(tokens, generator, **params)
+
+
+def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """x_t = (1 - sigma)·x0 + sigma·noise; `sigma` broadcasts against `clean`."""
+    return (1 - sigma) * clean + sigma * noise
+
+
+def velocity_target(clean: Tensor, noise: Tensor) -> Tensor:
+    """What the model learns to predict: noise - x0."""
+    return noise - clean
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))

@@ -1,0 +1,196 @@
+"""One training step without its optimizer: batch and draws to the per-sample loss of each modality.
+
+B samples, T target tokens, R reference tokens, C channels as tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer_core.data.batch import Batch, ModalityBatch, to_tokens
+from trainer_core.errors import DataError
+from trainer_core.model.ltx import LtxModel, ModalityInput
+from trainer_core.model.text import TextFeatures, connect
+from trainer_core.objective import ModalityName, ModalityObjective, Objective
+from trainer_core.training.conditions import CONDITIONS, PER_BATCH, Conditioned
+from trainer_core.training.noise import SigmaSampler, noised, velocity_target
+
+MODALITIES: tuple[ModalityName, ...] = ("video", "audio")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """All that is random in a step: per modality sigma [B] and noise [B, T, C]; per condition who gets it, [B] bool."""
+
+    sigma: dict[str, Tensor] = field(default_factory=dict)
+    noise: dict[str, Tensor] = field(default_factory=dict)
+    applied: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """Per-sample losses [B] and the sigmas [B] they were measured at; None for a modality that is not generated."""
+
+    video: Tensor | None
+    audio: Tensor | None
+    sigma_video: Tensor | None
+    sigma_audio: Tensor | None
+
+    @property
+    def total(self) -> Tensor:
+        """Video and audio losses summed, averaged over the samples: what is differentiated."""
+        losses = [loss for loss in (self.video, self.audio) if loss is not None]
+        return torch.stack(losses).sum(dim=0).mean()
+
+
+@dataclass(frozen=True)
+class PreparedModality:
+    """One modality ready for the model, still on the CPU: tokens with references, target and loss mask.
+
+    `target` [B, T, C]; `trained` [B, T], 1 where the loss counts; both None when the modality is frozen.
+    """
+
+    tokens: Tensor
+    timesteps: Tensor
+    sigma: Tensor
+    positions: Tensor
+    target: Tensor | None
+    trained: Tensor | None
+
+
+def draw(
+    batch: Batch, objective: Objective, sampler: SigmaSampler, generator: torch.Generator | Sequence[torch.Generator]
+) -> Draws:
+    """Draw sigma, noise and conditions of a batch, from one generator or from one for each sample."""
+    generators = [generator] * len(batch) if isinstance(generator, torch.Generator) else list(generator)
+    assert len(generators) == len(batch), "one generator for each sample"
+    draws = Draws()
+    for name in MODALITIES:
+        side, role = batch.modality(name), objective.modality(name)
+        if side is None or not role.generated:
+            continue
+        sigmas = [sampler(side.tokens, one) for one in generators]
+        draws.sigma[name] = torch.tensor(sigmas, dtype=torch.float32)
+        shape = to_tokens(side.latents[:1]).shape[1:]
+        draws.noise[name] = torch.stack([torch.randn(shape, generator=one) for one in generators])
+        for condition in role.conditions:
+            chances = torch.stack([torch.rand((), generator=one) for one in generators])
+            applied = chances < condition.probability
+            draws.applied[name, condition.type] = (
+                applied[:1].expand(len(batch)) if condition.type in PER_BATCH else applied
+            )
+    return draws
+
+
+def training_step(
+    model: LtxModel,
+    connectors: Any,
+    batch: Batch,
+    objective: Objective,
+    *,
+    draws: Draws | None = None,
+    sampler: SigmaSampler | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+) -> StepLoss:
+    """Return the per-sample losses of a batch, from given `draws` or from `sampler` and `generator`."""
+    if draws is None:
+        assert sampler is not None and generator is not None, "give draws, or a sampler with a generator"  # noqa: PT018
+        draws = draw(batch, objective, sampler, generator)
+    prepared = {name: prepare(model, name, batch, objective, draws) for name in MODALITIES}
+    device = model.device
+    with torch.no_grad():
+        features = TextFeatures(batch.video_features, batch.audio_features, batch.text_mask)
+        present = tuple(name for name in MODALITIES if prepared[name] is not None)
+        context = connect(connectors, features.to(device), present)
+    inputs = {
+        "video": model_input(prepared["video"], context.video, context.mask, device),
+        "audio": model_input(prepared["audio"], context.audio, context.mask, device),
+    }
+    predicted = dict(zip(MODALITIES, model(inputs["video"], inputs["audio"]), strict=True))
+    return StepLoss(
+        video=_loss(predicted["video"], prepared["video"]),
+        audio=_loss(predicted["audio"], prepared["audio"]),
+        sigma_video=draws.sigma.get("video"),
+        sigma_audio=draws.sigma.get("audio"),
+    )
+
+
+def prepare(
+    model: LtxModel, name: ModalityName, batch: Batch, objective: Objective, draws: Draws
+) -> PreparedModality | None:
+    """Noise one modality and apply its conditions; None when it is absent."""
+    role, side = objective.modality(name), batch.modality(name)
+    if not role.present:
+        return None
+    assert side is not None, f"the batch lacks the {name} of its objective"
+    clean = to_tokens(side.latents.float())
+    if name == "video":
+        assert side.frame_rate is not None
+        positions = model.video_positions((side.grid[0], side.grid[1], side.grid[2]), side.frame_rate)
+    else:
+        positions = model.audio_positions(len(batch), side.grid[0], clean.device)
+    if not role.generated:
+        zeros = torch.zeros(clean.shape[:2])
+        return PreparedModality(clean, zeros, zeros[:, 0], positions, None, None)
+    conditioned = _conditions(model, name, role, side, draws, len(batch))
+    _refuse_untrainable(batch, name, conditioned.keep)
+    sigma, noise = draws.sigma[name], draws.noise[name]
+    timesteps = torch.where(conditioned.keep, 0.0, sigma[:, None])
+    tokens = noised(clean, noise, timesteps[..., None])
+    if conditioned.reference is not None and conditioned.reference_positions is not None:
+        tokens = torch.cat([conditioned.reference.float(), tokens], dim=1)
+        timesteps = torch.cat([torch.zeros(conditioned.reference.shape[:2]), timesteps], dim=1)
+        positions = torch.cat([conditioned.reference_positions, positions], dim=2)
+    return PreparedModality(
+        tokens, timesteps, sigma, positions, velocity_target(clean, noise), (~conditioned.keep).float()
+    )
+
+
+def masked_mse(predicted: Tensor, target: Tensor, trained: Tensor) -> Tensor:
+    """Mean squared error [B] over the tokens where `trained` [B, T] is 1: masked mean over the mask's own mean."""
+    squared = (predicted.float() - target).square().mean(dim=-1)
+    return (squared * trained).mean(dim=1) / trained.mean(dim=1)
+
+
+def _conditions(
+    model: LtxModel, name: ModalityName, role: ModalityObjective, side: ModalityBatch, draws: Draws, batch: int
+) -> Conditioned:
+    state = Conditioned(torch.zeros(batch, side.tokens, dtype=torch.bool))
+    for condition in role.conditions:
+        state = CONDITIONS[condition.type](state, condition, side, draws.applied[name, condition.type], model)
+    return state
+
+
+def _refuse_untrainable(batch: Batch, name: ModalityName, keep: Tensor) -> None:
+    full = keep.all(dim=1)
+    if bool(full.any()):
+        clip = batch.clips[int(full.int().argmax())]
+        raise DataError(
+            f"The conditions on {name} keep all {keep.shape[1]} tokens of {clip}: nothing is left to train on.",
+            "Give it a mask with some 0 (generate), or a shorter prefix, suffix or region.",
+        )
+
+
+def model_input(
+    prepared: PreparedModality | None, context: Tensor | None, mask: Tensor | None, device: torch.device
+) -> ModalityInput | None:
+    """Put a prepared modality on the model's device, with its text context; None when it is absent."""
+    if prepared is None or context is None:
+        return None
+    tokens, timesteps, sigma, positions = (
+        tensor.to(device, non_blocking=True)
+        for tensor in (prepared.tokens, prepared.timesteps, prepared.sigma, prepared.positions)
+    )
+    return ModalityInput(tokens, timesteps, sigma, positions, context, mask)
+
+
+def _loss(predicted: Tensor | None, prepared: PreparedModality | None) -> Tensor | None:
+    if predicted is None or prepared is None or prepared.target is None or prepared.trained is None:
+        return None
+    target = prepared.target.to(predicted.device, non_blocking=True)
+    trained = prepared.trained.to(predicted.device, non_blocking=True)
+    # reference tokens stand before the target's: the prediction is cut to the target's length
+    return masked_mse(predicted[:, -target.shape[1] :], target, trained)
