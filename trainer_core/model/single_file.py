@@ -161,7 +161,11 @@ class SafetensorsSource:
 
     def _loaded(self, part: Part, kind: Any, dtype: torch.dtype) -> Any:
         file = self._file(part)
-        renamed = {_RENAMES[part](key): key for key in part_keys(part, file)}
+        keys = list(part_keys(part, file))
+        # a component's own file may leave the prefix out, and 2.3's vocoder has a sub-module of the prefix's name
+        prefix = _PREFIXES.get(part, "")
+        stripped = len(prefix) if all(key.startswith(prefix) for key in keys) else 0
+        renamed = {_RENAMES[part](key[stripped:]): key for key in keys}
         shapes = {name: file.shapes[key] for name, key in renamed.items()}
         module = _empty(kind, _CONFIGS[part](shapes, file))
         _fill(module, file, renamed, dtype)
@@ -179,10 +183,8 @@ def part_keys(part: Part, file: WeightsFile) -> Iterator[str]:
             in_transformer = key.startswith(_TRANSFORMER) or bare.startswith(("transformer_blocks.", "patchify_proj."))
             if in_connectors if part == "connectors" else in_transformer and not in_connectors:
                 yield key
-        elif key.startswith(_PREFIXES[part]):
+        elif key.startswith(_PREFIXES[part]) or set(file.config) == {_CONFIG_KEY[part]}:
             yield key
-        elif set(file.config) == {_CONFIG_KEY[part]} and not key.startswith(tuple(_PREFIXES.values())):
-            yield key  # a component's own file may leave the prefix out
 
 
 def _metadata_config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
@@ -274,7 +276,7 @@ def _rename_connectors(key: str) -> str:
 
 
 def _rename_video_vae(key: str) -> str:
-    name = _rename_statistics(key.removeprefix("vae."))
+    name = _rename_statistics(key)
     name = re.sub(r"(encoder\.)down_blocks\.(\d+)", _encoder_block, name)
     name = re.sub(r"(decoder\.)up_blocks\.(\d+)", _decoder_block, name)
     return (
@@ -305,16 +307,20 @@ def _rename_statistics(name: str) -> str:
 
 
 def _rename_audio_vae(key: str) -> str:
-    return _rename_statistics(key.removeprefix("audio_vae."))
+    return _rename_statistics(key)
 
 
-_VOCODER_PARTS = {"ups": "upsamplers", "resblocks": "resnets", "conv_pre": "conv_in", "conv_post": "conv_out"}
+_VOCODER_PARTS = {
+    "ups": "upsamplers",
+    "resblocks": "resnets",
+    "conv_pre": "conv_in",
+    "conv_post": "conv_out",
+    "act_post": "act_out",
+}
 
 
 def _rename_vocoder(key: str) -> str:
-    # the bandwidth-extending vocoder has a sub-module of the same name as the prefix
-    name = key.removeprefix("vocoder.")
-    parts = [{**_VOCODER_PARTS, "act_post": "act_out"}.get(part, part) for part in name.split(".")]
+    parts = [_VOCODER_PARTS.get(part, part) for part in key.split(".")]
     return ".".join(parts).replace("downsample.lowpass.", "downsample.")
 
 
