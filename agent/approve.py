@@ -26,7 +26,7 @@ REVIEWS: dict[Stage, Approval] = {"caption": "captions", "draft": "plan"}
 
 DECLINED = "The person declined."
 SPOT_CHECK_CAPTIONS = 3
-PLAN_LINES = 60
+PLAN_LINES = 80
 
 
 @dataclass(frozen=True)

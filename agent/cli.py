@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from agent.approve import Question
+    from agent.progress import ProgressBar
     from agent.session import Event
     from tools.project import Project
     from trainer_core.errors import LtxError
@@ -96,15 +99,16 @@ def prepare(
     from agent.llm import choose_model
     from agent.projects import project_of
 
+    chat_model = choose_model(llm)
     opened = project_of(clips, project, goal=goal, objective=objective, adapter=adapter, model=model)
     fixed = {"objective": objective, "adapter": adapter, "captioner": captioner}
-    with _progress() as report:
+    with _progress() as bar:
         document = run_prepare(
             opened,
-            choose_model(llm),
+            chat_model,
             {name: value for name, value in fixed.items() if value is not None},
-            lambda question: yes or _approve(question, as_json),
-            lambda event: _show(event, report, as_json),
+            lambda question: yes or _approve(question, bar, as_json),
+            lambda event: _show(event, bar, as_json),
         )
     if as_json:
         _print_json(document)
@@ -212,14 +216,13 @@ def train(project: ProjectArgument = None, wait: WaitOption = None, as_json: Jso
     if started.error:
         raise TrainingError(f"Run {started.run} {started.state}: {started.error}", f"Its log: {run.log_path}.")
     where = project_word(run.path)
-    if not as_json:
-        _print(f"Run {started.run} of {started.steps} steps has started; it goes on by itself.")
+    told = f"Run {started.run} of {started.steps} steps has started; it goes on by itself."
     if wait if wait is not None else sys.stderr.isatty() and sys.stdout.isatty():
-        _follow(run, where, as_json)
+        _follow(run, told, where, as_json)
     elif as_json:
         _print_json(started.model_dump())
     else:
-        _print(f"See how it goes: ltx-agent status {where}")
+        _print(f"{told}\nSee how it goes: ltx-agent status {where}")
 
 
 @app.command()
@@ -267,11 +270,12 @@ def _one_step(project: "Project", tool: Any, arguments: dict[str, Any], as_json:
     _print(f"Project: {project.path}")
 
 
-def _follow(run: "RunFolder", where: str, as_json: bool) -> None:
+def _follow(run: "RunFolder", told: str, where: str, as_json: bool) -> None:
     from agent.follow import follow
     from trainer_core.errors import TrainingError
 
     try:
+        _print(told, err=as_json)
         ended = follow(run)
     except KeyboardInterrupt:
         _print(f"Detached. Run {run.id} goes on; see it with: ltx-agent status {where}", err=True)
@@ -302,8 +306,9 @@ def _check_objective(name: str | None) -> None:
         raise ConfigError(f"There is no objective {name!r}.", f"Objectives: {', '.join(OBJECTIVE_NAMES)}.")
 
 
-def _approve(question: "Question", as_json: bool) -> bool:
+def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool:
     """Ask a person, where there is one to ask."""
+    bar.clear()
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     from agent.plain import ask_approval
@@ -311,17 +316,15 @@ def _approve(question: "Question", as_json: bool) -> bool:
     return ask_approval(question) is True
 
 
-def _show(event: "Event", report: Any, as_json: bool) -> None:
+def _show(event: "Event", bar: "ProgressBar", as_json: bool) -> None:
     from agent.plain import show
     from agent.session import Progressed
 
-    if isinstance(event, Progressed):
-        report(event.what, event.done, event.total)
-    elif not as_json:
-        show(event)
+    if not as_json or isinstance(event, Progressed):
+        show(event, bar)
 
 
-def _progress() -> Any:
+def _progress() -> "AbstractContextManager[ProgressBar]":
     from agent.progress import progress_bar
 
     return progress_bar()

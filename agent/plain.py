@@ -7,10 +7,10 @@ from pathlib import Path
 from agent.approve import DECLINED, Question
 from agent.desk import Desk
 from agent.llm import choose_model
-from agent.progress import progress_bar
+from agent.progress import ProgressBar, progress_bar
 from agent.projects import current_project, project_of
 from agent.screen import clean, clean_lines
-from agent.session import Asked, Called, Event, Progressed, Returned, Said, Session, open_session
+from agent.session import Called, Event, Progressed, Returned, Said, Session, open_session
 from agent.words import understand
 from tools.project import Project
 from trainer_core.errors import LtxError
@@ -56,38 +56,38 @@ def ask_approval(question: Question) -> bool | str | None:
 
 def _listen(session: Session) -> bool:
     """Take one line of the person, or one answer; False when they left."""
-    try:
-        question = session.pending()
-        if question is not None:
-            answer = ask_approval(question)
-            if answer is None:
-                return False
-            _hear(session.answer(answer is True, answer if isinstance(answer, str) else ""))
-            return True
-        words = _ask("")
-        if words is None or words.lower() in LEAVE:
+    question = session.pending()
+    if question is not None:
+        answer = ask_approval(question)
+        if answer is None:
             return False
-        _hear(session.say(words))
-    except LtxError as error:
-        _say(clean_lines(str(error)))
+        _hear(session.answer(answer is True, answer if isinstance(answer, str) else "", until="monitor"))
+        return True
+    words = _ask("")
+    if words is None or words.lower() in LEAVE:
+        return False
+    _hear(session.say(words))
     return True
 
 
 def _hear(events: Iterator[Event]) -> None:
-    """Show a turn; a Ctrl-C while tools work ends the turn and keeps the conversation."""
+    """Show a turn; an error or a Ctrl-C while tools work ends the turn and keeps the conversation."""
     try:
-        with progress_bar() as report:
+        with progress_bar() as bar:
             for event in events:
-                if isinstance(event, Progressed):
-                    report(event.what, event.done, event.total)
-                elif not isinstance(event, Asked):
-                    show(event)
+                show(event, bar)
+    except LtxError as error:
+        _say(clean_lines(str(error)))
     except KeyboardInterrupt:
         _say('\nInterrupted; what was written stays. Say "go on" to take it up again.')
 
 
-def show(event: Event) -> None:
-    """Print one event as plain lines."""
+def show(event: Event, bar: ProgressBar) -> None:
+    """Show one event: progress as a bar, the rest as plain lines."""
+    if isinstance(event, Progressed):
+        bar(event.what, event.done, event.total)
+        return
+    bar.clear()
     if isinstance(event, Said):
         _say(clean_lines(event.text))
     elif isinstance(event, Called) and event.tool != "go_to":

@@ -21,6 +21,8 @@ def project_of(target: Path, chosen: Path | None, **wishes: Any) -> Project:
     written, and DataError for an empty folder.
     """
     target = target.expanduser()
+    if wishes.get("model") is not None:
+        wishes["model"] = _model_path(wishes["model"])
     if (target / "project.json").exists() and chosen is None:
         project = Project(target.resolve())
         return _record(project, read_facts(project), wishes)
@@ -85,8 +87,6 @@ def _create(path: Path) -> None:
 def _record(project: Project, facts: ProjectFacts, wishes: dict[str, Any]) -> Project:
     """Write project.json with what the person named now; prove on the way that the folder can be written."""
     named = {name: value for name, value in wishes.items() if value is not None}
-    if "model" in named:
-        named["model"] = _model_path(named["model"])
     wanted = ProjectFacts.model_validate({**facts.model_dump(), **named})
     if wanted != facts or not project.facts_path.exists():
         project.write_facts(wanted)

@@ -109,9 +109,10 @@ class Session:
         """Say something, as the person."""
         return self._turn({"until": "monitor", "messages": [*self._unanswered(), HumanMessage(printable(words))]})
 
-    def answer(self, approved: bool, words: str = "") -> Iterator[Event]:
-        """Answer the pending approval."""
-        return self._stream(Command(resume=answer_of(approved, printable(words))))
+    def answer(self, approved: bool, words: str = "", until: Stage | None = None) -> Iterator[Event]:
+        """Answer the pending approval; `until` lets the work go on further than what asked for it."""
+        update = {"until": until} if until is not None else {}
+        return self._stream(Command(resume=answer_of(approved, printable(words)), update=update))
 
     def _turn(self, update: dict[str, Any]) -> Iterator[Event]:
         project = self._desk.project

@@ -48,7 +48,8 @@ def write_clip(path: Path, number: int) -> None:
     frames = 53 + 9 * (number % 3)
     bounces = bounce_frames(number, frames)
     with av.open(str(path), "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "20", "preset": "veryfast"})
+        # Constant quantisation: rate control makes x264 differ from run to run.
+        video = container.add_stream("libx264", rate=FRAME_RATE, options={"qp": "22", "preset": "veryfast"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="stereo")
         for index in range(frames):
@@ -122,8 +123,8 @@ def caption(number: int) -> str:
     _, _, ink, ground = PALETTES[number % len(PALETTES)]
     shape = SHAPES[number % len(SHAPES)]
     return (
-        f"A static wide shot of {ink} {shape} bouncing and drifting across a soft {ground} gradient. A clear tone rises "
-        "and falls with it, moving from one side to the other, and a short burst of noise marks each bounce."
+        f"A static wide shot of {ink} {shape} bouncing and drifting across a soft {ground} gradient. A clear tone "
+        "rises and falls with it, moving from one side to the other, and a short burst of noise marks each bounce."
     )
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(sys.executable).parent / "ltx-agent"
 HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate", "av", "cv2", "matplotlib")
 
 LOADED = """
@@ -42,10 +41,7 @@ except SystemExit:
         running(["--help"]),
         running(["status"]),
         running(["train", "--help"]),
-        "import agent.graph",
-        "import agent.plain",
-        "import agent.headless",
-        "import agent.planner",
+        "import agent.graph, agent.plain, agent.headless, agent.planner",
     ],
 )
 def test_no_model_library_is_loaded(code: str, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,6 @@ from trainer_core.model.names import to_diffusers, to_upstream
 from trainer_core.model.source import Version
 from trainer_core.objective import Objective
 
-AdapterName = Literal["lora", "ic-lora", "full"]
 LORA_PREFIX = "diffusion_model."
 FULL_PREFIX = "model.diffusion_model."
 _READ_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "base_model.model.")
@@ -204,6 +203,36 @@ def load_lora(transformer: Any, path: Path, alpha_over_rank: float) -> int:
         )
     set_peft_model_state_dict(transformer, state, adapter_name=_PEFT_NAME)
     return len(pairs)
+
+
+def load_full(transformer: nn.Module, path: Path) -> None:
+    """Load a full checkpoint (upstream's or diffusers' keys) into `transformer`; weights stream from the file.
+
+    Raises ConfigError naming the first weight that is missing, unknown or of another shape.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    wanted = transformer.state_dict()
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = {to_diffusers(_without_prefix(key)): key for key in file.keys()}  # noqa: SIM118
+            odd = sorted(set(wanted) ^ set(names))
+            if odd:
+                state = "is missing" if odd[0] in wanted else "is unknown"
+                raise ConfigError(
+                    f"{path} is no full checkpoint of this model: {odd[0]} {state} ({len(odd)} such weights).",
+                    "Give a file that a full run of this LTX version saved.",
+                )
+            for name, key in names.items():
+                tensor = file.get_tensor(key)
+                if tensor.shape != wanted[name].shape:
+                    raise ConfigError(
+                        f"{path}: {name} is {tuple(tensor.shape)}, the model's is {tuple(wanted[name].shape)}.",
+                        "Give a file of the same LTX version.",
+                    )
+                wanted[name].copy_(tensor)
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"{path} is not a readable safetensors file: {error}.", "Give a full checkpoint.") from error
 
 
 def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor]]:

@@ -329,6 +329,8 @@ class LtxAgentSection(Section):
     buckets: str | None = None
     frame_rate: Annotated[float, Field(gt=0)] | None = None
     trigger: str | None = None
+    reference_spatial_scale: PositiveInt = 1
+    reference_temporal_scale: PositiveInt = 1
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     torch_compile: bool = False
 

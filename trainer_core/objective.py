@@ -1,5 +1,6 @@
 """What a run trains: the role of each modality and its conditions, as data; what is legal, and why not. No torch."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -13,6 +14,7 @@ from trainer_core.errors import ConfigError, DataError
 OBJECTIVE_NAMES: tuple[str, ...] = get_args(ObjectiveName)
 Role = Literal["generate", "frozen", "absent"]
 ModalityName = Literal["video", "audio"]
+AdapterName = Literal["lora", "ic-lora", "full"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,53 @@ def load_recipe(
                 if condition["type"] == "prefix":
                     condition["type"] = "suffix"
     return recipe
+
+
+def default_adapter(name: str, columns: Collection[str]) -> tuple[AdapterName, str]:
+    """Return the adapter an objective gets when nobody chose one, and why."""
+    if name.endswith("_ic"):
+        return "ic-lora", "the objective learns from a reference"
+    if name == "a2v" and "reference_video" in columns:
+        return "ic-lora", "the data has reference clips, so the adapter learns to follow one"
+    return "lora", "a small file beside the model; the objective has no reference"
+
+
+def recipe_for(name: str, adapter: AdapterName, columns: Collection[str]) -> dict[str, Any]:
+    """Return the training YAML of one cell of objectives x adapters, for a dataset that has `columns`.
+
+    An IC-LoRA gets a reference condition on each generated modality that has references. Raises DataError naming the
+    column that the dataset lacks.
+    """
+    recipe = load_recipe(name)
+    recipe["model"] = {**recipe["model"], "training_mode": "full" if adapter == "full" else "lora"}
+    if adapter == "full":
+        recipe["lora"] = None
+    strategy = recipe["training_strategy"]
+    if adapter == "ic-lora":
+        _add_references(strategy, columns)
+    objective = objective_of(FlexibleStrategy.model_validate(strategy))
+    needed = list(objective.columns().values())
+    if adapter == "ic-lora" and not objective.uses_reference:
+        generated = [side for side in ("video", "audio") if (strategy.get(side) or {}).get("is_generated")]
+        needed.append(f"reference_{generated[0]}")
+    lacking = [column for column in needed if column not in columns]
+    if lacking:
+        raise DataError(
+            f"{name} with the adapter {adapter} needs {' and '.join(f'`{column}`' for column in lacking)}; "
+            f"the dataset has only the columns {', '.join(sorted(columns))}.",
+            "Add what is missing, or choose an objective and adapter that do without.",
+        )
+    return recipe
+
+
+def _add_references(strategy: dict[str, Any], columns: Collection[str]) -> None:
+    for side, directory in (("video", "reference_latents"), ("audio", "reference_audio_latents")):
+        section = strategy.get(side)
+        if not section or not section["is_generated"] or f"reference_{side}" not in columns:
+            continue
+        conditions = section.setdefault("conditions", [])
+        if not any(condition["type"] == "reference" for condition in conditions):
+            conditions.append({"type": "reference", "latents_dir": directory})
 
 
 def name_of(strategy: FlexibleStrategy) -> str | None:

@@ -3,13 +3,21 @@
 import importlib.util
 import json
 import os
+import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tools.monitor.find import newest_run
+from tools.project import Project
+from trainer_core.run_folder import LIVE_STATES
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(sys.executable).parent / "ltx-agent"
@@ -192,7 +200,7 @@ def test_a_broken_project_file_is_named(ltx: Callable[..., Ran], tmp_path: Path)
 
 def test_hostile_names_never_reach_the_terminal(ltx: Callable[..., Ran], clips: Path, tmp_path: Path) -> None:
     hostile = b"a\x1b[31m\n\xe2\x80\xae\xff 'q' \"d\" \xf0\x9f\x8e\xac.mp4"
-    shutil.copy(next(clips.glob("*.mp4")), os.path.join(os.fsencode(clips), hostile))  # noqa: PTH118 (bytes)
+    shutil.copy(next(clips.glob("*.mp4")), clips / os.fsdecode(hostile))
     project = os.fsencode(tmp_path) + b"/p\x1b[32m\xfe"
     ran = ltx("prepare", clips, "--yes", "--project", project)
     assert ran.returncode == 0, ran.stderr
@@ -225,34 +233,63 @@ main()
     assert "Traceback" in log.read_text()
 
 
-def test_train_starts_a_run_that_status_finds(ltx: Callable[..., Ran], clips: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_the_run_going_and_status_finds_it(ltx: Callable[..., Ran], clips: Path, tmp_path: Path) -> None:
     ltx("prepare", clips, "--yes", "--goal", "2 steps")
-    ran = ltx("train", "--wait", "--json")
-    assert ran.returncode == 0, ran.stderr
-    document = json.loads(ran.stdout)
-    assert document["state"] == "done"
-    assert document["step"] == 2
+    with subprocess.Popen([SCRIPT, "train", "--wait"], cwd=tmp_path, stdout=-1, stderr=-1, text=True) as following:
+        assert following.stdout is not None
+        assert "has started" in following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        _, said = following.communicate(timeout=30)
+    assert following.returncode == 130
+    assert "Detached" in said
+    run = newest_run(Project(tmp_path / "ltx-projects" / "my clips"))
+    deadline = time.monotonic() + 100
+    while run.read_status().state in LIVE_STATES and time.monotonic() < deadline:
+        time.sleep(0.2)
     shown = ltx("status")
-    assert "is done: step 2 of 2" in shown.stdout
+    assert "is done: step 2 of 2" in shown.stdout, shown.stdout
     assert "Adapter: " in shown.stdout
-    assert json.loads(ltx("status", "--json").stdout)["verdict"]["kind"] == "unsure"
+    document = json.loads(ltx("status", "--json").stdout)
+    assert document["state"] == "done"
+    assert document["verdict"]["kind"] == "unsure"
     assert "was not going on" in ltx("stop").stdout
 
 
 def test_a_run_that_failed_exits_5(ltx: Callable[..., Ran], clips: Path, tmp_path: Path) -> None:
     ltx("prepare", clips, "--yes", "--goal", "2 steps")
-    for clip in clips.glob("*.mp4"):
-        clip.unlink()
+    (tmp_path / "ltx-projects" / "my clips" / "dataset.jsonl").unlink()
     ran = ltx("train", "--wait")
     assert ran.returncode == 5, ran.stdout + ran.stderr
     assert "failed" in ran.stderr
     assert "trainer.log" in ran.stderr
 
 
-def test_encode_says_what_it_reused(ltx: Callable[..., Ran], clips: Path) -> None:
-    ltx("prepare", clips, "--yes")
-    first = json.loads(ltx("encode", "--json").stdout)
-    again = json.loads(ltx("encode", "--json").stdout)
-    assert first["encoded"] > 0
-    assert again["encoded"] == 0
-    assert again["reused"] == first["encoded"]
+def test_encode_needs_a_plan(ltx: Callable[..., Ran], clips: Path) -> None:
+    ltx("inspect", clips)
+    ran = ltx("encode")
+    assert ran.returncode == 2
+    assert "config.yaml" in ran.stderr
+
+
+def test_on_a_terminal_the_approvals_are_asked(clips: Path, tmp_path: Path) -> None:
+    person, terminal = pty.openpty()
+    command = [str(SCRIPT), "prepare", str(clips), "--llm", "builtin"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=terminal, stdout=terminal, stderr=terminal) as asking:
+        os.close(terminal)
+        seen = b""
+        for question in (b"Are these captions right? [y/n] > ", b"Is this plan right? [y/n] > "):
+            seen += _read_until(person, question)
+            os.write(person, b"y\n")
+        seen += _read_until(person, b"Next: ltx-agent train")
+        assert asking.wait(timeout=60) == 0
+    os.close(person)
+    assert b"\xe2\x94\x81" in seen  # the bar was drawn
+
+
+def _read_until(terminal: int, words: bytes) -> bytes:
+    seen = b""
+    while words not in seen:
+        ready, _, _ = select.select([terminal], [], [], 60)
+        assert ready, seen
+        seen += os.read(terminal, 65536)
+    return seen

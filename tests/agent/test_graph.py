@@ -99,7 +99,7 @@ def test_words_that_nobody_understands_do_nothing(session: Session, project: Pro
 def test_a_tool_error_reaches_the_person_and_the_state(session: Session, project: Project) -> None:
     (project.path / "no-clips").touch()
     events = list(session.begin("", until="draft"))
-    assert Returned("inspect_clips", None) in events
+    assert Returned("inspect_clips", None, "The folder holds no clip. Put one in.") in events
     assert session.state["error"] == {"message": "The folder holds no clip.", "hint": "Put one in.", "exit_code": 3}
     (project.path / "no-clips").unlink()
     assert asked(list(session.say("go on"))) == "captions"

@@ -133,6 +133,7 @@ def test_a_new_project_is_private(tmp_path: Path) -> None:
 
     clips = tmp_path / "clips"
     clips.mkdir()
+    (clips / "a.mp4").touch()
     project = project_of(clips, tmp_path / "deep" / "project")
     assert stat.S_IMODE(project.path.stat().st_mode) == 0o700 & ~_umask()
 

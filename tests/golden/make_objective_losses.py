@@ -68,7 +68,9 @@ def synthetic_batch(objective: Objective) -> Batch:
     features, audio_features = random(TEXT_TOKENS, 64), random(TEXT_TOKENS, 32)
     mask, audio_mask = (random(*GRID) > 0).float(), (random(AUDIO_FRAMES) > 0).float()
     return Batch(
-        video=ModalityBatch(latents, torch.full((SAMPLES,), 24.0), mask, reference) if objective.video.present else None,
+        video=ModalityBatch(latents, torch.full((SAMPLES,), 24.0), mask, reference)
+        if objective.video.present
+        else None,
         audio=ModalityBatch(audio, None, audio_mask, audio_reference) if objective.audio.present else None,
         video_features=features,
         audio_features=audio_features,

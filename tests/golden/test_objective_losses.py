@@ -12,7 +12,7 @@ import pytest
 
 from trainer_core.objective import OBJECTIVE_NAMES
 
-RELATIVE = 2e-3  # CPUs round differently; a changed term of the loss moves it by more
+RELATIVE = 5e-4  # between CPU kinds and thread counts 3e-7 was seen; a changed term of the loss moves it by far more
 
 
 @cache
@@ -52,7 +52,7 @@ def test_no_two_objectives_have_the_same_losses() -> None:
         shared = {"video", "audio"} & _golden()[one].keys() & _golden()[other].keys()
         pairs = [pair for side in shared for pair in zip(_golden()[one][side], _golden()[other][side], strict=True)]
         apart = max((abs(a - b) / b for a, b in pairs), default=1.0)
-        assert apart > 5 * RELATIVE, f"{one} and {other} have the same losses"
+        assert apart > 2 * RELATIVE, f"{one} and {other} have the same losses"
 
 
 def test_each_objective_has_losses_for_what_it_generates() -> None:

@@ -146,7 +146,11 @@ def test_yaml_1_1_spellings_mean_what_a_person_means() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value"), [("flow_matching.timestep_sampling_params", {"eps": "1e-3"}), ("optimization.scheduler_params", {"eta_min": "1e-6"})]
+    ("path", "value"),
+    [
+        ("flow_matching.timestep_sampling_params", {"eps": "1e-3"}),
+        ("optimization.scheduler_params", {"eta_min": "1e-6"}),
+    ],
 )
 def test_exponents_in_free_parameters_are_numbers_too(path: str, value: dict[str, str]) -> None:
     text = _with(path, value).replace("'", "")  # the YAML says 1e-3, unquoted
@@ -312,9 +316,10 @@ def test_the_legacy_video_to_video_strategy_is_its_flexible_self() -> None:
     assert (first_frame.type, first_frame.probability) == ("first_frame", 0.1)
     assert (reference.type, reference.latents_dir) == ("reference", "depth")  # type: ignore[union-attr]
     assert config.strategy.audio is None
-    assert "first_frame_conditioning" in _refused(
-        _with("training_strategy", {"name": "video_to_video", "first_frame_conditioning": 0.1})
-    ).message
+    assert (
+        "first_frame_conditioning"
+        in _refused(_with("training_strategy", {"name": "video_to_video", "first_frame_conditioning": 0.1})).message
+    )
 
 
 def test_deprecated_validation_keys_are_migrated_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -398,7 +403,9 @@ def test_relative_paths_are_taken_from_the_files_folder_else_from_here(
     monkeypatch.chdir(here)
 
     def root_of(value: str) -> str:
-        return resolve_paths(parse_config(_with("data.preprocessed_data_root", value)), beside).data.preprocessed_data_root
+        return resolve_paths(
+            parse_config(_with("data.preprocessed_data_root", value)), beside
+        ).data.preprocessed_data_root
 
     assert root_of("both") == str(beside / "both")
     assert root_of("only-here") == str(here / "only-here")
@@ -461,7 +468,9 @@ def test_recipes_have_upstreams_rates_and_steps() -> None:
     for name in OBJECTIVE_NAMES:
         optimization = load_recipe(name)["optimization"]
         expected = (2e-4, 3000) if name in slow else (1e-4, 2000)
-        assert (optimization["learning_rate"], optimization["steps"], optimization["batch_size"]) == (*expected, 1), name
+        assert (optimization["learning_rate"], optimization["steps"], optimization["batch_size"]) == (*expected, 1), (
+            name
+        )
 
 
 def test_an_unknown_recipe_names_the_thirteen() -> None:
@@ -472,7 +481,9 @@ def test_an_unknown_recipe_names_the_thirteen() -> None:
 
 
 def test_a_strategy_of_no_recipe_has_no_name() -> None:
-    text = _with("training_strategy.video.conditions", [{"type": "first_frame"}, {"type": "prefix", "temporal_boundary": 1}])
+    text = _with(
+        "training_strategy.video.conditions", [{"type": "first_frame"}, {"type": "prefix", "temporal_boundary": 1}]
+    )
     assert name_of(parse_config(text).strategy) is None
 
 

@@ -112,6 +112,17 @@ def test_a_full_disk_keeps_the_old_file_and_is_an_external_error(small_disk: Pat
     assert [path.name for path in small_disk.iterdir()] == ["report.json"]
 
 
+def test_weights_that_do_not_fit_on_the_disk_are_an_external_error(small_disk: Path) -> None:
+    import torch
+
+    from trainer_core.adapters import AdapterFacts, save_weights
+
+    facts = AdapterFacts("2.3", "tiny", "tiny-1", "t2v", step=1, rank=4)
+    with pytest.raises(ExternalError, match="disk is full"):
+        save_weights(small_disk / "lora.safetensors", {"weight": torch.zeros(50_000)}, facts)
+    assert list(small_disk.iterdir()) == []
+
+
 def test_an_append_to_a_full_disk_is_an_external_error() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full here")

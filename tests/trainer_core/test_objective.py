@@ -152,9 +152,7 @@ def test_a_boundary_that_leaves_nothing_is_refused_with_the_most_that_fits(kind:
     objective = _video({"type": kind, "temporal_boundary": 8})
     with pytest.raises(ConfigError) as caught:
         _check(objective, video=(7, 2, 2))
-    _assert_sentence(
-        caught.value, f"{kind} of 8 latent frames leaves no frame to train on: {CLIP} has 7", "at most 6"
-    )
+    _assert_sentence(caught.value, f"{kind} of 8 latent frames leaves no frame to train on: {CLIP} has 7", "at most 6")
     with pytest.raises(ConfigError):
         _check(objective, video=(8, 2, 2))
     _check(objective, video=(9, 2, 2))
@@ -233,7 +231,7 @@ def test_a_region_keeps_the_cells_that_lie_wholly_inside(
 def test_the_mapping_uses_the_checkpoints_own_factors() -> None:
     rows, columns = latent_region((0, 16, 32, 48), VaeFactors(time=4, height=16, width=8))
     assert (rows, columns) == (slice(0, 2), slice(2, 6))
-    with pytest.raises(ConfigError, match="lies outside .*24x32"):
+    with pytest.raises(ConfigError, match=r"lies outside .*24x32"):
         check_shape(_video(_crop(0, 0, 33, 8)), CLIP, (3, 2, 3), None, VaeFactors(time=4, height=16, width=8))
 
 

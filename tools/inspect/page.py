@@ -75,7 +75,7 @@ def _card(clip: Clip, thumbnail: str | None) -> str:
     return (
         f'<div class="card"><div class="frame">{picture}</div><div class="text">'
         f'<div class="name">{_text(clip.path)}</div>'
-        f'<div class="facts"><span class="{_STATUS_CLASS[clip.status]}">{clip.status}</span> · {_facts(clip)}</div>'
+        f'<div class="facts"><span class="{_STATUS_CLASS[clip.status]}">{clip.status}</span>{_facts(clip)}</div>'
         f"{f'<ul>{flags}</ul>' if flags else ''}</div></div>"
     )
 
@@ -88,12 +88,12 @@ def _facts(clip: Clip) -> str:
         facts.append(f"{clip.width}×{clip.height}")
     if clip.fps:
         facts.append(f"{clip.fps:.4g} fps{' on average' if clip.vfr else ''}")
-    if clip.kind != "image":
+    if clip.kind != "image" and clip.status != "unreadable":
         facts.append("sound" if clip.audio.status == "ok" else f"sound: {clip.audio.status}")
     if clip.samples:
         bucket = f" of {clip.samples[0].bucket}" if clip.samples[0].bucket else ""
         facts.append(f"{len(clip.samples)} sample{'s' if len(clip.samples) > 1 else ''}{bucket}")
-    return _text(" · ".join(facts))
+    return "".join(f" · {_text(fact)}" for fact in facts)
 
 
 def _flag(flag: Flag) -> str:

@@ -4,29 +4,36 @@ One big model is resident at a time; a file whose fingerprint is unchanged is no
 """
 
 import gc
+import mimetypes
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from trainer_core.config import TrainingConfig
-from trainer_core.data.batch import from_tokens, to_tokens
 from trainer_core.data.buckets import Bucket, parse_buckets
 from trainer_core.data.cache import Cache, fingerprint, open_cache, sample_name
 from trainer_core.data.decode import read_audio, read_frames
-from trainer_core.data.mel import log_mel
+from trainer_core.data.latents import audio_content, audio_mask_content, pooled_mask, video_content
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import read_jsonl
 from trainer_core.model.load import open_model
-from trainer_core.model.source import ModelSource
+from trainer_core.model.source import ModelSource, sampled_digest
 from trainer_core.model.text import count_tokens, encode_prompts
 from trainer_core.objective import Objective, objective_of
 
 Progress = Callable[[str, int, int], None]
+
+_INPUT_COLUMNS = {
+    "reference_video": ("reference_video", "ref_media_path"),
+    "reference_audio": ("reference_audio",),
+    "video_mask": ("video_mask",),
+    "audio_mask": ("audio_mask",),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,22 @@ class Window:
     duration_s: float
     bucket: Bucket | None
     has_audio: bool
+    inputs: dict[str, Path] = field(default_factory=dict)
+
+    def input(self, column: str) -> Path:
+        """The file in another column of the row. Raises DataError when the row lacks it."""
+        if column not in self.inputs:
+            raise DataError(
+                f"{self.name}: the objective needs `{column}`, but the dataset's row has none.",
+                "Add the column, or choose another objective.",
+            )
+        return self.inputs[column]
+
+    def picture(self) -> Bucket:
+        """The size its pictures are cut to. Raises DataError for sound alone."""
+        if self.bucket is None:
+            raise DataError(f"{self.name}: the objective needs pictures, but this clip has none.", "Leave it out.")
+        return self.bucket
 
 
 def encode_dataset(config: TrainingConfig, progress: Progress | None = None) -> EncodeSummary:
@@ -62,16 +85,16 @@ def encode_dataset(config: TrainingConfig, progress: Progress | None = None) -> 
     cache = open_cache(Path(config.data.preprocessed_data_root))
     source = open_model(config.model)
     report = progress or (lambda _what, _done, _total: None)
+    jobs = _jobs(config, objective, source)
     made = 0
     try:
-        for directory, encode in _encoders(config, objective, source):
-            made += encode(cache, windows, directory, report)
+        for job in jobs:
+            made += job.run(cache, windows, report)
             gc.collect()
     finally:
         if made:
             cache.save_manifest()
-    total = len(windows) * len(list(_encoders(config, objective, source)))
-    return EncodeSummary(samples=len(windows), encoded=made, reused=total - made)
+    return EncodeSummary(samples=len(windows), encoded=made, reused=len(windows) * len(jobs) - made)
 
 
 def read_windows(config: TrainingConfig) -> list[Window]:
@@ -101,6 +124,12 @@ def read_windows(config: TrainingConfig) -> list[Window]:
                     duration_s=float(sample["duration_s"]),
                     bucket=parse_buckets(sample["bucket"])[0] if sample.get("bucket") else None,
                     has_audio=bool(row.get("has_audio")),
+                    inputs={
+                        column: dataset.parent / given
+                        for column, aliases in _INPUT_COLUMNS.items()
+                        for given in [next((row[alias] for alias in aliases if row.get(alias)), None)]
+                        if given is not None
+                    },
                 )
             )
     if not windows:
@@ -115,129 +144,161 @@ def with_trigger(caption: str, trigger: str | None) -> str:
     return f"{trigger} {caption}"
 
 
-def normalise_video(latents: Tensor, vae: Any) -> Tensor:
-    """Return (latents - mean)/std of un-normalised video latents [B, C, F, H, W], as they are stored and trained on."""
-    mean, std = (s.view(1, -1, 1, 1, 1).to(latents) for s in (vae.latents_mean, vae.latents_std))
-    return (latents - mean) * vae.config.scaling_factor / std
+@dataclass(frozen=True)
+class _Job:
+    """One directory of the cache: how its files are keyed, what has to be loaded for it, how one window is encoded."""
+
+    directory: str
+    what: str
+    key: Callable[[Window], str]
+    prepare: Callable[[], Any]
+    encode: Callable[[Any, Window], dict[str, Any]]
+
+    def run(self, cache: Cache, windows: list[Window], report: Progress) -> int:
+        """Encode the windows whose files are missing or out of date; return how many."""
+        keys = {window.name: self.key(window) for window in windows}
+        todo = [window for window in windows if not cache.holds(self.directory, window.name, keys[window.name])]
+        if not todo:
+            return 0
+        loaded = self.prepare()
+        for done, window in enumerate(todo):
+            report(self.what, done, len(todo))
+            with torch.no_grad():
+                content = self.encode(loaded, window)
+            cache.write(self.directory, window.name, keys[window.name], content)
+        report(self.what, len(todo), len(todo))
+        return len(todo)
 
 
-def normalise_audio(latents: Tensor, vae: Any) -> Tensor:
-    """Return normalised audio latents [B, C, T, M]; the statistics belong to the packed [B, T, C·M]."""
-    packed = (to_tokens(latents) - vae.latents_mean.to(latents)) / vae.latents_std.to(latents)
-    return from_tokens(packed, (latents.shape[2],), latents.shape[1])
+def _jobs(config: TrainingConfig, objective: Objective, source: ModelSource) -> list[_Job]:
+    """What the objective needs encoded; the files that one model makes stand together."""
+    build = {
+        "video": _video_job,
+        "reference_video": _reference_video_job,
+        "video_mask": _video_mask_job,
+        "audio": _audio_job,
+        "reference_audio": _reference_audio_job,
+        "audio_mask": _audio_mask_job,
+        "caption": _text_job,
+    }
+    wanted = {column: directory for directory, column in objective.columns().items()}
+    return [make(config, source, wanted[column]) for column, make in build.items() if column in wanted]
 
 
-EncodeDirectory = Callable[[Cache, list[Window], str, Progress], int]
-
-
-def _encoders(
-    config: TrainingConfig, objective: Objective, source: ModelSource
-) -> Iterator[tuple[str, EncodeDirectory]]:
-    """(directory, encoder) for each input of the objective that is made from clips and captions."""
-    frame_rate = config.ltx_agent.frame_rate
-    for directory, column in objective.columns().items():
-        if column == "video":
-            yield directory, lambda *given: _encode_video(source, frame_rate, *given)
-        elif column == "audio":
-            yield directory, lambda *given: _encode_audio(source, *given)
-        elif column == "caption":
-            yield directory, lambda *given: _encode_text(source, *given)
-        else:
-            raise DataError(
-                f"The objective needs `{column}`, which encoding does not make from clips yet.",
-                f"Put them into {config.data.preprocessed_data_root}/{directory}, or choose another objective.",
-            )
-
-
-@torch.no_grad()
-def _encode_video(
-    source: ModelSource, frame_rate: float | None, cache: Cache, windows: list[Window], directory: str, report: Progress
-) -> int:
-    if frame_rate is None:
-        raise ConfigError("The config names no frame rate (ltx_agent.frame_rate).", "Set it, e.g. 24.")
+def _video_job(config: TrainingConfig, source: ModelSource, directory: str) -> _Job:
+    rate = _frame_rate(config)
     made_from = source.fingerprint("video_vae")
-    todo = [
-        (window, key)
-        for window in windows
-        if not cache.holds(directory, window.name, key := _window_key(window, vae=made_from, fps=frame_rate))
-    ]
-    if not todo:
-        return 0
-    vae = source.video_vae(torch.float32)
-    for done, (window, key) in enumerate(todo):
-        report("video latents", done, len(todo))
-        bucket = window.bucket
-        if bucket is None:
-            raise DataError(f"{window.name}: the objective needs pictures, but this clip has none.", "Leave it out.")
-        frames = read_frames(
-            window.media, window.start_s, bucket.frames, frame_rate, bucket.width, bucket.height
-        )  # [F, H, W, 3] uint8
-        pixels = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0
-        latents = normalise_video(vae.encode(pixels).latent_dist.mode(), vae)[0]
-        _, count, height, width = latents.shape
-        content = {
-            "latents": latents.to(torch.bfloat16).contiguous(),
-            "num_frames": count,
-            "height": height,
-            "width": width,
-            "fps": float(frame_rate),
-        }
-        cache.write(directory, window.name, key, content)
-    report("video latents", len(todo), len(todo))
-    return len(todo)
+
+    def encode(vae: Any, window: Window) -> dict[str, Any]:
+        bucket = window.picture()
+        pixels = read_frames(window.media, window.start_s, bucket.frames, rate, bucket.width, bucket.height)
+        return video_content(vae, pixels, rate)
+
+    return _Job(
+        directory,
+        "video latents",
+        lambda window: _window_key(window, vae=made_from, fps=rate),
+        lambda: source.video_vae(torch.float32),
+        encode,
+    )
 
 
-@torch.no_grad()
-def _encode_audio(source: ModelSource, cache: Cache, windows: list[Window], directory: str, report: Progress) -> int:
+def _reference_video_job(config: TrainingConfig, source: ModelSource, directory: str) -> _Job:
+    rate = _frame_rate(config)
+    spatial, temporal = config.ltx_agent.reference_spatial_scale, config.ltx_agent.reference_temporal_scale
+    made_from = source.fingerprint("video_vae")
+
+    def encode(vae: Any, window: Window) -> dict[str, Any]:
+        path, bucket = window.input("reference_video"), window.picture()
+        size = Bucket(bucket.width // spatial, bucket.height // spatial, bucket.frames)
+        if _is_image(path):
+            return video_content(vae, read_frames(path, 0.0, 1, rate, size.width, size.height), rate)
+        pixels = read_frames(path, window.start_s, bucket.frames, rate, size.width, size.height)
+        # a temporally downscaled reference keeps the causal first frame, then every S-th: 0, 1, 1+S, 1+2S …
+        kept = np.concatenate([pixels[:1], pixels[1::temporal]]) if temporal > 1 else pixels
+        return video_content(vae, kept, rate / temporal)
+
+    def key(window: Window) -> str:
+        path = window.input("reference_video")
+        return _window_key(
+            window, vae=made_from, fps=rate, reference=sampled_digest([path]), scales=[spatial, temporal]
+        )
+
+    return _Job(directory, "reference video latents", key, lambda: source.video_vae(torch.float32), encode)
+
+
+def _video_mask_job(config: TrainingConfig, source: ModelSource, directory: str) -> _Job:
+    rate, factors = _frame_rate(config), source.factors
+
+    def encode(_nothing: None, window: Window) -> dict[str, Any]:
+        path, bucket = window.input("video_mask"), window.picture()
+        still = _is_image(path)
+        start_s, frames = (0.0, 1) if still else (window.start_s, bucket.frames)
+        pixels = read_frames(path, start_s, frames, rate, bucket.width, bucket.height)
+        keep = torch.from_numpy(pixels).float().mean(dim=-1) / 255  # [F, H, W], 1 = keep
+        if still:
+            keep = keep.expand(bucket.frames, -1, -1)
+        return {"mask": pooled_mask(keep, factors)}
+
+    def key(window: Window) -> str:
+        return _window_key(window, fps=rate, mask=sampled_digest([window.input("video_mask")]), factors=str(factors))
+
+    return _Job(directory, "video masks", key, lambda: None, encode)
+
+
+def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str) -> _Job:
     made_from = source.fingerprint("audio_vae")
-    for window in windows:
+
+    def encode(vae: Any, window: Window) -> dict[str, Any]:
         if not window.has_audio:
             raise DataError(
                 f"{window.name}: the objective needs sound, but this clip has none.",
                 "Leave the clip out, or train a video-only objective.",
             )
-    todo = [
-        (window, key)
-        for window in windows
-        if not cache.holds(directory, window.name, key := _window_key(window, vae=made_from))
-    ]
-    if not todo:
-        return 0
-    vae = source.audio_vae(torch.float32)
-    rate, hop, bins = vae.config.sample_rate, vae.config.mel_hop_length, vae.config.mel_bins
-    for done, (window, key) in enumerate(todo):
-        report("audio latents", done, len(todo))
-        samples = read_audio(window.media, window.start_s, window.duration_s, rate)
-        if samples is None:
-            raise DataError(
-                f"{window.name}: the sound could not be decoded.", "Inspect the clip again or leave it out."
-            )
-        mel = log_mel(torch.from_numpy(samples), rate, hop, bins)[None]  # [1, 2, frames, bins]
-        latents = normalise_audio(vae.encode(mel).latent_dist.mode(), vae)[0]  # [C, T, M]
-        content = {
-            "latents": latents.to(torch.bfloat16).contiguous(),
-            "num_time_steps": latents.shape[1],
-            "frequency_bins": latents.shape[2],
-            "duration": window.duration_s,
-        }
-        cache.write(directory, window.name, key, content)
-    report("audio latents", len(todo), len(todo))
-    return len(todo)
+        return audio_content(vae, _sound(window.media, window, vae), window.duration_s)
+
+    return _Job(
+        directory,
+        "audio latents",
+        lambda window: _window_key(window, vae=made_from),
+        lambda: source.audio_vae(torch.float32),
+        encode,
+    )
 
 
-def _encode_text(source: ModelSource, cache: Cache, windows: list[Window], directory: str, report: Progress) -> int:
+def _reference_audio_job(_config: TrainingConfig, source: ModelSource, directory: str) -> _Job:
+    made_from = source.fingerprint("audio_vae")
+
+    def key(window: Window) -> str:
+        return _window_key(window, vae=made_from, reference=sampled_digest([window.input("reference_audio")]))
+
+    return _Job(
+        directory,
+        "reference audio latents",
+        key,
+        lambda: source.audio_vae(torch.float32),
+        lambda vae, window: audio_content(vae, _sound(window.input("reference_audio"), window, vae), window.duration_s),
+    )
+
+
+def _audio_mask_job(_config: TrainingConfig, source: ModelSource, directory: str) -> _Job:
+    def encode(vae: Any, window: Window) -> dict[str, Any]:
+        return audio_mask_content(vae, _sound(window.input("audio_mask"), window, vae))
+
+    def key(window: Window) -> str:
+        return _window_key(window, mask=sampled_digest([window.input("audio_mask")]))
+
+    return _Job(directory, "audio masks", key, lambda: source.audio_vae(torch.float32), encode)
+
+
+def _text_job(_config: TrainingConfig, source: ModelSource, directory: str) -> _Job:
     made_from = [source.fingerprint("text_encoder"), source.fingerprint("connectors")]
-    todo = [
-        (window, key)
-        for window in windows
-        if not cache.holds(directory, window.name, key := fingerprint(caption=window.caption, encoder=made_from))
-    ]
-    if not todo:
-        return 0
-    tokenizer, encoder = source.text_encoder(torch.float32)
-    connectors = source.connectors(torch.float32)
-    for done, (window, key) in enumerate(todo):
-        report("text features", done, len(todo))
+
+    def prepare() -> Any:
+        return (*source.text_encoder(torch.float32), source.connectors(torch.float32))
+
+    def encode(loaded: Any, window: Window) -> dict[str, Any]:
+        tokenizer, encoder, connectors = loaded
         tokens = count_tokens(tokenizer, window.caption)
         if tokens > tokenizer.model_max_length:
             raise DataError(
@@ -245,14 +306,36 @@ def _encode_text(source: ModelSource, cache: Cache, windows: list[Window], direc
                 "Shorten the caption.",
             )
         features = encode_prompts(tokenizer, encoder, connectors, [window.caption])
-        content = {
+        return {
             "video_prompt_embeds": features.video[0].to(torch.bfloat16).contiguous(),
             "audio_prompt_embeds": features.audio[0].to(torch.bfloat16).contiguous(),
             "prompt_attention_mask": features.mask[0].to(torch.bool).contiguous(),
         }
-        cache.write(directory, window.name, key, content)
-    report("text features", len(todo), len(todo))
-    return len(todo)
+
+    def key(window: Window) -> str:
+        return fingerprint(caption=window.caption, encoder=made_from)
+
+    return _Job(directory, "text features", key, prepare, encode)
+
+
+def _sound(path: Path, window: Window, vae: Any) -> np.ndarray:
+    samples = read_audio(path, window.start_s, window.duration_s, vae.config.sample_rate)
+    if samples is None:
+        raise DataError(
+            f"{window.name}: there is no sound in {path.name!r}.", "Inspect the clip again or leave it out."
+        )
+    return samples
+
+
+def _is_image(path: Path) -> bool:
+    kind, _ = mimetypes.guess_type(path.name)
+    return kind is not None and kind.startswith("image/")
+
+
+def _frame_rate(config: TrainingConfig) -> float:
+    if config.ltx_agent.frame_rate is None:
+        raise ConfigError("The config names no frame rate (ltx_agent.frame_rate).", "Set it, e.g. 24.")
+    return config.ltx_agent.frame_rate
 
 
 def _window_key(window: Window, **facts: Any) -> str:

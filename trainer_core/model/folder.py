@@ -8,6 +8,8 @@ import torch
 
 from trainer_core.errors import ConfigError
 from trainer_core.model.source import Part, Version, sampled_digest
+from trainer_core.model.versions import USUAL_FACTORS
+from trainer_core.objective import VaeFactors
 
 _FOLDERS: dict[Part, str] = {
     "transformer": "transformer",
@@ -25,7 +27,9 @@ class FolderSource:
     def __init__(self, root: Path, overrides: dict[Any, Path]) -> None:
         self.root = root
         self._overrides = overrides
-        self.version = _version_of(_config(self._folder("transformer")), self._folder("transformer"))
+        config = _config(self._folder("transformer"))
+        self.version = _version_of(config, self._folder("transformer"))
+        self.factors = VaeFactors(*config.get("vae_scale_factors", USUAL_FACTORS))
 
     @property
     def label(self) -> str:

@@ -17,7 +17,8 @@ from trainer_core.errors import ConfigError
 from trainer_core.model.folder import load_text_encoder
 from trainer_core.model.names import to_diffusers
 from trainer_core.model.source import Part, Version, sampled_digest
-from trainer_core.model.versions import TRANSFORMER, VIDEO_VAE
+from trainer_core.model.versions import TRANSFORMER, USUAL_FACTORS, VIDEO_VAE
+from trainer_core.objective import VaeFactors
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -88,6 +89,8 @@ class SafetensorsSource:
             raise ConfigError(f"{path} holds no LTX-2 transformer.", "Give the checkpoint's main file.")
         self.root = path
         self.version: Version = main.version
+        said = main.config.get("transformer", {}).get("vae_scale_factors", USUAL_FACTORS)
+        self.factors = VaeFactors(*said)
         self._text_encoder = overrides.get("text_encoder")
         self._files: dict[Part, WeightsFile] = {}
         others = _pack_mates(path) if "transformer" in main.config and "vae" not in main.config else []
@@ -352,6 +355,7 @@ def _transformer_config(shapes: Shapes, file: WeightsFile) -> dict[str, Any]:
         "audio_attention_head_dim": audio_width // audio_heads,
         "audio_cross_attention_dim": shapes["transformer_blocks.0.audio_attn2.to_k.weight"][1],
         "num_layers": _blocks(shapes, "transformer_blocks"),
+        "vae_scale_factors": tuple(said.get("vae_scale_factors", USUAL_FACTORS)),
         **TRANSFORMER[file.version],
     }
     if not since_2_3:

@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from trainer_core.objective import VaeFactors
+
 Version = Literal["2.0", "2.3", "2.5"]
 Part = Literal["transformer", "connectors", "video_vae", "audio_vae", "vocoder", "text_encoder"]
 
@@ -23,6 +25,11 @@ class ModelSource(Protocol):
     @property
     def label(self) -> str:
         """What to call the model in front of people; says so when it is random."""
+        ...
+
+    @property
+    def factors(self) -> VaeFactors:
+        """Pixels and frames a latent cell stands for, as the checkpoint says; known without loading weights."""
         ...
 
     def fingerprint(self, part: Part) -> str:

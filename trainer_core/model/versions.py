@@ -7,6 +7,8 @@ from typing import Any
 
 from trainer_core.model.source import Version
 
+# frames, rows and columns a latent cell, where the checkpoint does not say otherwise
+USUAL_FACTORS = (8, 32, 32)
 _TRANSFORMER_SINCE_2_3: dict[str, Any] = {
     "gated_attn": True,
     "cross_attn_mod": True,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from trainer_core.adapters import AdapterFacts, add_lora, load_lora, train_fully
+from trainer_core.adapters import AdapterFacts, add_lora, load_full, load_lora, train_fully
 from trainer_core.config import TrainingConfig
 from trainer_core.data.batch import Batch
 from trainer_core.data.dataset import BatchStream, SampleFiles, find_samples, load_batches
@@ -93,14 +93,14 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
         )
     objective = objective_of(config.strategy)
     source = open_model(config.model)
+    declared = None if config.ltx_agent.dataset is None else [window.name for window in read_windows(config)]
+    samples = find_samples(Path(config.data.preprocessed_data_root), objective, source.factors, declared)
     sampler = sigma_sampler(config.flow_matching.timestep_sampling_mode, config.flow_matching.timestep_sampling_params)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     precision = config.acceleration.mixed_precision_mode
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     transformer = source.transformer(dtype)
     model = LtxModel(transformer)
-    declared = None if config.ltx_agent.dataset is None else [window.name for window in read_windows(config)]
-    samples = find_samples(Path(config.data.preprocessed_data_root), objective, model.factors, declared)
     parameters = _make_trainable(config, transformer, objective)
     if config.optimization.enable_gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
@@ -277,7 +277,7 @@ def adapter_facts(session: Session, step: int) -> AdapterFacts:
         version=session.source.version,
         base=session.source.label,
         base_fingerprint=session.source.fingerprint("transformer"),
-        objective=name_of(session.config.strategy) or "custom",
+        objective=session.config.ltx_agent.objective or name_of(session.config.strategy) or "custom",
         step=step,
         rank=lora.rank if lora is not None else None,
         reference_spatial_scale=spatial,
@@ -295,7 +295,7 @@ def _reference_scale(samples: list[SampleFiles]) -> tuple[int, int]:
 def _make_trainable(config: TrainingConfig, transformer: Any, objective: Objective) -> list[nn.Parameter]:
     if config.model.training_mode == "full":
         if config.model.load_checkpoint is not None:
-            raise ConfigError("model.load_checkpoint is for LoRA runs in this version.", "Give it as model.model_path.")
+            load_full(transformer, Path(config.model.load_checkpoint))
         return train_fully(transformer, objective)
     assert config.lora is not None
     parameters = add_lora(transformer, config.lora, objective, config.seed)

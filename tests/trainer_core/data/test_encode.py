@@ -1,19 +1,25 @@
 """Clips to latents with the real classes at tiny size, on real footage: upstream's layout, nothing made twice."""
 
 import hashlib
+import wave
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from trainer_core.config import LtxAgentSection, TrainingConfig
 from trainer_core.data.cache import open_cache, read_tensors, sample_name
-from trainer_core.data.encode import encode_dataset, normalise_audio, normalise_video, read_windows, with_trigger
+from trainer_core.data.decode import read_frames
+from trainer_core.data.encode import encode_dataset, read_windows, with_trigger
+from trainer_core.data.latents import normalise_audio, normalise_video, pooled_mask, video_content
 from trainer_core.data.mel import log_mel
 from trainer_core.errors import ConfigError, DataError, ExternalError
 from trainer_core.files import read_jsonl, write_jsonl
 from trainer_core.model.tiny import tiny_source
+from trainer_core.objective import VaeFactors
 
 
 @pytest.fixture
@@ -128,8 +134,99 @@ def test_a_caption_longer_than_the_encoder_takes_is_refused_with_both_numbers(co
 
 def test_an_objective_with_references_says_which_column_it_lacks(config, config_for):
     reference = config.model_copy(update={"training_strategy": config_for("v2v_ic").training_strategy})
-    with pytest.raises(DataError, match="`reference_video`"):
+    with pytest.raises(DataError, match=r"bunny.*needs `reference_video`, but the dataset's row has none"):
         encode_dataset(reference)
+
+
+@pytest.fixture
+def with_inputs(config, config_for, dataset, tmp_path):
+    """`with_inputs(objective, **agent)`: the config of an objective whose dataset has every column."""
+    row = read_jsonl(dataset)[0]
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, 32:] = 255
+    assert cv2.imwrite(str(tmp_path / "mask.png"), picture)
+    assert cv2.imwrite(str(tmp_path / "still.png"), picture)
+    level = np.zeros((2, 32_000), np.int16)
+    level[:, :3200] = 30_000
+    write_wav(tmp_path / "mask.wav", level)
+    row |= {"reference_video": row["video"], "reference_audio": row["video"]}
+    row |= {"video_mask": str(tmp_path / "mask.png"), "audio_mask": str(tmp_path / "mask.wav")}
+    write_jsonl(dataset, [row])
+
+    def build(objective: str, **agent) -> TrainingConfig:
+        strategy = config_for(objective).training_strategy
+        return with_agent(config.model_copy(update={"training_strategy": strategy}), **agent)
+
+    return build
+
+
+def first_file(config: TrainingConfig, directory: str) -> dict:
+    return read_tensors(Path(config.data.preprocessed_data_root) / directory / f"{read_windows(config)[0].name}.pt")
+
+
+def test_a_reference_is_encoded_as_the_target_is(with_inputs):
+    config = with_inputs("av2av_ic")
+    encode_dataset(config)
+    assert torch.equal(first_file(config, "reference_latents")["latents"], first_file(config, "latents")["latents"])
+    assert torch.equal(
+        first_file(config, "reference_audio_latents")["latents"], first_file(config, "audio_latents")["latents"]
+    )
+
+
+def test_a_downscaled_reference_takes_the_first_frame_and_every_second_after_it(with_inputs, dataset):
+    config = with_inputs("v2v_ic", reference_spatial_scale=2, reference_temporal_scale=2)
+    row = read_jsonl(dataset)[0]
+    write_jsonl(dataset, [{**row, "samples": [{"start_s": 0.0, "duration_s": 17 / 24, "bucket": "128x64x17"}]}])
+    encode_dataset(config)
+    reference = first_file(config, "reference_latents")
+    assert reference["latents"].shape == (128, 2, 1, 2)
+    assert reference["fps"] == 12.0
+    source = read_frames(Path(row["video"]), 0.0, 17, 24.0, 64, 32)
+    expected = video_content(tiny_source("tiny").video_vae(torch.float32), source[[0, 1, 3, 5, 7, 9, 11, 13, 15]], 12.0)
+    assert torch.equal(reference["latents"], expected["latents"])
+
+
+def test_an_image_is_a_reference_of_one_frame(with_inputs, dataset, tmp_path):
+    config = with_inputs("v2v_ic")
+    write_jsonl(dataset, [{**read_jsonl(dataset)[0], "reference_video": str(tmp_path / "still.png")}])
+    encode_dataset(config)
+    assert first_file(config, "reference_latents")["latents"].shape == (128, 1, 2, 3)
+
+
+def test_masks_are_cut_like_the_picture_and_pooled_causally(with_inputs):
+    config = with_inputs("video_inpainting")
+    encode_dataset(config)
+    mask = first_file(config, "video_masks")["mask"]
+    assert mask.shape == (2, 2, 3)
+    assert mask[0].tolist() == [[0, 1, 1], [0, 1, 1]]
+    sound = with_inputs("audio_inpainting")
+    encode_dataset(sound)
+    level = first_file(sound, "audio_masks")["mask"]
+    assert level.shape == (first_file(sound, "audio_latents")["num_time_steps"],)
+    assert (level > 0.5).tolist() == [True] * 5 + [False] * (len(level) - 5)
+
+
+def test_a_changed_mask_is_encoded_anew(with_inputs, tmp_path):
+    config = with_inputs("video_inpainting")
+    encode_dataset(config)
+    assert cv2.imwrite(str(tmp_path / "mask.png"), np.full((64, 96, 3), 255, np.uint8))
+    assert encode_dataset(config).encoded == 2
+    assert float(first_file(config, "video_masks")["mask"].min()) == 1.0
+
+
+def test_pooling_is_causal_in_time():
+    keep = torch.zeros(17, 32, 32)
+    keep[0] = 1
+    keep[1:5] = 1
+    assert pooled_mask(keep, VaeFactors(8, 32, 32)).flatten().tolist() == [1.0, 0.5, 0.0]
+
+
+def write_wav(path: Path, samples: np.ndarray) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(len(samples))
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(samples.T.tobytes())
 
 
 def test_no_dataset_is_refused(config):

@@ -43,7 +43,7 @@ def copied(folders: dict[Version, Path], tmp_path: Path) -> Path:
 
 
 def _open(path: Path, **paths: str) -> Any:
-    return open_model(ModelSection(model_path=str(path), **paths))  # type: ignore[arg-type]
+    return open_model(ModelSection(model_path=str(path), **paths))
 
 
 def _same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -82,9 +82,10 @@ def test_a_path_that_is_missing_is_named(tmp_path: Path) -> None:
         _open(tmp_path / "nowhere")
 
 
-def test_a_single_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "ltx.safetensors").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"ltx\.safetensors is a single file"):
+@pytest.mark.parametrize("content", [b"", b"no tensors at all" * 50])
+def test_a_file_that_holds_no_model_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ltx.safetensors").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"ltx\.safetensors"):
         _open(tmp_path / "ltx.safetensors")
 
 

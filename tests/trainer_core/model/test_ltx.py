@@ -32,7 +32,9 @@ def _text_widths(version: Version) -> tuple[int, int]:
     return (32, 32) if version == "2.0" else (64, 32)
 
 
-def _inputs(version: Version, sigmas: Tensor, audio_sigmas: Tensor, *, kept: bool) -> tuple[ModalityInput, ModalityInput]:
+def _inputs(
+    version: Version, sigmas: Tensor, audio_sigmas: Tensor, *, kept: bool
+) -> tuple[ModalityInput, ModalityInput]:
     """Random tokens of two samples; with `kept`, the first tokens of each modality are clean (timestep 0)."""
     generator = torch.Generator().manual_seed(7)
     raw = _raw(version)
@@ -142,7 +144,9 @@ def test_the_gate_rule_is_upstreams_over_the_whole_model(version: Version) -> No
     for modality, other in (("video", audio), ("audio", video)):
         module = getattr(fresh, GATES[modality])
 
-        def swap(_module: nn.Module, _args: Any, _output: Any, module: Any = module, other: ModalityInput = other) -> Any:
+        def swap(
+            _module: nn.Module, _args: Any, _output: Any, module: Any = module, other: ModalityInput = other
+        ) -> Any:
             return module(other.sigma * SCALE, batch_size=2, hidden_dtype=torch.float32)
 
         getattr(raw, GATES[modality]).register_forward_hook(swap)

@@ -11,7 +11,7 @@ from trainer_core.model.text import TextFeatures, connect, count_tokens, encode_
 from trainer_core.model.tiny import TEXT_TOKENS, TinySource
 
 VERSIONS: tuple[Version, ...] = ("2.0", "2.3", "2.5")
-PROMPTS = ["A fox runs.", "  Ein Fuchs rennt über den Schnee; 狐が走る. 🦊 He says, \"go\".\n"]
+PROMPTS = ["A fox runs.", '  Ein Fuchs rennt über den Schnee; 狐が走る. 🦊 He says, "go".\n']
 
 pytestmark = pytest.mark.parametrize("version", VERSIONS)
 
@@ -84,7 +84,7 @@ def test_different_words_give_different_context(version: Version) -> None:
     tokenizer, encoder, connectors = _parts(version)
     features = encode_prompts(tokenizer, encoder, connectors, ["a fox", "a cat", ""])
     with torch.no_grad():
-        context = connect(connectors, features)
+        context: Any = connect(connectors, features)
     for first, second in ((0, 1), (0, 2)):
         assert float((context.video[first] - context.video[second]).abs().max()) > 1e-3
     assert bool(torch.isfinite(context.video).all())

@@ -28,7 +28,11 @@ def _model() -> LtxModel:
 
 
 def _side(
-    modality: str, batch: int = 2, grid: tuple[int, ...] | None = None, rates: list[float] | None = None, **inputs: Tensor
+    modality: str,
+    batch: int = 2,
+    grid: tuple[int, ...] | None = None,
+    rates: list[float] | None = None,
+    **inputs: Tensor,
 ) -> ModalityBatch:
     generator = torch.Generator().manual_seed(batch)
     if modality == "video":
@@ -142,9 +146,7 @@ def _drawn(batch: Batch, objective: Objective, seed: int = 0) -> Draws:
 
 
 def test_prefix_on_both_modalities_keeps_the_start_of_each() -> None:
-    objective = _objective(
-        [{"type": "prefix", "temporal_boundary": 1}], [{"type": "prefix", "temporal_boundary": 4}]
-    )
+    objective = _objective([{"type": "prefix", "temporal_boundary": 1}], [{"type": "prefix", "temporal_boundary": 4}])
     batch = _batch(_side("video"), _side("audio"))
     draws = _drawn(batch, objective)
     video, audio = (prepare(_model(), name, batch, objective, draws) for name in ("video", "audio"))
@@ -205,11 +207,14 @@ def test_without_the_reference_of_this_batch_only_the_target_stands() -> None:
     assert prepared.tokens.shape == (2, 18, 4)
 
 
-def _covered(latent_frame: int, row: int, column: int, *, temporal: int, spatial: int, rate: float) -> list[list[float]]:
+def _covered(
+    latent_frame: int, row: int, column: int, *, temporal: int, spatial: int, rate: float
+) -> list[list[float]]:
     """What a reference cell stands for in the target, counted picture by picture and pixel by pixel.
 
-    A temporally downscaled reference is made of the target's pictures [0, 1, 1+S, 1+2S, …], a spatially downscaled one of
-    its pixels shrunk by S; the causal VAE puts one picture into the first latent frame and eight into each later one.
+    A temporally downscaled reference is made of the target's pictures [0, 1, 1+S, 1+2S, …], a spatially downscaled
+    one of its pixels shrunk by S; the causal VAE puts one picture into the first latent frame and eight into each
+    later one.
     """
     own = range(1) if latent_frame == 0 else range(8 * latent_frame - 7, 8 * latent_frame + 1)
 
@@ -218,8 +223,8 @@ def _covered(latent_frame: int, row: int, column: int, *, temporal: int, spatial
         return range(1) if picture == 0 else range(1 + temporal * (picture - 1), 1 + temporal * picture)
 
     pictures = [one for picture in own for one in target_pictures(picture)]
-    rows = [spatial * 32 * row, spatial * 32 * (row + 1)]
-    columns = [spatial * 32 * column, spatial * 32 * (column + 1)]
+    rows: list[float] = [spatial * 32 * row, spatial * 32 * (row + 1)]
+    columns: list[float] = [spatial * 32 * column, spatial * 32 * (column + 1)]
     return [[min(pictures) / rate, (max(pictures) + 1) / rate], rows, columns]
 
 

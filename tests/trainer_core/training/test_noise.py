@@ -1,4 +1,4 @@
-"""The sigma samplers against their formulas, term by term, and against the simulated quantiles that upstream publishes."""
+"""The sigma samplers against their formulas, term by term, and against quantiles simulated on upstream's."""
 
 import math
 from collections.abc import Callable
@@ -53,7 +53,10 @@ def _same_draws(seed: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """What the sampler draws from a generator of this seed: a normal number, then a chance and a position in [0, 1)."""
     generator = torch.Generator().manual_seed(seed)
     rows = [
-        (torch.randn((), generator=generator, dtype=torch.float64), *torch.rand(2, generator=generator, dtype=torch.float64))
+        (
+            torch.randn((), generator=generator, dtype=torch.float64),
+            *torch.rand(2, generator=generator, dtype=torch.float64),
+        )
         for _ in range(count)
     ]
     normal, chance, position = (np.array([float(row[column]) for row in rows]) for column in range(3))
@@ -67,7 +70,7 @@ def _sampled(tokens: int, seed: int, count: int, **params: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("params", [{}, {"std": 0.7, "eps": 0.05, "uniform_prob": 0.0}, {"uniform_prob": 1.0}])
 @pytest.mark.parametrize("tokens", [1, 64, 1024, 4096, 12000])
-def test_the_sampler_is_the_formula(tokens: int, params: dict[str, float]) -> None:
+def test_the_sampler_is_the_formula(tokens: int, params: dict[str, Any]) -> None:
     sigmas = _sampled(tokens, 5, DRAWS, **params)
     np.testing.assert_allclose(sigmas, _reference(tokens, *_same_draws(5, DRAWS), **params), rtol=0, atol=1e-12)
     assert sigmas.min() >= 0.0
@@ -91,9 +94,7 @@ def test_the_sampler_is_the_formula(tokens: int, params: dict[str, float]) -> No
 )
 def test_a_change_of_any_one_term_would_show(tokens: int, changed: dict[str, Any]) -> None:
     count = 6000  # the reflection at eps concerns one draw in two hundred
-    difference = np.abs(
-        _sampled(tokens, 11, count) - _reference(tokens, *_same_draws(11, count), **changed)
-    )
+    difference = np.abs(_sampled(tokens, 11, count) - _reference(tokens, *_same_draws(11, count), **changed))
     assert difference.max() > 1e-4
 
 
@@ -148,7 +149,9 @@ def test_the_yaml_chooses_the_sampler_and_its_parameters() -> None:
     def first(mode: str, params: dict[str, Any]) -> float:
         return sigma_sampler(mode, params)(2048, generator().manual_seed(9))
 
-    assert first("shifted_logit_normal", {"std": 0.5}) == shifted_logit_normal(2048, generator().manual_seed(9), std=0.5)
+    assert first("shifted_logit_normal", {"std": 0.5}) == shifted_logit_normal(
+        2048, generator().manual_seed(9), std=0.5
+    )
     assert first("uniform", {"max_value": 0.5}) == uniform(2048, generator().manual_seed(9), max_value=0.5)
 
 

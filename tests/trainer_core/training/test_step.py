@@ -1,4 +1,4 @@
-"""The training step's losses against a computation by hand: the library's raw model, tokens and positions built here."""
+"""The training step's losses against a computation by hand: the raw model, tokens and positions built here."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,7 +22,7 @@ from trainer_core.training.step import Draws, StepLoss, draw, masked_mse, traini
 GRID, AUDIO_FRAMES, TEXT_TOKENS = (3, 2, 3), 10, 128
 RATES = [24.0, 15.0]
 VIDEO_SIGMA, AUDIO_SIGMA = torch.tensor([0.9, 0.35]), torch.tensor([0.15, 0.7])
-TOLERANCE = {"rtol": 2e-5, "atol": 1e-6}
+TOLERANCE: dict[str, Any] = {"rtol": 2e-5, "atol": 1e-6}
 
 
 @cache
@@ -77,16 +77,14 @@ def _draws(objective: Objective, *, applied: bool = True) -> Draws:
     if objective.audio.generated:
         draws.sigma["audio"], draws.noise["audio"] = AUDIO_SIGMA, _random(2, AUDIO_FRAMES, 128, seed=6)
     for name in ("video", "audio"):
-        for condition in objective.modality(name).conditions:  # type: ignore[arg-type]
+        for condition in objective.modality(name).conditions:
             draws.applied[name, condition.type] = torch.tensor([applied, applied])
     return draws
 
 
 def _loss(batch: Batch, objective: Objective, draws: Draws | None = None, version: Version = "2.3") -> StepLoss:
     with torch.no_grad():
-        return training_step(
-            _model(version), _connectors(version), batch, objective, draws=draws or _draws(objective)
-        )
+        return training_step(_model(version), _connectors(version), batch, objective, draws=draws or _draws(objective))
 
 
 # ---- the computation by hand: nothing below uses the step, the conditions or the wrapper
@@ -136,9 +134,7 @@ def _audio_positions(length: int) -> Tensor:
     return torch.tensor(cells).expand(2, 1, length, 2)
 
 
-def _noisy(
-    clean: Tensor, positions: Tensor, sigma: Tensor, noise: Tensor, kept: Tensor | None = None
-) -> _Side:
+def _noisy(clean: Tensor, positions: Tensor, sigma: Tensor, noise: Tensor, kept: Tensor | None = None) -> _Side:
     kept = torch.zeros(clean.shape[:2], dtype=torch.bool) if kept is None else kept
     mixed = (1 - sigma)[:, None, None] * clean + sigma[:, None, None] * noise
     tokens = torch.where(kept[..., None], clean, mixed)
@@ -311,7 +307,10 @@ def test_v2v_ic_is_the_hand_computation(version: Version, grid: tuple[int, int, 
 
 
 def test_av2av_ic_is_the_hand_computation() -> None:
-    references = {"video_reference": _random(2, 128, *GRID, seed=9), "audio_reference": _random(2, 8, 6, 16, seed=10)}
+    references: dict[str, Any] = {
+        "video_reference": _random(2, 128, *GRID, seed=9),
+        "audio_reference": _random(2, 8, 6, 16, seed=10),
+    }
     objective, batch = _objective("av2av_ic"), _batch(**references)
     draws = _draws(objective)
     video = _with_reference(

@@ -36,7 +36,7 @@ def no_audio(seen: Seen) -> list[Flag]:
                 id="undecodable",
                 severity="warn",
                 value=seen.probe.audio.codec,
-                message=f"Its sound ({seen.probe.audio.codec}) can't be decoded throughout; only its pictures can train.",
+                message=f"Its sound ({seen.probe.audio.codec}) can't be decoded throughout; only pictures can train.",
                 remedy="Export it again with AAC sound.",
             )
         ]

@@ -1,0 +1,248 @@
+"""Inspecting folders: the report, its page, and every bad input in one clear sentence."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools.inspect.report import Report
+from tools.inspect.tool import INSPECT_TOOLS, InspectArguments
+from tools.project import ProjectFacts
+from trainer_core.data.buckets import parse_buckets
+from trainer_core.data.decode import read_audio, read_frames
+from trainer_core.errors import ConfigError, DataError
+
+
+def test_real_clips_are_reported_and_left_alone(real_clips, inspection, untouched):
+    untouched(real_clips)
+    steps = []
+    inspection.project.write_facts(ProjectFacts(sources=[str(real_clips)]))
+    tool = INSPECT_TOOLS[0]
+    result = tool.function(inspection.project, InspectArguments(), lambda *step: steps.append(step))
+    assert steps[-1] == ("looking at clips", 5, 5)
+    assert (result.clips, result.usable, result.clips_with_sound) == (5, 5, 2)
+    assert result.frame_rate == 25
+    assert "5 of 5 clips can train" in result.sentence
+    assert result.problems == ["3 clips ('bikes_1.mp4', 'bikes_2.mp4', 'carphone.mp4'): It has no sound."]
+    report = inspection.report()
+    assert Report.model_validate(report).model_dump() == report
+    assert [clip["path"] for clip in report["clips"]] == sorted(path.name for path in real_clips.iterdir())
+    bunny = inspection.clip("bunny wakes.mp4")
+    assert (bunny["status"], bunny["frames"], bunny["fps"], bunny["audio"]["status"]) == ("ok", 60, 25.0, "ok")
+    assert (bunny["audio"]["channels"], bunny["audio"]["sample_rate_hz"]) == (6, 48000)
+    assert bunny["audio"]["loudness_lufs"] is None
+    assert Path(bunny["source"]) == real_clips
+    carphone = inspection.clip("carphone.mp4")
+    assert (carphone["width"], carphone["height"], carphone["audio"]["status"]) == (176, 144, "none")
+    assert carphone["fps"] == pytest.approx(29.97, abs=0.01)
+
+
+def test_every_sample_of_the_report_can_be_read(real_clips, inspection):
+    """What inspection promises, the encoder gets: pictures of the bucket's shape, and sound where the status is ok."""
+    inspection.run(real_clips)
+    report = inspection.report()
+    samples = [(clip, sample) for clip in report["clips"] for sample in clip["samples"]]
+    assert len(samples) == report["summary"]["samples"] >= 10
+    kept_s = 0.0
+    for clip, sample in samples:
+        (bucket,) = parse_buckets(sample["bucket"])
+        file = Path(clip["source"]) / clip["path"]
+        rate = report["summary"]["frame_rate"]
+        frames = read_frames(file, sample["start_s"], bucket.frames, rate, bucket.width, bucket.height)
+        assert frames.shape == (bucket.frames, bucket.height, bucket.width, 3)
+        assert sample["duration_s"] == pytest.approx(bucket.frames / rate)
+        kept_s += sample["duration_s"]
+        if clip["audio"]["status"] == "ok":
+            sound = read_audio(file, sample["start_s"], sample["duration_s"], 16000)
+            assert sound.shape == (2, round(sample["duration_s"] * 16000))
+    seconds = report["seconds"]
+    assert seconds["kept"] == pytest.approx(kept_s, abs=0.01)
+    assert seconds["total"] == pytest.approx(sum(clip["duration_s"] for clip in report["clips"]), abs=0.01)
+    assert seconds["discarded"] == pytest.approx(seconds["total"] - seconds["kept"], abs=0.01)
+
+
+def test_buckets_follow_the_model(footage, inspection):
+    tiny = inspection.run(footage)
+    real = inspection.run(footage, model="/models/ltx")
+    assert tiny.buckets == "96x64x17"
+    assert max(bucket.tokens for bucket in parse_buckets(real.buckets)) > 1000
+    assert sum(bucket["clips"] for bucket in inspection.report()["buckets"]) == 3
+
+
+def test_a_person_may_set_the_frame_rate(real_clips, inspection):
+    assert inspection.run(real_clips, frame_rate=12.0).frame_rate == 12
+    with pytest.raises(ValueError, match="greater than or equal"):
+        InspectArguments(frame_rate=0)
+
+
+def test_objectives_name_what_is_missing(real_clips, inspection):
+    result = inspection.run(real_clips)
+    assert {"t2v", "i2v", "v2a", "a2v", "t2a"} <= set(result.objectives_possible)
+    assert result.objectives_missing["av2av_ic"] == ["reference_audio", "reference_video"]
+    assert len(inspection.report()["objectives"]) == 13
+    for clip in real_clips.glob("bunny*"):
+        clip.unlink()
+    silent = inspection.run(real_clips)
+    assert silent.objectives_missing["t2v"] == ["audio"]
+    assert "v2v_ic" not in silent.objectives_possible
+
+
+def test_the_page_stands_alone_and_escapes_names(real_clips, inspection):
+    (real_clips / "bikes_1.mp4").rename(real_clips / "<script>alert('x')<\u202e&.mp4")
+    inspection.run(real_clips)
+    page = inspection.project.report_html_path.read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "\u202e" not in page
+    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;\\u202e&amp;.mp4" in page
+    assert page.count('src="data:image/jpeg;base64,') == 5
+    assert "http" not in page.replace("charset", "")
+
+
+def test_names_of_any_bytes_survive(footage, inspection, tmp_path):
+    folder = tmp_path / "clips"
+    names = ["with space.mp4", 'it\'s "quoted".mp4', "🎬 film.mp4", "two\nlines.mp4", os.fsdecode(b"b\xff\xfe.mp4")]
+    for name in names:
+        (folder / "sub dir").mkdir(parents=True, exist_ok=True)
+        shutil.copy(footage / "carphone_pristine.mp4", folder / "sub dir" / name)
+    result = inspection.run(folder)
+    assert result.usable == len(names)
+    clips = inspection.report()["clips"]
+    assert {clip["path"] for clip in clips} == {f"sub dir/{name}" for name in names}
+    for clip in clips:
+        assert (Path(clip["source"]) / clip["path"]).is_file()
+        assert len(clip["sha256"]) == 64
+    shown = json.dumps(result.model_dump())
+    assert "two\\\\nlines" in shown
+    shown.encode("utf-8")
+    result.model_dump_json()
+
+
+def test_bad_files_are_named_and_the_others_still_processed(real_clips, inspection, write_clip):
+    whole = (real_clips / "bunny wakes.mp4").read_bytes()
+    (real_clips / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (real_clips / "text.mp4").write_text("this is no film\n" * 100)
+    (real_clips / "empty.mov").touch()
+    (real_clips / "gone.mp4").symlink_to(real_clips / "nowhere.mp4")
+    (real_clips / "loop.mp4").symlink_to(real_clips / "loop.mp4")
+    os.mkfifo(real_clips / "pipe.mp4")
+    (real_clips / "folder.mp4").mkdir()
+    (real_clips / "around").symlink_to(real_clips)
+    write_clip(real_clips / "blink.mp4", frames=7)
+    (real_clips / "notes.txt").write_text("a sidecar")
+    (real_clips / "budget.xlsx").write_bytes(b"PK\x03\x04 not media")
+    (real_clips / ".hidden.mp4").write_text("never looked at")
+    result = inspection.run(real_clips)
+    statuses = {clip["path"]: (clip["kind"], clip["status"]) for clip in inspection.report()["clips"]}
+    unreadable = {"truncated.mp4", "text.mp4", "empty.mov", "gone.mp4", "loop.mp4", "pipe.mp4"}
+    assert {path for path, (_, status) in statuses.items() if status == "unreadable"} == unreadable
+    assert statuses["blink.mp4"] == ("video", "unusable")
+    assert statuses["notes.txt"][0] == statuses["budget.xlsx"][0] == "other"
+    assert len(statuses) == 5 + 6 + 1 + 2
+    assert (result.usable, result.unreadable, result.unusable, result.other_files) == (5, 6, 1, 2)
+    for path in (*unreadable, "blink.mp4"):
+        (blocking,) = [flag for flag in inspection.clip(path)["flags"] if flag["severity"] == "block"]
+        assert blocking["message"].endswith((".", ")."))
+        assert blocking["remedy"]
+        assert any(path in problem for problem in result.problems)
+    assert inspection.flags("blink.mp4")["too_short"]["value"] == 7
+
+
+def test_files_and_folders_that_may_not_be_read(real_clips, inspection):
+    (real_clips / "bikes_1.mp4").chmod(0)
+    (real_clips / "locked").mkdir(mode=0)
+    if os.access(real_clips / "bikes_1.mp4", os.R_OK):
+        pytest.skip("this user may read everything")
+    result = inspection.run(real_clips)
+    (real_clips / "locked").chmod(0o700)
+    assert result.unreadable == 2
+    assert any("Permission denied" in problem for problem in result.problems)
+
+
+def test_a_clip_cut_off_at_its_end_keeps_what_decodes(inspection, tmp_path, write_clip, tone):
+    folder = tmp_path / "clips"
+    whole = write_clip(tmp_path / "whole.mp4", frames=100, sound=tone(4), faststart=True)
+    folder.mkdir()
+    content = whole.read_bytes()
+    (folder / "cut.mp4").write_bytes(content[: len(content) * 6 // 10])
+    inspection.run(folder)
+    clip = inspection.clip("cut.mp4")
+    flag = inspection.flags("cut.mp4")["corrupt_tail"]
+    assert clip["status"] == "flagged"
+    assert 9 <= clip["frames"] < 90
+    assert flag["value"] == pytest.approx(clip["frames"] / 25, abs=0.01)
+    assert clip["samples"]
+    assert clip["samples"][-1]["start_s"] + clip["samples"][-1]["duration_s"] <= clip["duration_s"] + 0.01
+
+
+def test_a_missing_folder_is_wrong_usage(inspection, tmp_path):
+    with pytest.raises(ConfigError, match=r"There is no folder .*nowhere") as caught:
+        inspection.run(tmp_path / "nowhere")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("fill", "said"),
+    [
+        (lambda _folder: None, "is empty"),
+        (lambda folder: (folder / ".DS_Store").touch(), "is empty"),
+        (lambda folder: (folder / "read me.md").write_text("hello"), "no video, image or sound in .* 1 other file"),
+        (
+            lambda folder: (folder / "a.mp4").write_text("hello"),
+            r"None of the 1 clip can train\. 'a\.mp4' can't be decoded",
+        ),
+    ],
+)
+def test_folders_with_nothing_to_train_on_block(inspection, tmp_path, fill, said):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    fill(folder)
+    with pytest.raises(DataError, match=said) as caught:
+        inspection.run(folder)
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_project_that_cannot_be_written_is_one_sentence(real_clips, inspection, monkeypatch):
+    inspection.project.write_facts(ProjectFacts(sources=[str(real_clips)]))
+    inspection.project.report_html_path.mkdir()
+    with pytest.raises(Exception, match=r"report\.html could not be written") as caught:
+        INSPECT_TOOLS[0].function(inspection.project, InspectArguments())
+    assert caught.value.exit_code == 6
+    assert sorted(path.name for path in inspection.project.path.iterdir()) == ["project.json", "report.html"]
+
+
+def test_images_and_sound_files(inspection, tmp_path, write_clip, tone, footage):
+    import av
+    import cv2
+
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "still.png"), np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8))
+    with av.open(str(folder / "voice.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray((tone(2.0) * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+    result = inspection.run(folder)
+    assert result.usable == 2
+    still, voice = inspection.clip("still.png"), inspection.clip("voice.wav")
+    assert (still["kind"], still["frames"], still["samples"][0]["bucket"]) == ("image", 1, "96x64x1")
+    assert still["flags"] == []
+    assert (voice["kind"], voice["audio"]["status"]) == ("audio", "ok")
+    assert voice["samples"]
+    assert {sample["bucket"] for sample in voice["samples"]} == {None}
+    assert set(result.objectives_possible) == {"t2a", "audio_extension", "video_outpainting"}
+    assert result.objectives_missing["i2v"] == ["audio", "video"]
+
+
+def test_the_tool_as_a_model_sees_it():
+    (tool,) = INSPECT_TOOLS
+    schema = tool.schema()["function"]
+    assert schema["name"] == "inspect_clips"
+    assert list(schema["parameters"]["properties"]) == ["frame_rate"]
+    assert schema["parameters"]["additionalProperties"] is False
+    assert "never writes into the clips folder" in schema["description"]
