@@ -4,18 +4,16 @@ Source of names and defaults: the official LTX trainer's configuration (see ARCH
 A key that nobody knows, a value out of range and a duplicate key are errors with line and column.
 """
 
-import difflib
-import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import ConfigError
-
-logger = logging.getLogger(__name__)
+from trainer_core.legacy import migrate_validation
+from trainer_core.yaml_errors import Loader, describe, one_line, refuse_duplicates
 
 ObjectiveName = Literal[
     "t2v",
@@ -246,7 +244,16 @@ SampleCondition = Annotated[
     | AudioToVideoSample,
     Field(discriminator="type"),
 ]
-VideoDims = tuple[int, int, int]
+
+
+def _are_legal_dims(dims: tuple[int, int, int]) -> tuple[int, int, int]:
+    width, height, frames = dims
+    if width < 32 or height < 32 or width % 32 or height % 32 or frames < 1 or frames % 8 != 1:
+        raise ValueError(f"width, height, frames = {dims}; sides must be multiples of 32, frames % 8 == 1")
+    return dims
+
+
+VideoDims = Annotated[tuple[int, int, int], AfterValidator(_are_legal_dims)]
 
 
 class ValidationSample(Section):
@@ -279,15 +286,7 @@ class ValidationSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _migrate_deprecated(cls, values: Any) -> Any:
-        return _migrate_validation(values) if isinstance(values, dict) else values
-
-    @field_validator("video_dims")
-    @classmethod
-    def _are_legal_dims(cls, dims: VideoDims) -> VideoDims:
-        width, height, frames = dims
-        if width < 32 or height < 32 or width % 32 or height % 32 or frames < 1 or frames % 8 != 1:
-            raise ValueError(f"width, height, frames = {dims}; sides must be multiples of 32, frames % 8 == 1")
-        return dims
+        return migrate_validation(values) if isinstance(values, dict) else values
 
 
 class CheckpointsSection(Section):
@@ -401,17 +400,17 @@ def load_config(path: Path) -> TrainingConfig:
 def parse_config(text: str, name: str = "config") -> TrainingConfig:
     """Parse a training YAML given as text; `name` stands in error messages."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=Loader)
+        refuse_duplicates(root, name)
+        values = yaml.load(text, Loader=Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not valid YAML: {_one_line(str(error))}.", "Correct it and try again.") from error
+        raise ConfigError(f"{name} is not valid YAML: {one_line(str(error))}.", "Correct it and try again.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{name} holds no mapping of sections.", "Start it with `model:`, `data:`, …")
-    _refuse_duplicates(root, name)
     try:
         return TrainingConfig.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(problem, root, name) for problem in error.errors()]
+        problems = [describe(problem, root, name, TrainingConfig) for problem in error.errors()]
         raise ConfigError("\n".join(problems), "Correct the file and try again.") from error
 
 
@@ -464,153 +463,3 @@ def _as_flexible(strategy: FlexibleStrategy | TextToVideoStrategy | VideoToVideo
         audio = ModalitySection(is_generated=True, latents_dir=strategy.audio_latents_dir)
     video = ModalitySection(is_generated=True, latents_dir="latents", conditions=conditions)
     return FlexibleStrategy(video=video, audio=audio)
-
-
-def _migrate_validation(values: dict[str, Any]) -> dict[str, Any]:
-    """Turn the deprecated keys of `validation:` into their successors, and say so in the log."""
-    values = dict(values)
-    old = {
-        name: values.pop(name)
-        for name in (
-            "prompts",
-            "images",
-            "reference_videos",
-            "reference_downscale_factor",
-            "include_reference_in_output",
-            "guidance_scale",
-            "stg_scale",
-            "stg_mode",
-        )
-        if name in values
-    }
-    if not old:
-        return values
-    logger.warning("validation: %s %s deprecated; migrated.", ", ".join(old), "is" if len(old) == 1 else "are")
-    prompts, images, references = (old.get(name) or [] for name in ("prompts", "images", "reference_videos"))
-    for name, given in (("images", images), ("reference_videos", references)):
-        if given and len(given) != len(prompts):
-            raise ValueError(
-                f"{name} has {len(given)} entries but prompts has {len(prompts)}; give one for each prompt"
-            )
-    if prompts and values.get("samples"):
-        raise ValueError("both `prompts` (deprecated) and `samples` are given; keep `samples`")
-    if prompts:
-        values["samples"] = [
-            _migrated_sample(
-                prompt,
-                images[index] if images else None,
-                references[index] if references else None,
-                old.get("reference_downscale_factor") or 1,
-                bool(old.get("include_reference_in_output")),
-            )
-            for index, prompt in enumerate(prompts)
-        ]
-    if old.get("guidance_scale") is not None:
-        values.setdefault("video_cfg_scale", old["guidance_scale"])
-    if old.get("stg_scale") is not None:
-        values.setdefault("video_stg_scale", old["stg_scale"])
-        values.setdefault("audio_stg_scale", old["stg_scale"])
-    if old.get("stg_mode") == "stg_v":
-        values.setdefault("audio_stg_scale", 0.0)
-    return values
-
-
-def _migrated_sample(
-    prompt: str, image: str | None, reference: str | None, downscale: int, shown: bool
-) -> dict[str, Any]:
-    conditions: list[dict[str, Any]] = []
-    if image is not None:
-        conditions.append({"type": "first_frame", "image_or_video": image})
-    if reference is not None:
-        conditions.append(
-            {"type": "reference", "video": reference, "downscale_factor": downscale, "include_in_output": shown}
-        )
-    return {"prompt": prompt, "conditions": conditions}
-
-
-def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                mark = key.start_mark
-                raise ConfigError(
-                    f"{name}, line {mark.line + 1}, column {mark.column + 1}: `{key.value}` stands twice in a section.",
-                    "Keep one of them.",
-                )
-            seen.add(key.value)
-            _refuse_duplicates(value, name)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_duplicates(item, name)
-
-
-def _describe(problem: Any, root: yaml.Node | None, name: str) -> str:
-    """One line for one pydantic problem: where in the file, which key, what is wrong, the nearest known key."""
-    node, mark, keys = root, root.start_mark if root else None, []
-    section: type[BaseModel] | None = TrainingConfig
-    for part in problem["loc"]:
-        found = _child(node, part)
-        if found is None:
-            if problem["type"] == "missing" and part == problem["loc"][-1]:
-                keys.append(str(part))
-            continue  # a discriminator's tag is part of pydantic's location, not of the file
-        node, mark = found
-        keys.append(str(part))
-    where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
-    key = ".".join(keys)
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(problem["loc"], section)
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-        known_text = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(known))}."
-        return f"{where}: `{key}` is not a known key; {known_text}"
-    if problem["type"] == "missing":
-        return f"{where}: `{key}` is required."
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem.get("input")
-    seen = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    return f"{where}: `{key}`: {message}{seen}." if key else f"{where}: {message}."
-
-
-def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Mark] | None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == str(part):
-                return value, key.start_mark
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part], node.value[part].start_mark
-    return None
-
-
-def _known_keys(location: tuple[str | int, ...], section: type[BaseModel] | None) -> list[str]:
-    """The keys allowed where `location`'s last part stands, found by following the JSON schema."""
-    schema = (section or TrainingConfig).model_json_schema()
-    definitions = schema.get("$defs", {})
-
-    def options(entry: dict[str, Any]) -> list[dict[str, Any]]:
-        if "$ref" in entry:
-            return options(definitions[entry["$ref"].rsplit("/", 1)[-1]])
-        branches = entry.get("anyOf", []) + entry.get("oneOf", [])
-        return [found for branch in branches for found in options(branch)] if branches else [entry]
-
-    entries = options(schema)
-    for part in location[:-1]:
-        if isinstance(part, int):
-            entries = [found for entry in entries if "items" in entry for found in options(entry["items"])]
-            continue
-        inside = [entry["properties"][part] for entry in entries if part in entry.get("properties", {})]
-        if inside:
-            entries = [found for entry in inside for found in options(entry)]
-        else:
-            tagged = [e for e in entries if _tag(e) == part]
-            entries = tagged or entries
-    return sorted({key for entry in entries for key in entry.get("properties", {})})
-
-
-def _tag(entry: dict[str, Any]) -> Any:
-    properties = entry.get("properties", {})
-    return (properties.get("type") or properties.get("name") or {}).get("const")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

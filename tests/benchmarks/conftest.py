@@ -36,7 +36,8 @@ def _rows() -> Iterator[list[Row]]:
     rows: list[Row] = []
     yield rows
     if rows:
-        table = _table(rows)
+        names = {row.name for row in rows}
+        table = _table([*(row for row in _stored() if row.name not in names), *rows])
         write_text(RESULTS, table)
         print("\n" + table)
 
@@ -49,6 +50,15 @@ def record_ratio(_rows: list[Row]) -> RecordRatio:
         _rows.append(Row(name, ratio, target, note))
 
     return record
+
+
+def _stored() -> list[Row]:
+    """The rows of the last table: running one benchmark file leaves the others' figures alone."""
+    if not RESULTS.exists():
+        return []
+    lines = [line for line in RESULTS.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [Row(name, float(ratio), float(target.lstrip("≤ ")), note) for name, ratio, target, _, note in cells]
 
 
 def _table(rows: list[Row]) -> str:
