@@ -32,6 +32,10 @@ TargetArgument = Annotated[Path, typer.Argument(metavar="CLIPS|PROJECT", help="F
 ProjectArgument = Annotated[
     Path | None, typer.Argument(metavar="[PROJECT]", help="Project folder; default: the one of this folder.")
 ]
+TrainArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[PROJECT|CONFIG.yaml]", help="Project, or any training YAML, upstream's included."),
+]
 RunArgument = Annotated[
     Path | None, typer.Argument(metavar="[PROJECT|RUN]", help="Project or run folder; default: the newest run here.")
 ]
@@ -202,17 +206,17 @@ def encode(project: ProjectArgument = None, as_json: JsonOption = False) -> None
 
 
 @app.command()
-def train(project: ProjectArgument = None, wait: WaitOption = None, as_json: JsonOption = False) -> None:
+def train(project: TrainArgument = None, wait: WaitOption = None, as_json: JsonOption = False) -> None:
     """Start training as a process of its own and print the run's id; Ctrl-C leaves it running."""
     from agent.headless import project_word
     from agent.projects import existing_project
-    from tools.monitor.tool import StartArguments, start_training
+    from tools.monitor.launch import start_run, start_run_of
+    from tools.monitor.tool import started as started_run
     from trainer_core.errors import TrainingError
-    from trainer_core.run_folder import RunFolder
 
-    opened = existing_project(project)
-    started = start_training(opened, StartArguments())
-    run = RunFolder(Path(started.path))
+    is_config = project is not None and project.is_file()
+    run = start_run_of(project) if is_config and project is not None else start_run(existing_project(project))
+    started = started_run(run)
     if started.error:
         raise TrainingError(f"Run {started.run} {started.state}: {started.error}", f"Its log: {run.log_path}.")
     where = project_word(run.path)
@@ -237,11 +241,9 @@ def status(target: RunArgument = None, as_json: JsonOption = False) -> None:
 def stop(target: RunArgument = None, as_json: JsonOption = False) -> None:
     """Ask a run to finish its step, save and end."""
     from tools.monitor.find import resolve_run
-    from tools.monitor.tool import StopArguments, stop_training
-    from tools.project import Project
+    from tools.monitor.tool import stop_run
 
-    run = resolve_run(target)
-    result = stop_training(Project(run.path.parent.parent), StopArguments(run=run.id))
+    result = stop_run(resolve_run(target))
     if as_json:
         _print_json(result.model_dump())
     else:
@@ -296,6 +298,11 @@ def _print_status(run: "RunFolder", as_json: bool) -> None:
     else:
         for line in run_lines(described):
             _print(line)
+        from tools.monitor.curve import curve_of_ended_run
+
+        curve = curve_of_ended_run(run)
+        if curve is not None:
+            _print(f"Loss curve: {curve}")
 
 
 def _check_objective(name: str | None) -> None:

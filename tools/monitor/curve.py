@@ -7,7 +7,7 @@ from tools.monitor.trend import smoothed, smoothing_width
 from trainer_core.config import is_tiny, load_config
 from trainer_core.errors import DataError
 from trainer_core.files import replacing
-from trainer_core.run_folder import RunFolder
+from trainer_core.run_folder import LIVE_STATES, RunFolder
 
 CURVES = (("loss_video", "video", "#2f6fb5"), ("loss_audio", "audio", "#c8641e"))
 
@@ -38,6 +38,16 @@ def loss_curve_png(run: RunFolder, path: Path) -> None:
     panels[-1].set_xlabel("optimizer step")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def curve_of_ended_run(run: RunFolder) -> Path | None:
+    """Return the loss curve of a run that has ended, drawn once into its folder; None while it has none."""
+    path = run.path / "loss.png"
+    if run.read_status().state in LIVE_STATES or not ordered_steps(run):
+        return None
+    if not path.exists():
+        loss_curve_png(run, path)
+    return path
 
 
 def _model_label(run: RunFolder) -> str:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from tools.project import Project
 from trainer_core.errors import ConfigError
-from trainer_core.run_folder import RunFolder
+from trainer_core.run_folder import RunFolder, list_runs
 
 PROJECTS_FOLDER = Path("ltx-projects")
 
 
 def resolve_run(target: Path | None) -> RunFolder:
-    """Return the run that `target` names: itself when it is a run folder, the newest run when it is a project.
+    """Return the run that `target` names: itself when it is a run folder, the newest of a project or an output folder.
 
     None means the project of the current folder: the folder itself, else the newest run under ./ltx-projects.
     Raises ConfigError when there is no such folder or no run in it.
@@ -22,12 +22,15 @@ def resolve_run(target: Path | None) -> RunFolder:
         raise ConfigError(f"There is no folder {target}.", "Give a project folder or a run folder under its runs/.")
     if (folder / "status.json").exists():
         return RunFolder(folder.absolute())
-    if not (folder / "project.json").exists():
+    if (folder / "project.json").exists():
+        return newest_run(Project(folder.absolute()))
+    runs = list_runs(folder.absolute())
+    if not runs:
         raise ConfigError(
-            f"{target} is neither a project (no project.json) nor a run (no status.json).",
+            f"{target} is neither a project (no project.json) nor a run (no status.json), and holds no runs.",
             "Give a project folder or a run folder under its runs/.",
         )
-    return newest_run(Project(folder.absolute()))
+    return max(runs, key=_age_key)
 
 
 def find_run(project: Project, run_id: str | None) -> RunFolder:

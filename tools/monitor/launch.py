@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from tools.monitor.status import last_log_line
 from tools.project import Project
@@ -17,7 +18,7 @@ from trainer_core.config import TrainingConfig, dump_config, load_config, resolv
 from trainer_core.errors import ConfigError, LtxError
 from trainer_core.files import storage_error, write_text
 from trainer_core.objective import objective_of
-from trainer_core.run_folder import LEASE_S, LIVE_STATES, RunFolder, RunStatus, create_run_folder
+from trainer_core.run_folder import LEASE_S, LIVE_STATES, RunFolder, RunStatus, create_run_folder, list_runs
 
 TRAINER_MODULE = "trainer_core.launch"
 TAKEOVER_S = 30.0
@@ -58,13 +59,23 @@ def start_run(project: Project) -> RunFolder:
     Returns when the trainer has taken the run over, has died, or TAKEOVER_S have passed: the status tells which.
     Raises ConfigError when the config is wrong or a run of this project is still going on.
     """
-    config = load_config(project.config_path)
+    return _start(load_config(project.config_path), project.path.resolve(), project.runs_path.resolve())
+
+
+def start_run_of(config_path: Path) -> RunFolder:
+    """The same for a config file without a project, upstream's included: the run's folder goes into its output_dir."""
+    config = load_config(config_path)
+    base = config_path.resolve().parent
+    return _start(config, base, Path(resolve_paths(config, base).output_dir))
+
+
+def _start(config: TrainingConfig, base: Path, runs: Path) -> RunFolder:
     objective_of(config.strategy)
-    with _start_lock(project):
-        _refuse_second_run(project)
-        run = create_run_folder(project.runs_path.resolve())
+    with _start_lock(runs):
+        _refuse_second_run(runs)
+        run = create_run_folder(runs)
         try:
-            child = _start_trainer(run, resolve_paths(config, project.path.resolve()))
+            child = _start_trainer(run, resolve_paths(config, base))
         except LtxError:
             shutil.rmtree(run.path)
             raise
@@ -86,11 +97,11 @@ def request_stop(run: RunFolder, wait_s: float) -> RunStatus:
 
 
 @contextlib.contextmanager
-def _start_lock(project: Project) -> Iterator[None]:
-    """Let one start of this project run at a time, so that two at once can't both find no live run."""
-    lock = project.runs_path / ".start-lock"
+def _start_lock(runs: Path) -> Iterator[None]:
+    """Let one start in this folder go on at a time, so that two at once can't both find no live run."""
+    lock = runs / ".start-lock"
     try:
-        project.runs_path.mkdir(parents=True, exist_ok=True)
+        runs.mkdir(parents=True, exist_ok=True)
         handle = lock.open("w")
     except OSError as error:
         raise storage_error(lock, error) from error
@@ -99,12 +110,12 @@ def _start_lock(project: Project) -> Iterator[None]:
         yield
 
 
-def _refuse_second_run(project: Project) -> None:
-    for run in project.runs():
+def _refuse_second_run(runs: Path) -> None:
+    for run in list_runs(runs):
         status = run.read_status()
         if status.state in LIVE_STATES:
             raise ConfigError(
-                f"The run {run.id} of this project is still {status.state} (step {status.step} of {status.steps}).",
+                f"The run {run.id} in {runs} is still {status.state} (step {status.step} of {status.steps}).",
                 "Wait for it, or stop it with `ltx-agent stop`; one run of a project goes on at a time.",
             )
 

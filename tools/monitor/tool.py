@@ -9,7 +9,7 @@ from tools.monitor.launch import request_stop, start_run
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Progress, Project
 from tools.spec import Tool
-from trainer_core.run_folder import LIVE_STATES, RunState
+from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState
 
 STOP_WAIT_S = 30.0
 """How long a stop waits for the trainer to save and end; a long step may take longer, the request then stands."""
@@ -75,7 +75,11 @@ def start_training(
     It encodes the clips first, then trains. It costs time and the machine's GPU, so the person must approve it.
     Only one run of a project goes on at a time.
     """
-    run = start_run(project)
+    return started(start_run(project))
+
+
+def started(run: RunFolder) -> StartResult:
+    """Say what became of a run that was just started."""
     status = describe_run(run)
     return StartResult(
         run=run.id, path=str(run.path), state=status.state, pid=status.pid, steps=status.steps, error=status.error
@@ -100,7 +104,11 @@ def stop_training(
     progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
 ) -> StopResult:
     """Ask a run to stop: it finishes its step, saves a checkpoint and ends. Nothing that was trained is lost."""
-    run = find_run(project, arguments.run)
+    return stop_run(find_run(project, arguments.run))
+
+
+def stop_run(run: RunFolder) -> StopResult:
+    """Ask this run to stop and say what was seen."""
     before = run.read_status()
     after = request_stop(run, STOP_WAIT_S)
     if before.state not in LIVE_STATES:
