@@ -3,6 +3,7 @@
 An IC-LoRA is a LoRA whose objective has a reference condition; its file carries the reference's scale factors.
 """
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -159,6 +160,7 @@ def save_weights(
 
     Never overwrites: raises ConfigError when the file exists.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if path.exists():
@@ -167,7 +169,11 @@ def save_weights(
     if config is not None:
         metadata["config"] = json.dumps({"transformer": config})
     with replacing(path) as temporary:
-        save_file(dict(state), temporary, metadata=metadata)
+        try:
+            save_file(dict(state), temporary, metadata=metadata)
+        except SafetensorError as error:  # the library's own error for anything the system refused
+            code = errno.ENOSPC if "No space left" in str(error) else errno.EIO
+            raise OSError(code, str(error)) from error
 
 
 def load_lora(transformer: Any, path: Path, alpha_over_rank: float) -> int:

@@ -74,12 +74,20 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:
-    """Append one JSON object as one whole line, in a single write."""
-    line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    """Append one JSON object as one whole line: what a crash left half-written before it is cut off first.
+
+    Raises ExternalError when the line doesn't fit on the disk; the file is then as it was.
+    """
+    line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", errors="surrogateescape")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            os.write(descriptor, line.encode("utf-8", errors="surrogateescape"))
+            end = _end_of_last_line(descriptor)
+            if end < os.fstat(descriptor).st_size:
+                os.ftruncate(descriptor, end)
+            if os.pwrite(descriptor, line, end) != len(line):
+                os.ftruncate(descriptor, end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -112,6 +120,18 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 f"{path}, line {number} is not valid JSON: {error}.", "Correct or remove that line."
             ) from error
     return rows
+
+
+def _end_of_last_line(descriptor: int) -> int:
+    """Return the offset behind the last newline, 0 when there is none."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(end - 4096, 0)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def _fsync_folder(folder: Path) -> None:

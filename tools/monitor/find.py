@@ -30,7 +30,7 @@ def resolve_run(target: Path | None) -> RunFolder:
             f"{target} is neither a project (no project.json) nor a run (no status.json), and holds no runs.",
             "Give a project folder or a run folder under its runs/.",
         )
-    return max(runs, key=_age_key)
+    return runs[-1]
 
 
 def find_run(project: Project, run_id: str | None) -> RunFolder:
@@ -50,7 +50,7 @@ def newest_run(project: Project) -> RunFolder:
     runs = project.runs()
     if not runs:
         raise ConfigError(f"The project {project.path} has no run yet.", "Start one with `ltx-agent train`.")
-    return max(runs, key=_age_key)
+    return runs[-1]
 
 
 def _run_of_current_folder() -> RunFolder:
@@ -71,10 +71,4 @@ def _run_of_current_folder() -> RunFolder:
             f"None of the {len(projects)} project(s) under {here / PROJECTS_FOLDER} has a run yet.",
             "Start one with `ltx-agent train PROJECT`.",
         )
-    return max(newest, key=_age_key)
-
-
-def _age_key(run: RunFolder) -> tuple[str, int]:
-    """Order ids by start: `yyyymmdd-hhmmss`, then the number that tells runs of one second apart."""
-    stamp, number = run.id[:15], run.id[16:]
-    return stamp, int(number) if number.isdigit() else 0
+    return max(newest, key=lambda run: run.id)

@@ -4,6 +4,7 @@
 was made from, so that a changed clip, caption, bucket or model recomputes just the files it touches.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -45,7 +46,10 @@ class Cache:
         path = self.path(directory, sample)
         self.fingerprints.pop(f"{directory}/{sample}.pt", None)
         with replacing(path) as temporary:
-            torch.save(content, temporary)
+            try:
+                torch.save(content, temporary)
+            except RuntimeError as error:  # what torch's zip writer raises when the disk takes no more
+                raise OSError(errno.ENOSPC, str(error)) from error
         self.fingerprints[f"{directory}/{sample}.pt"] = fingerprint
 
     def save_manifest(self) -> None:

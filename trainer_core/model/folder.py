@@ -80,12 +80,23 @@ class FolderSource:
 
     def _loaded(self, kind: Any, part: Part, dtype: torch.dtype) -> Any:
         folder = self._folder(part)
+        from safetensors import SafetensorError
+
         try:
-            module = kind.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
+            module, loading = kind.from_pretrained(
+                folder, torch_dtype=dtype, local_files_only=True, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise ConfigError(
                 f"{folder} can't be loaded as {kind.__name__}: {error}.", "Check or download it again."
             ) from error
+        # the library fills what is missing with random numbers and goes on
+        odd = [*loading["missing_keys"], *loading["unexpected_keys"]]
+        if odd:
+            raise ConfigError(
+                f"{folder} is no whole {kind.__name__}: {len(odd)} weights missing or unknown, the first is {odd[0]}.",
+                "Download it again.",
+            )
         return module.eval().requires_grad_(False)
 
 
@@ -96,6 +107,7 @@ def load_text_encoder(
 
     Raises ConfigError for any other family.
     """
+    from safetensors import SafetensorError
     from transformers import AutoTokenizer, Gemma3ForConditionalGeneration, Gemma4UnifiedForConditionalGeneration
 
     family = str(_config(folder).get("model_type", ""))
@@ -109,7 +121,7 @@ def load_text_encoder(
     try:
         encoder = kind.from_pretrained(folder, dtype=dtype, local_files_only=True).eval().requires_grad_(False)
         return AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True), encoder
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{folder} can't be loaded as a text encoder: {error}.", "Download it again.") from error
 
 

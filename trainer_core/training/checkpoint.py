@@ -40,6 +40,10 @@ class Checkpoints:
         kept = self.config.checkpoints.keep_last_n
         if kept < 1:
             return
-        saved = sorted(self.run.checkpoints.glob("*_weights_step_*.safetensors"))
+        saved = sorted(self.run.checkpoints.glob("*_weights_step_*.safetensors"), key=_step_of)
         for old in saved[:-kept]:
             old.unlink()
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])

@@ -47,6 +47,13 @@ def uniform(
 
 
 SIGMA_SAMPLERS: dict[str, Callable[..., float]] = {"shifted_logit_normal": shifted_logit_normal, "uniform": uniform}
+_RANGES: dict[str, tuple[float, float]] = {
+    "std": (0.01, 10.0),
+    "eps": (0.0, 0.5),
+    "uniform_prob": (0.0, 1.0),
+    "min_value": (0.0, 1.0),
+    "max_value": (0.0, 1.0),
+}
 SigmaSampler = Callable[[int, torch.Generator], float]
 
 
@@ -60,6 +67,18 @@ def sigma_sampler(mode: str, params: dict[str, Any]) -> SigmaSampler:
                 f"flow_matching.timestep_sampling_params: `{name}` is not a parameter of {mode}.",
                 f"It has: {', '.join(known)}.",
             )
+    for name, value in params.items():
+        least, most = _RANGES[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+            raise ConfigError(
+                f"flow_matching.timestep_sampling_params: {name} is {value!r}.", f"Use a number from {least} to {most}."
+            )
+    if params.get("min_value", 0.0) > params.get("max_value", 1.0):
+        raise ConfigError(
+            f"flow_matching.timestep_sampling_params: min_value {params.get('min_value', 0.0)} exceeds max_value "
+            f"{params.get('max_value', 1.0)}.",
+            "Swap them.",
+        )
     return lambda tokens, generator: sampler(tokens, generator, **params)
 
 

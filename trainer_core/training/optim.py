@@ -31,15 +31,25 @@ def build_optimizer(section: OptimizationSection, parameters: list[nn.Parameter]
 
 def build_schedule(section: OptimizationSection, optimizer: Optimizer, warmup_steps: int) -> LRScheduler:
     """Return the schedule, in optimizer steps, after a linear warm-up. Raises ConfigError for unknown params."""
-    steps = max(section.steps - warmup_steps, 1)
-    build = _SCHEDULES[section.scheduler_type]
     try:
-        schedule = build(optimizer, steps, dict(section.scheduler_params))
-    except TypeError as error:
+        # on a throwaway optimizer first: some wrong values show only when the schedule moves
+        trial = _schedule(
+            section, torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=section.learning_rate), warmup_steps
+        )
+        for _ in range(warmup_steps + 2):
+            trial.optimizer.step()
+            trial.step()
+        return _schedule(section, optimizer, warmup_steps)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(
             f"optimization.scheduler_params {section.scheduler_params} don't fit {section.scheduler_type}: {error}.",
-            "Remove the unknown parameter.",
+            "Correct or remove them.",
         ) from error
+
+
+def _schedule(section: OptimizationSection, optimizer: Optimizer, warmup_steps: int) -> LRScheduler:
+    steps = max(section.steps - warmup_steps, 1)
+    schedule = _SCHEDULES[section.scheduler_type](optimizer, steps, dict(section.scheduler_params))
     if not warmup_steps:
         return schedule
     warmup = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup_steps + 1), total_iters=warmup_steps)
