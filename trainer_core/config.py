@@ -4,6 +4,7 @@ Source of names and defaults: the official LTX trainer's configuration (see ARCH
 A key that nobody knows, a value out of range and a duplicate key are errors with line and column.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,24 +13,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import ConfigError
+from trainer_core.files import write_text
 from trainer_core.legacy import migrate_validation
+from trainer_core.recipes import OBJECTIVE_NAMES
 from trainer_core.yaml_errors import Loader, describe, one_line, refuse_duplicates
 
-ObjectiveName = Literal[
-    "t2v",
-    "i2v",
-    "video_extension",
-    "video_inpainting",
-    "video_outpainting",
-    "t2a",
-    "audio_extension",
-    "audio_inpainting",
-    "a2v",
-    "v2a",
-    "v2v_ic",
-    "a2a_ic",
-    "av2av_ic",
-]
+
+def _is_objective(name: str) -> str:
+    if name not in OBJECTIVE_NAMES:
+        raise ValueError(f"`{name}` is no objective; the objectives are {', '.join(OBJECTIVE_NAMES)}")
+    return name
+
+
+ObjectiveName = Annotated[str, AfterValidator(_is_objective), Field(json_schema_extra={"enum": list(OBJECTIVE_NAMES)})]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0)]
@@ -419,6 +415,12 @@ def dump_config(config: TrainingConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
+def schema_text() -> str:
+    """Return the JSON schema of the training YAML, for editors to complete from."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **TrainingConfig.model_json_schema()}
+    return json.dumps(schema, indent=2) + "\n"
+
+
 def is_tiny(model_path: str) -> bool:
     """Whether `model_path` asks for the small random model: `tiny`, `tiny:2.0`, `tiny:2.3`, `tiny:2.5`."""
     return model_path == "tiny" or model_path.startswith("tiny:")
@@ -463,3 +465,7 @@ def _as_flexible(strategy: FlexibleStrategy | TextToVideoStrategy | VideoToVideo
         audio = ModalitySection(is_generated=True, latents_dir=strategy.audio_latents_dir)
     video = ModalitySection(is_generated=True, latents_dir="latents", conditions=conditions)
     return FlexibleStrategy(video=video, audio=audio)
+
+
+if __name__ == "__main__":
+    write_text(Path("examples/training.schema.json"), schema_text())

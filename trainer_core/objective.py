@@ -2,19 +2,18 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any, Literal, get_args
 
 import yaml
 
-from trainer_core.config import Condition, FlexibleStrategy, ModalitySection, ObjectiveName
+from trainer_core.config import Condition, FlexibleStrategy, ModalitySection
 from trainer_core.errors import ConfigError, DataError
+from trainer_core.recipes import OBJECTIVE_NAMES, recipe_text
 
-OBJECTIVE_NAMES: tuple[str, ...] = get_args(ObjectiveName)
 Role = Literal["generate", "frozen", "absent"]
 ModalityName = Literal["video", "audio"]
 AdapterName = Literal["lora", "ic-lora", "full"]
+ADAPTER_NAMES: tuple[AdapterName, ...] = get_args(AdapterName)
 
 
 @dataclass(frozen=True)
@@ -202,13 +201,8 @@ def merged(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-@cache
-def _recipe_text(name: str) -> str:
-    return (files("trainer_core") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
-
-
 def _recipe_file(name: str) -> dict[str, Any]:
-    return yaml.safe_load(_recipe_text(name))
+    return yaml.safe_load(recipe_text(name))
 
 
 def _signature(strategy: FlexibleStrategy) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """What to train and how: derived from the report, the wishes and the objective's recipe, each with its reason."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tools.inspect.report import AudioStatus, Clip, Report
 from tools.project import ProjectFacts
 from trainer_core.config import FlexibleStrategy, is_tiny
 from trainer_core.errors import ConfigError, DataError
-from trainer_core.objective import load_recipe, merged, objective_of
+from trainer_core.objective import ADAPTER_NAMES, AdapterName, default_adapter, merged, objective_of, recipe_for
 
 TINY_STEPS = 60
 TINY_RANK = 8
@@ -98,13 +99,14 @@ class _Choices:
 def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     """Return the training for these clips. Raises DataError when the data can't carry it, naming what is missing."""
     objective, objective_reason = _choose_objective(report, facts, wishes)
-    recipe = load_recipe(objective)
+    columns = _columns(report)
+    adapter, adapter_reason = _choose_adapter(objective, columns, facts, wishes)
     video_only = objective == "t2v" and not any(_has_sound(clip) and clip.samples for clip in usable_clips(report))
+    if not video_only:
+        _refuse_impossible(report, objective)
+    recipe = recipe_for(objective, adapter, columns | {"audio"} if video_only else columns)
     if video_only:
         recipe["training_strategy"]["audio"] = None
-    else:
-        _refuse_impossible(report, objective)
-    adapter = _choose_adapter(objective, facts, wishes)
     strategy = recipe["training_strategy"]
     needs = (strategy["video"] is not None, strategy["audio"] is not None)
     training, left_out = _sort_clips(report, strategy)
@@ -114,14 +116,13 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     choices = _Choices()
     choices.choose("ltx_agent.objective", objective, objective_reason)
     _choose_data(choices, report, facts, training, needs_video=needs[0])
-    _choose_model(choices, facts, wishes, recipe, adapter, needs)
+    _choose_model(choices, facts, wishes, recipe, (adapter, adapter_reason), needs)
     _choose_optimization(choices, facts, wishes, recipe, training)
     if video_only:
         choices.reasons["training_strategy.audio"] = "absent: no clip has usable sound"
     if objective == "video_outpainting":
         _choose_region(choices, recipe, training)
     if adapter == "full":
-        recipe = {**recipe, "lora": None}
         choices.reasons["lora"] = "none: every weight is trained"
     config = _in_reading_order(merged(recipe, _nested(choices.values)))
     sections = list(config)
@@ -160,18 +161,27 @@ def _refuse_impossible(report: Report, objective: str) -> None:
     )
 
 
-def _choose_adapter(objective: str, facts: ProjectFacts, wishes: Wishes) -> str:
-    in_context = objective.endswith("_ic")
-    adapter = wishes.adapter or facts.adapter or ("ic-lora" if in_context else "lora")
-    if adapter not in ("lora", "ic-lora", "full"):
-        raise ConfigError(f"`{adapter}` is no adapter.", "Choose lora, ic-lora or full.")
-    if adapter == "ic-lora" and not in_context:
-        raise DataError(
-            f"An IC-LoRA learns from a reference, and {objective} has none: the column reference_video or "
-            "reference_audio is missing.",
-            "Choose v2v_ic, a2a_ic or av2av_ic with reference clips, or the adapter lora.",
-        )
-    return "ic-lora" if in_context and adapter == "lora" else adapter
+def _choose_adapter(
+    objective: str, columns: Collection[str], facts: ProjectFacts, wishes: Wishes
+) -> tuple[AdapterName, str]:
+    asked = wishes.adapter or facts.adapter
+    if asked is None or (asked == "lora" and objective.endswith("_ic")):
+        return default_adapter(objective, columns)
+    for adapter in ADAPTER_NAMES:
+        if adapter == asked:
+            return adapter, ASKED
+    raise ConfigError(f"`{asked}` is no adapter.", f"Choose {', '.join(ADAPTER_NAMES)}.")
+
+
+def _columns(report: Report) -> set[str]:
+    """The columns that at least one usable clip has; captions come before the draft."""
+    found = {"caption"}
+    for clip in usable_clips(report):
+        found.update(clip.columns)
+        found.add("audio" if clip.kind == "audio" else "video")
+        if _has_sound(clip):
+            found.add("audio")
+    return found
 
 
 def _sort_clips(report: Report, strategy: dict[str, Any]) -> tuple[list[Clip], list[tuple[Clip, str]]]:
@@ -240,9 +250,10 @@ def _choose_model(
     facts: ProjectFacts,
     wishes: Wishes,
     recipe: dict[str, Any],
-    adapter: str,
+    chosen: tuple[AdapterName, str],
     needs: tuple[bool, bool],
 ) -> None:
+    adapter, why_adapter = chosen
     tiny = is_tiny(facts.model)
     named = "a small random model: it shows that everything works" if tiny else "the model you named"
     choices.choose("model.model_path", _model_path(facts.model), named)
@@ -251,9 +262,9 @@ def _choose_model(
     )
     choices.choose("acceleration.mixed_precision_mode", *precision)
     if adapter == "full":
-        choices.choose("model.training_mode", "full", "every weight is trained")
+        choices.choose("model.training_mode", "full", f"every weight is trained: {why_adapter}")
         return
-    choices.choose("model.training_mode", "lora", "a small file beside the model is trained, not the model itself")
+    choices.choose("model.training_mode", "lora", f"{adapter}: {why_adapter}")
     rank = (TINY_RANK, "the tiny model's layers are a few dozen wide") if tiny else (recipe["lora"]["rank"], RECIPE)
     choices.choose("lora.rank", *_asked_or(wishes.rank, rank))
     choices.choose("lora.alpha", choices.values["lora.rank"], "equal to the rank: the adapter works at plain strength")
@@ -296,7 +307,9 @@ def _choose_region(choices: _Choices, recipe: dict[str, Any], training: list[Cli
         )
     left = max(32, width // 4 // 32 * 32)
     region = [0, left, height, max(left + 32, width - left)]
-    recipe["training_strategy"]["video"]["conditions"] = [{"type": "spatial_crop", "spatial_region": region}]
+    for condition in recipe["training_strategy"]["video"]["conditions"]:
+        if condition["type"] == "spatial_crop":
+            condition["spatial_region"] = region
     choices.reasons["training_strategy.video.conditions"] = "y1, x1, y2, x2 in pixels: given; what lies beside is made"
 
 

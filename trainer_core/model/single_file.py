@@ -92,16 +92,17 @@ class SafetensorsSource:
         said = main.config.get("transformer", {}).get("vae_scale_factors", USUAL_FACTORS)
         self.factors = VaeFactors(*said)
         self._text_encoder = overrides.get("text_encoder")
-        self._files: dict[Part, WeightsFile] = {}
+        self._files: dict[Part, list[WeightsFile]] = {}
         others = _pack_mates(path) if "transformer" in main.config and "vae" not in main.config else []
         candidates = [main, *others]
         for part in _CONFIG_KEY:
             given = overrides.get(part)
             options = [read_header(given)] if given is not None else candidates
-            holder = next((file for file in options if file.holds(part)), None)
-            if holder is not None:
-                self._files[part] = holder
-        for part, file in self._files.items():
+            holders = [file for file in options if file.holds(part)]
+            if holders:
+                # a split pack keeps the text projections with the text encoder, the connectors with the transformer
+                self._files[part] = holders if part == "connectors" else holders[:1]
+        for part, file in [(part, file) for part, files in self._files.items() for file in files]:
             if file.version != self.version:
                 raise ConfigError(
                     f"{file.path} is the {part.replace('_', ' ')} of LTX-{file.version}, {path} is LTX-{self.version}.",
@@ -116,7 +117,7 @@ class SafetensorsSource:
         if part == "text_encoder":
             folder = self._encoder_folder()
             return f"text_encoder:{sampled_digest([*folder.glob('*.json'), *folder.glob('*.safetensors')])}"
-        return f"{part}:{sampled_digest([self._file(part).path])}"
+        return f"{part}:{sampled_digest([file.path for file in self._parts(part)])}"
 
     def transformer(self, dtype: torch.dtype) -> Any:
         from diffusers import LTX2VideoTransformer3DModel
@@ -154,7 +155,7 @@ class SafetensorsSource:
             )
         return self._text_encoder
 
-    def _file(self, part: Part) -> WeightsFile:
+    def _parts(self, part: Part) -> list[WeightsFile]:
         if part not in self._files:
             raise ConfigError(
                 f"{self.root} and the files beside it hold no {part.replace('_', ' ')}.",
@@ -163,16 +164,28 @@ class SafetensorsSource:
         return self._files[part]
 
     def _loaded(self, part: Part, kind: Any, dtype: torch.dtype) -> Any:
-        file = self._file(part)
-        keys = list(part_keys(part, file))
-        # a component's own file may leave the prefix out, and 2.3's vocoder has a sub-module of the prefix's name
-        prefix = _PREFIXES.get(part, "")
-        stripped = len(prefix) if all(key.startswith(prefix) for key in keys) else 0
-        renamed = {_RENAMES[part](key[stripped:]): key for key in keys}
-        shapes = {name: file.shapes[key] for name, key in renamed.items()}
-        module = _empty(kind, _CONFIGS[part](shapes, file))
-        _fill(module, file, renamed, dtype)
+        files = self._parts(part)
+        held: dict[str, tuple[WeightsFile, str]] = {}
+        for file in files:
+            keys = list(part_keys(part, file))
+            # a component's own file may leave the prefix out, and 2.3's vocoder has a sub-module of the prefix's name
+            prefix = _PREFIXES.get(part, "")
+            stripped = len(prefix) if all(key.startswith(prefix) for key in keys) else 0
+            held |= {_RENAMES[part](key[stripped:]): (file, key) for key in keys}
+        shapes = {name: file.shapes[key] for name, (file, key) in held.items()}
+        module = _empty(kind, _config_of(part, shapes, files[0]))
+        _fill(module, self.version, held, dtype)
         return module.eval().requires_grad_(False)
+
+
+def _config_of(part: Part, shapes: Shapes, file: WeightsFile) -> dict[str, Any]:
+    try:
+        return _CONFIGS[part](shapes, file)
+    except KeyError as error:
+        raise ConfigError(
+            f"{file.path} holds no whole {part.replace('_', ' ')} of LTX-{file.version}: {error.args[0]} is missing.",
+            "Check that the file, and the pack it belongs to, is complete.",
+        ) from error
 
 
 def part_keys(part: Part, file: WeightsFile) -> Iterator[str]:
@@ -233,28 +246,35 @@ def _empty(kind: Any, config: dict[str, Any]) -> Any:
         return kind.from_config(config)
 
 
-def _fill(module: Any, file: WeightsFile, renamed: dict[str, str], dtype: torch.dtype) -> None:
-    """Assign every tensor straight from the memory-mapped file: host RAM never holds a second copy."""
+def _fill(module: Any, version: Version, held: dict[str, tuple[WeightsFile, str]], dtype: torch.dtype) -> None:
+    """Assign every tensor straight from its memory-mapped file: host RAM never holds a second copy.
+
+    `held` maps the module's parameter names to the file and the key that hold them.
+    """
     from safetensors import safe_open
 
     wanted = dict(module.state_dict())
-    missing, foreign = sorted(set(wanted) - set(renamed)), sorted(set(renamed) - set(wanted))
+    source = next(iter(held.values()))[0].path
+    missing, foreign = sorted(set(wanted) - set(held)), sorted(set(held) - set(wanted))
     if missing or foreign:
-        example = f"{missing[0]} is missing" if missing else f"{renamed[foreign[0]]} is unknown"
+        example = f"{missing[0]} is missing" if missing else f"{held[foreign[0]][1]} is unknown"
         raise ConfigError(
-            f"{file.path} isn't LTX-{file.version}: {len(missing)} weights missing, {len(foreign)} unknown: {example}.",
+            f"{source} isn't LTX-{version}: {len(missing)} weights missing, {len(foreign)} unknown: {example}.",
             "Check that the file is complete and of the version its metadata says.",
         )
-    with safe_open(file.path, framework="pt") as handle:
-        state = {}
-        for name, key in renamed.items():
-            tensor = handle.get_tensor(key)
-            if tuple(tensor.shape) != tuple(wanted[name].shape):
-                raise ConfigError(
-                    f"{file.path}: {key} is {tuple(tensor.shape)}, LTX-{file.version} has {tuple(wanted[name].shape)}.",
-                    "Check that the file is of the version its metadata says.",
-                )
-            state[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    state = {}
+    for path in dict.fromkeys(file.path for file, _ in held.values()):
+        with safe_open(path, framework="pt") as handle:
+            for name, (file, key) in held.items():
+                if file.path != path:
+                    continue
+                tensor = handle.get_tensor(key)
+                if tuple(tensor.shape) != tuple(wanted[name].shape):
+                    raise ConfigError(
+                        f"{path}: {key} is {tuple(tensor.shape)}, LTX-{version} has {tuple(wanted[name].shape)}.",
+                        "Check that the file is of the version its metadata says.",
+                    )
+                state[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
     module.load_state_dict(state, strict=True, assign=True)
 
 

@@ -148,9 +148,20 @@ def test_reference_column_makes_an_in_context_lora_of_the_clips_that_have_it(mak
     assert (project.path / row["reference_video"]).resolve() == Path("/footage/refs/a.mp4")
 
 
+def test_sound_to_picture_with_reference_clips_becomes_an_in_context_lora(make_project: MakeProject) -> None:
+    plain = _draft(make_project([make_clip("a.mp4")]), objective="a2v")
+    assert plain.adapter == "lora"
+    clips = [make_clip("a.mp4", columns={"reference_video": "/refs/a.mp4"})]
+    result = _draft(make_project(clips), objective="a2v")
+    assert result.adapter == "ic-lora"
+    assert "the data has reference clips" in next(
+        value.reason for value in result.values if value.name == "model.training_mode"
+    )
+
+
 def test_in_context_lora_needs_a_reference(make_project: MakeProject) -> None:
     project = make_project([make_clip("a.mp4")])
-    with pytest.raises(DataError, match="reference_video or reference_audio is missing"):
+    with pytest.raises(DataError, match="adapter ic-lora needs `reference_video`"):
         _draft(project, adapter="ic-lora")
 
 

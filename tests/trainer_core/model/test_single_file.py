@@ -128,7 +128,12 @@ def write_unified(folder: Path, version: str, name: str = "ltx-dev.safetensors",
 
 
 def write_split(folder: Path, version: str) -> Path:
-    for name, (tensors, config) in parts_of(version).items():
+    parts = parts_of(version)
+    tensors = parts["transformer"][0]
+    projections = {key: tensors.pop(key) for key in list(tensors) if key.startswith("text_embedding_projection.")}
+    gemma = {"model.embed_tokens.weight": torch.zeros(4, 4), **projections}
+    save_file(gemma, folder / "gemma_with_projections.safetensors", metadata=metadata(version, {}))
+    for name, (tensors, config) in parts.items():
         bare = {key.removeprefix(f"{name}."): value for key, value in tensors.items()}
         save_file(bare, folder / f"ltx_{name}.safetensors", metadata=metadata(version, config))
     save_file({"diffusion_model.x.lora_A.weight": torch.zeros(2, 2)}, folder / "some_lora.safetensors")
@@ -232,6 +237,13 @@ def test_a_file_that_lacks_weights_says_which(tmp_path):
         ConfigError, match=r"1 weights missing, 0 unknown: transformer_blocks.1.ff.net.2.weight is missing"
     ):
         open_model(ModelSection(model_path=str(path))).transformer(torch.float32)
+
+
+def test_a_pack_without_its_text_projections_says_so(tmp_path):
+    main = write_split(tmp_path, "2.5")
+    (tmp_path / "gemma_with_projections.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"holds no whole connectors of LTX-2\.5"):
+        open_model(ModelSection(model_path=str(main))).connectors(torch.float32)
 
 
 def test_parts_of_two_versions_are_refused(tmp_path):
