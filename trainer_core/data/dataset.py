@@ -5,6 +5,7 @@ The stream is a pure function of (seed, position): nothing about the order has t
 
 import random
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,16 @@ def load_batches(
     """Yield the batches of `rank` from `first_step` on, read ahead by `workers` processes (0: in this one)."""
     positions = list(stream.positions(first_step, steps, rank, ranks, accumulation))
     loader: DataLoader[Batch] = DataLoader(stream, batch_size=None, sampler=positions, num_workers=workers)
-    yield from loader
+    if workers == 0:
+        yield from loader
+        return
+    # taking a batch over from a worker costs milliseconds too: a thread does it while the step runs
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as taking:
+        arriving = iter(loader)
+        upcoming = taking.submit(next, arriving, None)
+        while (batch := upcoming.result()) is not None:
+            upcoming = taking.submit(next, arriving, None)
+            yield batch
 
 
 def load_batch(samples: list[SampleFiles], objective: Objective, indices: tuple[int, ...], epoch: int = 0) -> Batch:

@@ -287,6 +287,20 @@ def test_a_full_checkpoint_is_read_by_diffusers(tmp_path, config_for, version):
         model.load_state_dict(state, strict=True)
 
 
+def test_bf16_follows_fp32(tmp_path, config_for):
+    exact = run_to_end(tmp_path, config_for("t2v"))
+    half = run_to_end(tmp_path, config_for("t2v", {"acceleration": {"mixed_precision_mode": "bf16"}}))
+    losses = [[row["loss"] for row in read_steps(run.metrics_path)] for run in (exact, half)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_an_8bit_optimizer_trains(tmp_path, config_for):
+    pytest.importorskip("bitsandbytes")
+    run = run_to_end(tmp_path, config_for("t2v", {"optimization": {"optimizer_type": "adamw8bit"}}))
+    assert run.read_status().step == 6
+
+
 def test_gradient_checkpointing_gives_the_same_losses(tmp_path, config_for):
     plain = run_to_end(tmp_path, config_for("t2v"))
     saving = run_to_end(tmp_path, config_for("t2v", {"optimization": {"enable_gradient_checkpointing": True}}))

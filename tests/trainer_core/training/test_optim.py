@@ -1,7 +1,7 @@
 """Optimizers and schedules under upstream's names: where the learning rate starts, ends, and how it warms up."""
 
-import importlib.util
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -102,8 +102,25 @@ def test_adamw_takes_the_rate_and_moves_only_its_parameters() -> None:
     assert bool((other == 1).all())
 
 
-@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
-def test_adamw8bit_without_its_library_says_what_to_install() -> None:
+def test_adamw8bit_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)  # what Python itself does for a missing module
     with pytest.raises(ConfigError, match="needs the package bitsandbytes") as caught:
         build_optimizer(OptimizationSection(optimizer_type="adamw8bit"), [torch.nn.Parameter(torch.ones(1))])
     assert "pip install bitsandbytes" in caught.value.hint
+
+
+def test_adamw8bit_follows_adamw() -> None:
+    pytest.importorskip("bitsandbytes")
+    start = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
+    moved = []
+    for name in ("adamw", "adamw8bit"):
+        parameter = torch.nn.Parameter(start.clone())
+        options = OptimizationSection.model_validate({"optimizer_type": name, "learning_rate": 1e-2})
+        optimizer = build_optimizer(options, [parameter])
+        for _ in range(20):
+            parameter.square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        moved.append(parameter.detach() - start)
+    assert float(moved[0].abs().mean()) > 0.1
+    assert float((moved[0] - moved[1]).abs().mean()) < 0.05 * float(moved[0].abs().mean())
