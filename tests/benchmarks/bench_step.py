@@ -25,7 +25,7 @@ from trainer_core.training.step import MODALITIES, draw, model_input, prepare
 pytestmark = pytest.mark.bench
 
 GRID, AUDIO_FRAMES = (7, 8, 14), 51  # 448x256x49 at 24 frames a second
-FEWEST_REPEATS, SECONDS_A_SIDE = 15, 4.0
+FEWEST_REPEATS, SECONDS_A_SIDE = 40, 4.0
 
 
 def write_sample(root: Path) -> None:
@@ -100,7 +100,7 @@ def timed(run: Callable[[], None]) -> float:
 
 
 def measured(session: Session, batch: Batch) -> tuple[float, float]:
-    """(ratio of our step to the bare one, seconds of our step): medians over pairs measured in turn."""
+    """(ratio of our step to the bare one, seconds of our step): lower quartiles over pairs measured in turn."""
     with StatusKeeper(session.run, RunStatus("running")) as keeper:
         ours, bare = our_step(session, repeat(batch), keeper), bare_step(session, batch)
         for run in (ours, bare, ours):
@@ -112,8 +112,13 @@ def measured(session: Session, batch: Batch) -> tuple[float, float]:
             first, second = (ours, bare) if number % 2 else (bare, ours)
             seconds = {first: timed(first), second: timed(second)}
             pairs.append((seconds[ours], seconds[bare]))
-    ratio = statistics.median(our for our, _ in pairs) / statistics.median(plain for _, plain in pairs)
-    return ratio, statistics.median(our for our, _ in pairs)
+    ours_s, bare_s = (lower_quartile([pair[side] for pair in pairs]) for side in (0, 1))
+    return ours_s / bare_s, ours_s
+
+
+def lower_quartile(seconds: list[float]) -> float:
+    """What a step takes when nothing else disturbs the machine: more repeatable here than the median."""
+    return statistics.quantiles(seconds, n=4)[0]
 
 
 @pytest.mark.parametrize("objective", ["t2v", "v2a", "v2v_ic", "t2a"])
@@ -122,7 +127,7 @@ def test_a_training_step_against_the_bare_model(tmp_path, record_ratio, objectiv
     session = session_for(objective, tmp_path)
     ratio, seconds = measured(session, session.stream[0])
     size = f"{GRID[0] * GRID[1] * GRID[2]} video and {AUDIO_FRAMES} audio tokens"
-    note = f"tiny 2.3, LoRA, {size}; our step {seconds * 1000:.0f} ms; medians in turn"
+    note = f"tiny 2.3, LoRA, {size}; our step {seconds * 1000:.0f} ms; quartiles, in turn"
     record_ratio(f"training step against the bare model's, {objective}", ratio, 1.05, note)
 
 

@@ -3,6 +3,7 @@
 Randomness comes from (seed, epoch, sample) alone, so the order of ranks, workers and restarts changes nothing.
 """
 
+import math
 import resource
 import signal
 import time
@@ -169,11 +170,9 @@ def optimize(session: Session, batches: Iterator[Batch], step: int) -> StepMetri
     with _timed(seconds, "optimizer"):
         learning_rate = float(session.schedule.get_last_lr()[0])
         average_gradients(session)
-        grad_norm = torch.nn.utils.clip_grad_norm_(
-            session.parameters, options.max_grad_norm if options.max_grad_norm > 0 else float("inf")
-        )
+        grad_norm = clip_gradients(session.parameters, options.max_grad_norm)
         means = mean_losses(session, losses)
-        _refuse_non_finite(step, means, float(grad_norm), clips)
+        _refuse_non_finite(step, means, grad_norm, clips)
         session.optimizer.step()
         session.optimizer.zero_grad(set_to_none=True)
         session.schedule.step()
@@ -188,7 +187,7 @@ def optimize(session: Session, batches: Iterator[Batch], step: int) -> StepMetri
         sigma_video=means["sigma_video"],
         sigma_audio=means["sigma_audio"],
         lr=learning_rate,
-        grad_norm=float(grad_norm),
+        grad_norm=grad_norm,
         step_s=StepSeconds(**seconds),
         memory_bytes=_peak_memory_bytes(session.accelerator.device),
         samples_seen=(step + 1)
@@ -226,6 +225,18 @@ def average_gradients(session: Session) -> None:
         count = parameter.grad.numel()
         parameter.grad.copy_(mean[offset : offset + count].view_as(parameter.grad))
         offset += count
+
+
+def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> float:
+    """Scale the gradients down to `max_norm` (0: never) and return the norm they had.
+
+    The value is needed anyway, so gradients below the limit are left alone instead of multiplied by one.
+    """
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    value = float(norm)
+    if 0 < max_norm < value < math.inf:
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return value
 
 
 def mean_losses(session: Session, losses: list[StepLoss]) -> dict[str, float | None]:

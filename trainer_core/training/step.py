@@ -126,7 +126,7 @@ def prepare(
     if not role.present:
         return None
     assert side is not None, f"the batch lacks the {name} of its objective"
-    clean = to_tokens(side.latents.float())
+    clean = to_tokens(side.latents.float()).contiguous()
     if name == "video":
         assert side.frame_rate is not None
         positions = model.video_positions((side.grid[0], side.grid[1], side.grid[2]), side.frame_rate)

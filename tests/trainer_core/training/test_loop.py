@@ -301,6 +301,20 @@ def test_an_8bit_optimizer_trains(tmp_path, config_for):
     assert run.read_status().step == 6
 
 
+@pytest.mark.parametrize("max_norm", [0.0, 0.5, 100.0])
+def test_gradients_are_clipped_as_torch_clips_them(max_norm):
+    ours, torchs = ([torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(2))] for _ in range(2))
+    for parameters in (ours, torchs):
+        parameters[0].grad = torch.tensor([3.0, 0.0, 0.0])
+        parameters[1].grad = torch.tensor([0.0, 4.0])
+    assert loop.clip_gradients(ours, max_norm) == 5.0
+    torch.nn.utils.clip_grad_norm_(torchs, max_norm or math.inf)
+    for mine, other in zip(ours, torchs, strict=True):
+        assert mine.grad is not None
+        assert other.grad is not None
+        assert torch.allclose(mine.grad, other.grad)
+
+
 def test_gradient_checkpointing_gives_the_same_losses(tmp_path, config_for):
     plain = run_to_end(tmp_path, config_for("t2v"))
     saving = run_to_end(tmp_path, config_for("t2v", {"optimization": {"enable_gradient_checkpointing": True}}))
