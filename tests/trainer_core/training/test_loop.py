@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -285,6 +286,14 @@ def test_a_full_checkpoint_is_read_by_diffusers(tmp_path, config_for, version):
         model = LTX2VideoTransformer3DModel.from_config(settings)
         state = {to_diffusers(k.removeprefix("model.diffusion_model.")): v for k, v in load_file(path).items()}
         model.load_state_dict(state, strict=True)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_a_compiled_model_gives_the_same_losses(tmp_path, config_for):
+    plain = run_to_end(tmp_path, config_for("t2a"))
+    compiled = run_to_end(tmp_path, config_for("t2a", {"ltx_agent": {"torch_compile": True}}))
+    losses = [[row["loss"] for row in read_steps(run.metrics_path)] for run in (plain, compiled)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_bf16_follows_fp32(tmp_path, config_for):
