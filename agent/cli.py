@@ -219,6 +219,8 @@ def train(project: TrainArgument = None, wait: WaitOption = None, as_json: JsonO
     started = started_run(run)
     if started.error:
         raise TrainingError(f"Run {started.run} {started.state}: {started.error}", f"Its log: {run.log_path}.")
+    for note in started.notes:
+        _print(f"Without effect: {note}", err=True)
     where = project_word(run.path)
     told = f"Run {started.run} of {started.steps} steps has started; it goes on by itself."
     if wait if wait is not None else sys.stderr.isatty() and sys.stdout.isatty():

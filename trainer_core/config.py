@@ -415,6 +415,22 @@ def dump_config(config: TrainingConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
+def settings_without_effect(config: TrainingConfig) -> list[str]:
+    """Name the settings of an upstream YAML that this version accepts and does not act on, one sentence each."""
+    found = []
+    if config.validation.samples:
+        found.append(f"validation: its {len(config.validation.samples)} samples are not rendered during training.")
+    if config.checkpoints.save_training_state != "off" and not config.checkpoints.no_resume:
+        found.append("checkpoints: weights are saved, the optimizer's state is not, so a run can't be resumed exactly.")
+    if config.hub.push_to_hub:
+        found.append("hub.push_to_hub: nothing is pushed.")
+    if config.wandb.enabled:
+        found.append("wandb: nothing is logged there; see metrics.jsonl.")
+    if config.acceleration.load_text_encoder_in_8bit:
+        found.append("acceleration.load_text_encoder_in_8bit: the text encoder is loaded in full precision.")
+    return found
+
+
 def schema_text() -> str:
     """Return the JSON schema of the training YAML, for editors to complete from."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **TrainingConfig.model_json_schema()}

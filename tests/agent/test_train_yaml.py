@@ -45,6 +45,9 @@ checkpoints:
   interval: null
   precision: "bfloat16"
 hub: {push_to_hub: false}
+validation:
+  samples: [{prompt: "a fox in snow"}]
+  interval: 2
 seed: 42
 output_dir: "outputs/first"
 """
@@ -74,6 +77,8 @@ def test_an_upstream_yaml_trains_as_it_is(folder: Path) -> None:
     run = Path(document["path"])
     assert run.parent == folder / "outputs" / "first"
     assert (run / document["last_checkpoint"]).exists()
+    assert "Without effect: validation: its 1 samples are not rendered during training." in done.stderr
+    assert "wandb" not in done.stderr
     told = ltx_agent(folder, "status", "outputs/first")
     assert told.returncode == 0
     assert "step 4 of 4" in told.stdout

@@ -9,6 +9,7 @@ from tools.monitor.launch import request_stop, start_run
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Progress, Project
 from tools.spec import Tool
+from trainer_core.config import load_config, settings_without_effect
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState
 
 STOP_WAIT_S = 30.0
@@ -24,7 +25,7 @@ class StartArguments(BaseModel):
 
 
 class StartResult(BaseModel):
-    """A run that was started; `error` says why when it has failed already."""
+    """A run that was started; `error` says why when it has failed already, `notes` what in the config has no effect."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,6 +35,7 @@ class StartResult(BaseModel):
     pid: int | None
     steps: int
     error: str | None
+    notes: list[str]
 
 
 class StatusArguments(BaseModel):
@@ -82,7 +84,13 @@ def started(run: RunFolder) -> StartResult:
     """Say what became of a run that was just started."""
     status = describe_run(run)
     return StartResult(
-        run=run.id, path=str(run.path), state=status.state, pid=status.pid, steps=status.steps, error=status.error
+        run=run.id,
+        path=str(run.path),
+        state=status.state,
+        pid=status.pid,
+        steps=status.steps,
+        error=status.error,
+        notes=settings_without_effect(load_config(run.config_path)),
     )
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from trainer_core.adapters import AdapterFacts, add_lora, load_full, load_lora, train_fully
-from trainer_core.config import TrainingConfig
+from trainer_core.config import TrainingConfig, settings_without_effect
 from trainer_core.data.batch import Batch
 from trainer_core.data.dataset import BatchStream, SampleFiles, find_samples, load_batches
 from trainer_core.data.encode import read_windows
@@ -67,6 +67,8 @@ def train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper) -> None:
     stop = _StopRequest(run)
     session = set_up(config, run)
     keeper.update(state="running", stage="training", steps=config.optimization.steps)
+    for note in settings_without_effect(config):
+        keeper.record("without effect", note=note)
     keeper.record("started", model=session.source.label, samples=len(session.stream.samples))
     batches = read_batches(session)
     step = 0
@@ -240,21 +242,15 @@ def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> float:
 
 
 def mean_losses(session: Session, losses: list[StepLoss]) -> dict[str, float | None]:
-    """Losses and sigmas averaged over micro-batches and ranks."""
-
-    def mean(tensors: list[Tensor | None]) -> float | None:
-        present = [tensor.detach().float().mean() for tensor in tensors if tensor is not None]
-        if not present:
-            return None
-        value = torch.stack([tensor.to(session.accelerator.device) for tensor in present]).mean()
-        return float(session.accelerator.reduce(value, reduction="mean"))
-
-    return {
-        "video": mean([loss.video for loss in losses]),
-        "audio": mean([loss.audio for loss in losses]),
-        "sigma_video": mean([loss.sigma_video for loss in losses]),
-        "sigma_audio": mean([loss.sigma_audio for loss in losses]),
-    }
+    """Losses and sigmas averaged over micro-batches and ranks, in one reduction and one transfer."""
+    columns = ("video", "audio", "sigma_video", "sigma_audio")
+    present = [name for name in columns if getattr(losses[0], name) is not None]
+    device = session.accelerator.device
+    means = torch.stack(
+        [torch.stack([getattr(loss, name).detach().mean().to(device) for name in present]) for loss in losses]
+    ).mean(dim=0)
+    values = dict(zip(present, session.accelerator.reduce(means, reduction="mean").tolist(), strict=True))
+    return {name: values.get(name) for name in columns}
 
 
 def log(session: Session, metrics: StepMetrics, keeper: StatusKeeper) -> None:
