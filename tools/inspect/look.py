@@ -7,7 +7,7 @@ from pathlib import Path
 from tools.inspect.measures import PictureMeasures, SoundMeasures, Thumbnail
 from tools.inspect.report import Kind
 from tools.inspect.sources import FoundFile
-from trainer_core.data.decode import ClipProbe, probe
+from trainer_core.data.probe import ClipProbe, probe
 from trainer_core.errors import DataError
 
 _TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".srt", ".vtt", ".md", ".yaml", ".yml"})

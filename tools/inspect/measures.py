@@ -6,7 +6,7 @@ import math
 import cv2
 import numpy as np
 
-from trainer_core.data.decode import THUMBNAIL_SIDE_PX, ClipProbe
+from trainer_core.data.probe import THUMBNAIL_SIDE_PX, ClipProbe
 
 BLACK_LUMA = 25
 """A pixel darker than a tenth of the range counts as black (the usual threshold of black detectors)."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from tools.inspect.report import Sample
 from trainer_core.data.buckets import SHORTEST_VIDEO_FRAMES, Bucket, ClipExtent, choose_bucket, frames_at, windows
-from trainer_core.data.decode import LONGEST_AUDIO_PADDING_S, ClipProbe
+from trainer_core.data.decode import LONGEST_AUDIO_PADDING_S
+from trainer_core.data.probe import ClipProbe
 
 WORKING_RATES = (24.0, 25.0, 30.0)
 """What LTX models are trained and sampled at; the first is the default where the clips don't say."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer_core.data.decode import probe, read_audio
+from trainer_core.data.decode import read_audio
+from trainer_core.data.probe import probe
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from trainer_core.data.decode import probe, read_audio, read_frames
+from trainer_core.data.decode import read_audio, read_frames
+from trainer_core.data.probe import probe
 from trainer_core.errors import DataError
 
 RATE_HZ = 48000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tools.inspect.measures import PictureMeasures, SoundMeasures
 from tools.inspect.report import Flag
 from tools.inspect.samples import Cut
-from trainer_core.data.decode import ClipProbe
+from trainer_core.data.probe import ClipProbe
 
 
 @dataclass(frozen=True)

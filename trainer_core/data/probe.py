@@ -1,0 +1,251 @@
+"""What a clip is, found by decoding all of it once, with room for others to measure on the way. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from trainer_core.data.decode import (
+    LONGEST_AUDIO_PADDING_S,
+    Damage,
+    Timeline,
+    codec_name,
+    decoded,
+    nominal_interval_s,
+    opened,
+    picture_stream,
+    planar_float,
+    quarter_turns,
+    sound_stream,
+    tick_s,
+)
+from trainer_core.errors import DataError
+
+FEWEST_FRAMES = 9
+"""The shortest video sample (two latent frames); a damaged clip with fewer decodable frames is undecodable."""
+THUMBNAIL_SIDE_PX = 160
+IRREGULAR_SHARE = 0.01
+
+
+class Observer(Protocol):
+    """Something that measures a clip while `probe` decodes it."""
+
+    def process_frame(self, index: int, time_s: float, bgr_small: np.ndarray) -> None:
+        """Take one picture, uint8 [h, w, 3] in BGR, longer side at most THUMBNAIL_SIDE_PX, not rotated."""
+
+    def process_audio(self, samples: np.ndarray) -> None:
+        """Take some consecutive sound, float32 [C, N] in -1..1, at the stream's own rate and channels."""
+
+
+@dataclass(frozen=True)
+class AudioProbe:
+    """The sound of a clip as decoded.
+
+    `decodable` is False when nothing came out of the stream, or damage left a gap longer than may be padded.
+    """
+
+    decodable: bool
+    codec: str
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    start_s: float = 0.0
+    duration_s: float = 0.0
+    damaged_packets: int = 0
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + self.duration_s
+
+
+@dataclass(frozen=True)
+class ClipProbe:
+    """What decoding a file from beginning to end gave. Sizes are as displayed: after rotation, with square pixels."""
+
+    kind: Literal["video", "image", "audio"]
+    duration_s: float
+    frames: int = 0
+    fps: float | None = None
+    vfr: bool = False
+    width: int | None = None
+    height: int | None = None
+    rotation: int = 0
+    sample_aspect: float = 1.0
+    audio: AudioProbe | None = None
+    header_frames: int | None = None
+    header_duration_s: float | None = None
+    damaged_packets: int = 0
+    damaged_tail: bool = False
+
+
+def probe(path: Path, observers: Sequence[Observer] = ()) -> ClipProbe:
+    """Decode the whole file once and say what it is; `observers` see every picture and all sound on the way.
+
+    A tail that can't be decoded is reported, not raised, if at least nine frames came out. Raises DataError otherwise.
+    """
+    with opened(path) as container:
+        picture, sound = picture_stream(container), sound_stream(container)
+        if picture is None and sound is None:
+            raise DataError(f"{path.name!r} holds neither pictures nor sound.", "Remove it or export it again.")
+        decodable_sound = sound if sound is not None and sound.codec_context is not None else None
+        seen_pictures = _PictureTally(observers)
+        seen_sound = _SoundTally(observers)
+        damage = Damage()
+        streams = [stream for stream in (picture, decodable_sound) if stream is not None]
+        for frame in decoded(container, streams, damage):
+            if isinstance(frame, VideoFrame):
+                seen_pictures.add(frame, picture)
+            else:
+                seen_sound.add(frame, damage.counts["audio"])
+        if picture is None:
+            return _audio_probe_only(path, sound, seen_sound, damage)
+        if not seen_pictures.times:
+            raise DataError(f"No picture of {path.name!r} can be decoded ({codec_name(picture)}).", "Export it again.")
+        frames = len(seen_pictures.times)
+        damaged_tail = damage.last_at.get("video") == frames
+        if damaged_tail and frames < FEWEST_FRAMES:
+            raise DataError(
+                f"{path.name!r} is damaged: {frames} of its frames can be decoded, {FEWEST_FRAMES} are needed.",
+                "Copy or export it again.",
+            )
+        return _picture_probe(container, picture, sound, seen_pictures, seen_sound, damage, damaged_tail)
+
+
+class _PictureTally:
+    """Counts and times pictures and hands them, small, to the observers."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self.observers = observers
+        self.converter = VideoReformatter()
+        self.timeline: Timeline | None = None
+        self.times: list[float] = []
+        self.first: VideoFrame | None = None
+        self.small = (0, 0)
+
+    def add(self, frame: VideoFrame, stream: VideoStream | None) -> None:
+        assert stream is not None
+        if self.timeline is None or self.first is None:
+            self.timeline = Timeline(nominal_interval_s(stream))
+            self.first = frame
+            scale = min(1.0, THUMBNAIL_SIDE_PX / max(frame.width, frame.height))
+            self.small = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
+        time_s = self.timeline.time_of(frame)
+        if time_s is None:
+            return
+        if self.observers:
+            # The cheapest scaler that still averages a little: thumbnails for measures, the costliest part of a probe.
+            small = self.converter.reformat(frame, *self.small, "bgr24", interpolation="FAST_BILINEAR").to_ndarray()
+            for observer in self.observers:
+                observer.process_frame(len(self.times), time_s - (self.times[0] if self.times else time_s), small)
+        self.times.append(time_s)
+
+
+class _SoundTally:
+    """Counts and times sound and hands it to the observers."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self.observers = observers
+        self.first: AudioFrame | None = None
+        self.first_s = 0.0
+        self.end_s = 0.0
+        self.damaged_packets = 0
+        self.damaged_start = False
+        self.longest_damage_s = 0.0
+
+    def add(self, frame: AudioFrame, damaged_packets: int) -> None:
+        time_s = frame.time if frame.time is not None else self.end_s
+        if self.first is None:
+            self.first, self.first_s = frame, time_s
+            self.damaged_start = damaged_packets > 0
+        elif damaged_packets > self.damaged_packets:
+            self.longest_damage_s = max(self.longest_damage_s, time_s - self.end_s)
+        self.damaged_packets = damaged_packets
+        self.end_s = time_s + frame.samples / frame.sample_rate
+        if self.observers:
+            samples = planar_float(frame)
+            for observer in self.observers:
+                observer.process_audio(samples)
+
+
+def _sound_probe(stream: AudioStream | None, tally: _SoundTally, damage: Damage, origin_s: float) -> AudioProbe | None:
+    if stream is None:
+        return None
+    if tally.first is None:
+        return AudioProbe(decodable=False, codec=codec_name(stream), damaged_packets=damage.counts["audio"])
+    damage_s = max(tally.longest_damage_s, tally.first_s - origin_s if tally.damaged_start else 0.0)
+    return AudioProbe(
+        decodable=damage_s <= LONGEST_AUDIO_PADDING_S,
+        codec=codec_name(stream),
+        sample_rate_hz=tally.first.sample_rate,
+        channels=tally.first.layout.nb_channels,
+        start_s=tally.first_s - origin_s,
+        duration_s=tally.end_s - tally.first_s,
+        damaged_packets=damage.counts["audio"],
+    )
+
+
+def _audio_probe_only(path: Path, stream: AudioStream | None, tally: _SoundTally, damage: Damage) -> ClipProbe:
+    audio = _sound_probe(stream, tally, damage, tally.first_s)
+    if audio is None or not audio.decodable:
+        raise DataError(f"The sound of {path.name!r} can't be decoded.", "Export it again, for example as WAV or AAC.")
+    return ClipProbe(kind="audio", duration_s=audio.duration_s, audio=audio)
+
+
+def _picture_probe(
+    container: InputContainer,
+    picture: VideoStream,
+    sound: AudioStream | None,
+    pictures: _PictureTally,
+    heard: _SoundTally,
+    damage: Damage,
+    damaged_tail: bool,
+) -> ClipProbe:
+    first, times = pictures.first, pictures.times
+    assert first is not None
+    audio = _sound_probe(sound, heard, damage, times[0])
+    sample_aspect = float(picture.sample_aspect_ratio or 1) or 1.0
+    width, height = round(first.width * sample_aspect), first.height
+    if quarter_turns(first.rotation) % 2:
+        width, height = height, width
+    still = len(times) == 1 and (container.format.name.endswith("_pipe") or container.format.name in ("image2", "gif"))
+    # The last picture is shown as long as the one before it; a lone one for its nominal interval.
+    last_interval_s = times[-1] - times[-2] if len(times) > 1 else nominal_interval_s(picture)
+    header_duration_s: float | None = None
+    if picture.duration is not None and picture.time_base:
+        header_duration_s = float(picture.duration * picture.time_base)
+    elif container.duration is not None and audio is None:
+        header_duration_s = container.duration / av.time_base
+    return ClipProbe(
+        kind="image" if still else "video",
+        duration_s=0.0 if still else times[-1] - times[0] + last_interval_s,
+        frames=len(times),
+        fps=None if len(times) == 1 else (len(times) - 1) / (times[-1] - times[0]),
+        vfr=_is_irregular(times, tick_s(picture)),
+        width=width,
+        height=height,
+        rotation=quarter_turns(first.rotation) * 90,
+        sample_aspect=sample_aspect,
+        audio=audio,
+        header_frames=None if still else picture.frames or None,
+        header_duration_s=None if still else header_duration_s,
+        damaged_packets=damage.counts["video"],
+        damaged_tail=damaged_tail,
+    )
+
+
+def _is_irregular(times: Sequence[float], tick_s: float) -> bool:
+    """Whether more than one interval in a hundred differs from the median by a fifth of it, beyond rounding."""
+    if len(times) < 3:
+        return False
+    intervals = np.diff(times)
+    median = float(np.median(intervals))
+    irregular = np.abs(intervals - median) > 0.2 * median + 2 * tick_s
+    return float(irregular.mean()) > IRREGULAR_SHARE
