@@ -3,11 +3,16 @@
 import importlib.util
 import os
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import av
 import pytest
+
+if TYPE_CHECKING:
+    import torch
 
 # Tiny tensors make torch's threads wait for each other: one thread each is several times faster. Children inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -70,3 +75,46 @@ def cut_footage(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def real_clips(cut_footage: Path, tmp_path: Path) -> Path:
     """A folder of the test's own with five short clips: two of Big Buck Bunny with sound, three silent ones."""
     return Path(shutil.copytree(cut_footage, tmp_path / "real_clips"))
+
+
+GRID, AUDIO_FRAMES, TEXT_TOKENS = (3, 2, 3), 18, 512
+
+
+def _write_precomputed(root: Path, names: list[str], *, video_width: int = 64, audio_width: int = 32) -> Path:
+    """Write every directory that any objective reads, with random latents that depend on the sample's number alone."""
+    import torch
+
+    frames, height, width = GRID
+    for index, name in enumerate(names):
+        generator = torch.Generator().manual_seed(index)
+
+        def random(*shape: int, source: "torch.Generator" = generator) -> "torch.Tensor":
+            return torch.randn(*shape, generator=source).to(torch.bfloat16)
+
+        video = {"num_frames": frames, "height": height, "width": width, "fps": 24.0}
+        audio = {"num_time_steps": AUDIO_FRAMES, "frequency_bins": 16, "duration": 0.7}
+        text_mask = torch.arange(TEXT_TOKENS) >= TEXT_TOKENS - 40 - index
+        contents: dict[str, dict[str, Any]] = {
+            "latents": {"latents": random(128, *GRID), **video},
+            "reference_latents": {"latents": random(128, *GRID), **video},
+            "audio_latents": {"latents": random(8, AUDIO_FRAMES, 16), **audio},
+            "reference_audio_latents": {"latents": random(8, AUDIO_FRAMES, 16), **audio},
+            "video_masks": {"mask": (torch.arange(frames * height * width).view(GRID) % 2).float()},
+            "audio_masks": {"mask": (torch.arange(AUDIO_FRAMES) % 2).float()},
+            "conditions": {
+                "video_prompt_embeds": random(TEXT_TOKENS, video_width),
+                "audio_prompt_embeds": random(TEXT_TOKENS, audio_width),
+                "prompt_attention_mask": text_mask,
+            },
+        }
+        for directory, content in contents.items():
+            path = root / directory / f"{name}.pt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(content, path)
+    return root
+
+
+@pytest.fixture(scope="session")
+def write_precomputed() -> Callable[..., Path]:
+    """`write_precomputed(root, names)`: an upstream precomputed folder with every directory an objective may read."""
+    return _write_precomputed

@@ -1,15 +1,14 @@
 """`ltx-agent train CONFIG.yaml`: an upstream YAML on an upstream precomputed folder, as they are."""
 
-import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 COMMAND = Path(sys.executable).with_name("ltx-agent")
-SUPPORT = Path(__file__).parents[1] / "trainer_core" / "conftest.py"
 UPSTREAM = """\
 model:
   model_path: "tiny"
@@ -58,13 +57,8 @@ def ltx_agent(folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    specification = importlib.util.spec_from_file_location("core_support", SUPPORT)
-    assert specification is not None
-    assert specification.loader is not None
-    support = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(support)
-    support.write_precomputed(tmp_path / "dataset" / ".precomputed", ["clips/a", "clips/b"])
+def folder(tmp_path: Path, write_precomputed: Callable[..., Path]) -> Path:
+    write_precomputed(tmp_path / "dataset" / ".precomputed", ["clips/a", "clips/b"])
     (tmp_path / "run.yaml").write_text(UPSTREAM, encoding="utf-8")
     return tmp_path
 

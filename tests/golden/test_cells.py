@@ -28,13 +28,12 @@ def load(path: Path):
 
 
 maker = load(HERE / "make_cells.py")
-support = load(HERE.parent / "trainer_core" / "conftest.py")
 GOLDEN = json.loads(maker.GOLDEN.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def precomputed(tmp_path_factory) -> Path:
-    return support.write_precomputed(tmp_path_factory.mktemp("cells") / ".precomputed", ["a", "b"])
+def precomputed(tmp_path_factory, write_precomputed) -> Path:
+    return write_precomputed(tmp_path_factory.mktemp("cells") / ".precomputed", ["a", "b"])
 
 
 def test_the_table_is_the_stored_one():

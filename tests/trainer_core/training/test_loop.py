@@ -1,6 +1,5 @@
 """The training run: metrics and files as in the contract, stopping, refusing non-finite values, ranks that agree."""
 
-import importlib.util
 import json
 import math
 import os
@@ -24,13 +23,6 @@ from trainer_core.metrics import read_steps
 from trainer_core.run_folder import LIVE_STATES, RunFolder, create_run_folder
 from trainer_core.training import loop
 from trainer_core.training.checkpoint import Checkpoints
-
-_support = importlib.util.spec_from_file_location("core_support", Path(__file__).parents[1] / "conftest.py")
-assert _support is not None
-assert _support.loader is not None
-_module = importlib.util.module_from_spec(_support)
-_support.loader.exec_module(_module)
-write_precomputed = _module.write_precomputed
 
 CONTRACT = {
     "step", "time_s", "epoch", "loss", "loss_video", "loss_audio", "sigma_video", "sigma_audio", "lr", "grad_norm",
@@ -254,7 +246,7 @@ def test_a_full_run_can_start_from_a_full_checkpoint(tmp_path, config_for):
 
 
 @pytest.mark.parametrize("version", ["2.0", "2.3", "2.5"])
-def test_a_full_checkpoint_is_read_by_diffusers(tmp_path, config_for, version):
+def test_a_full_checkpoint_is_read_by_diffusers(tmp_path, config_for, write_precomputed, version):
     from diffusers import LTX2VideoTransformer3DModel
 
     from trainer_core.model.names import to_diffusers
