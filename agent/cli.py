@@ -215,7 +215,7 @@ def train(project: TrainArgument = None, wait: WaitOption = None, as_json: JsonO
     from trainer_core.errors import TrainingError
 
     is_config = project is not None and project.is_file()
-    run = start_run_of(project) if is_config and project is not None else start_run(existing_project(project))
+    run = start_run_of(project) if project and is_config else start_run(existing_project(project))
     started = started_run(run)
     if started.error:
         raise TrainingError(f"Run {started.run} {started.state}: {started.error}", f"Its log: {run.log_path}.")

@@ -9,7 +9,7 @@ import time
 import traceback
 from pathlib import Path
 
-from trainer_core.config import load_config
+from trainer_core.config import TrainingConfig, load_config
 from trainer_core.errors import LtxError, TrainingError
 from trainer_core.run_folder import RunFolder, RunStatus
 from trainer_core.training.keeper import StatusKeeper
@@ -29,7 +29,7 @@ def launch(run: RunFolder) -> int:
     status = RunStatus("starting", steps=config.optimization.steps, stage="encoding", started_at=time.time())
     with StatusKeeper(run, status, writes=_rank() == 0) as keeper:
         try:
-            _encode_and_train(run, keeper)
+            _encode_and_train(config, run, keeper)
         except LtxError as error:
             keeper.update(
                 state="diverged" if isinstance(error, TrainingError) else "failed", error=str(error), eta_s=None
@@ -49,9 +49,8 @@ def launch(run: RunFolder) -> int:
     return code
 
 
-def _encode_and_train(run: RunFolder, keeper: StatusKeeper) -> None:
+def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper) -> None:
     # several ranks train on what `ltx-agent encode` made before: encoding is one process's work
-    config = load_config(run.config_path)
     if config.ltx_agent.dataset is not None and "WORLD_SIZE" not in os.environ:
         from trainer_core.data.encode import encode_dataset
 

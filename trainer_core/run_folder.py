@@ -119,11 +119,11 @@ def list_runs(runs: Path) -> list[RunFolder]:
     """Return the runs under `runs`, oldest first."""
     if not runs.is_dir():
         return []
-    return [RunFolder(path) for path in sorted(runs.iterdir(), key=_start_order) if (path / "status.json").exists()]
+    return [RunFolder(path) for path in sorted(runs.iterdir(), key=start_order) if (path / "status.json").exists()]
 
 
-def _start_order(path: Path) -> tuple[str, int]:
-    """`yyyymmdd-hhmmss`, then the number that tells runs of one second apart."""
+def start_order(path: Path) -> tuple[str, int]:
+    """Sort key of run folders: `yyyymmdd-hhmmss`, then the number that tells runs of one second apart."""
     stamp, number = path.name[:15], path.name[16:]
     return stamp, int(number) if number.isdigit() else 0
 

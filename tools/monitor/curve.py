@@ -43,9 +43,11 @@ def loss_curve_png(run: RunFolder, path: Path) -> None:
 def curve_of_ended_run(run: RunFolder) -> Path | None:
     """Return the loss curve of a run that has ended, drawn once into its folder; None while it has none."""
     path = run.path / "loss.png"
-    if run.read_status().state in LIVE_STATES or not ordered_steps(run):
+    if run.read_status().state in LIVE_STATES:
         return None
     if not path.exists():
+        if not ordered_steps(run):
+            return None
         loss_curve_png(run, path)
     return path
 

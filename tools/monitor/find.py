@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tools.project import Project
 from trainer_core.errors import ConfigError
-from trainer_core.run_folder import RunFolder, list_runs
+from trainer_core.run_folder import RunFolder, list_runs, start_order
 
 PROJECTS_FOLDER = Path("ltx-projects")
 
@@ -71,4 +71,4 @@ def _run_of_current_folder() -> RunFolder:
             f"None of the {len(projects)} project(s) under {here / PROJECTS_FOLDER} has a run yet.",
             "Start one with `ltx-agent train PROJECT`.",
         )
-    return max(newest, key=lambda run: run.id)
+    return max(newest, key=lambda run: start_order(run.path))

@@ -297,7 +297,15 @@ def _text_job(_config: TrainingConfig, source: ModelSource, directory: str) -> _
     def prepare() -> Any:
         return (*source.text_encoder(torch.float32), source.connectors(torch.float32))
 
+    last: dict[str, dict[str, Any]] = {}  # the windows of a clip follow each other and share their caption
+
     def encode(loaded: Any, window: Window) -> dict[str, Any]:
+        if window.caption not in last:
+            last.clear()
+            last[window.caption] = features_of(loaded, window)
+        return last[window.caption]
+
+    def features_of(loaded: Any, window: Window) -> dict[str, Any]:
         tokenizer, encoder, connectors = loaded
         tokens = count_tokens(tokenizer, window.caption)
         if tokens > tokenizer.model_max_length:

@@ -60,7 +60,7 @@ SigmaSampler = Callable[[int, torch.Generator], float]
 def sigma_sampler(mode: str, params: dict[str, Any]) -> SigmaSampler:
     """Return the sampler that the YAML names. Raises ConfigError for a parameter it doesn't have."""
     sampler = SIGMA_SAMPLERS[mode]
-    known = [name for name, p in inspect.signature(sampler).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    known = {name: p.default for name, p in inspect.signature(sampler).parameters.items() if p.kind is p.KEYWORD_ONLY}
     for name in params:
         if name not in known:
             raise ConfigError(
@@ -73,10 +73,11 @@ def sigma_sampler(mode: str, params: dict[str, Any]) -> SigmaSampler:
             raise ConfigError(
                 f"flow_matching.timestep_sampling_params: {name} is {value!r}.", f"Use a number from {least} to {most}."
             )
-    if params.get("min_value", 0.0) > params.get("max_value", 1.0):
+    given = {**known, **params}
+    if mode == "uniform" and given["min_value"] > given["max_value"]:
         raise ConfigError(
-            f"flow_matching.timestep_sampling_params: min_value {params.get('min_value', 0.0)} exceeds max_value "
-            f"{params.get('max_value', 1.0)}.",
+            f"flow_matching.timestep_sampling_params: min_value {given['min_value']} exceeds max_value "
+            f"{given['max_value']}.",
             "Swap them.",
         )
     return lambda tokens, generator: sampler(tokens, generator, **params)
