@@ -7,56 +7,22 @@ import math
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from trainer_core.adapters import AdapterFacts, add_lora, load_full, load_lora, train_fully
 from trainer_core.config import TrainingConfig, settings_without_effect
 from trainer_core.data.batch import Batch
-from trainer_core.data.dataset import BatchStream, SampleFiles, find_samples, load_batches
-from trainer_core.data.encode import read_windows
-from trainer_core.errors import ConfigError, TrainingError
+from trainer_core.data.dataset import load_batches
+from trainer_core.errors import TrainingError
 from trainer_core.metrics import StepMetrics, StepSeconds, append_step
-from trainer_core.model.load import open_model
-from trainer_core.model.ltx import LtxModel
-from trainer_core.model.source import ModelSource
-from trainer_core.objective import Objective, name_of, objective_of, reference_scales
 from trainer_core.run_folder import RunFolder
-from trainer_core.training.checkpoint import Checkpoints
 from trainer_core.training.keeper import StatusKeeper
-from trainer_core.training.noise import SigmaSampler, sigma_sampler
-from trainer_core.training.optim import build_optimizer, build_schedule
+from trainer_core.training.setup import Session, adapter_facts, set_up
 from trainer_core.training.step import StepLoss, training_step
-
-
-@dataclass
-class Session:
-    """Everything a running training holds."""
-
-    config: TrainingConfig
-    run: RunFolder
-    accelerator: Any
-    source: ModelSource
-    objective: Objective
-    model: LtxModel
-    connectors: Any
-    parameters: list[nn.Parameter]
-    optimizer: Optimizer
-    schedule: LRScheduler
-    sampler: SigmaSampler
-    stream: BatchStream
-    checkpoints: Checkpoints
-    autocast: Callable[[], AbstractContextManager[Any]]
-    seconds_a_step: list[float] = field(default_factory=list)
 
 
 def train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper) -> None:
@@ -83,51 +49,6 @@ def train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper) -> None:
         keeper.record("stop requested", step=step)
     save(session, step, keeper)
     keeper.update(state="done", stage="stopped" if step < config.optimization.steps else "finished", eta_s=0.0)
-
-
-def set_up(config: TrainingConfig, run: RunFolder) -> Session:
-    """Load the model and the data and put the adapter on; refuses what can't work before anything big is loaded."""
-    from accelerate import Accelerator
-
-    if config.acceleration.quantization is not None:
-        raise ConfigError(
-            f"acceleration.quantization {config.acceleration.quantization} is not available in this version.",
-            "Set it to null.",
-        )
-    objective = objective_of(config.strategy)
-    source = open_model(config.model)
-    declared = None if config.ltx_agent.dataset is None else [window.name for window in read_windows(config)]
-    samples = find_samples(Path(config.data.preprocessed_data_root), objective, source.factors, declared)
-    sampler = sigma_sampler(config.flow_matching.timestep_sampling_mode, config.flow_matching.timestep_sampling_params)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    precision = config.acceleration.mixed_precision_mode
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    transformer = source.transformer(dtype)
-    model = LtxModel(transformer)
-    parameters = _make_trainable(config, transformer, objective)
-    if config.optimization.enable_gradient_checkpointing:
-        transformer.enable_gradient_checkpointing()
-    model.to(accelerator.device)
-    connectors = source.connectors(dtype).to(accelerator.device)
-    if config.ltx_agent.torch_compile:
-        transformer.compile_repeated_blocks()
-    optimizer = build_optimizer(config.optimization, parameters)
-    return Session(
-        config=config,
-        run=run,
-        accelerator=accelerator,
-        source=source,
-        objective=objective,
-        model=model,
-        connectors=connectors,
-        parameters=parameters,
-        optimizer=optimizer,
-        schedule=build_schedule(config.optimization, optimizer, config.ltx_agent.warmup_steps),
-        sampler=sampler,
-        stream=BatchStream(samples, objective, config.optimization.batch_size, config.seed),
-        checkpoints=Checkpoints(run, config),
-        autocast=_autocast(precision, accelerator.device),
-    )
 
 
 def read_batches(session: Session) -> Iterator[Batch]:
@@ -274,49 +195,6 @@ def save(session: Session, step: int, keeper: StatusKeeper) -> None:
         keeper.update(last_checkpoint=path.relative_to(session.run.path).as_posix())
         keeper.record("checkpoint", step=step, path=path.name)
     session.accelerator.wait_for_everyone()
-
-
-def adapter_facts(session: Session, step: int) -> AdapterFacts:
-    """What the file will say about itself."""
-    spatial, temporal = _reference_scale(session.stream.samples)
-    lora = session.config.lora if session.config.model.training_mode == "lora" else None
-    return AdapterFacts(
-        version=session.source.version,
-        base=session.source.label,
-        base_fingerprint=session.source.fingerprint("transformer"),
-        objective=session.config.ltx_agent.objective or name_of(session.config.strategy) or "custom",
-        step=step,
-        rank=lora.rank if lora is not None else None,
-        reference_spatial_scale=spatial,
-        reference_temporal_scale=temporal,
-    )
-
-
-def _reference_scale(samples: list[SampleFiles]) -> tuple[int, int]:
-    grids = dict(samples[0].shape)
-    if "video_reference" not in grids:
-        return 1, 1
-    return reference_scales(grids["video"], grids["video_reference"])
-
-
-def _make_trainable(config: TrainingConfig, transformer: Any, objective: Objective) -> list[nn.Parameter]:
-    if config.model.training_mode == "full":
-        if config.model.load_checkpoint is not None:
-            load_full(transformer, Path(config.model.load_checkpoint))
-        return train_fully(transformer, objective)
-    assert config.lora is not None
-    parameters = add_lora(transformer, config.lora, objective, config.seed)
-    if config.model.load_checkpoint is not None:
-        load_lora(transformer, Path(config.model.load_checkpoint), config.lora.alpha / config.lora.rank)
-    return parameters
-
-
-def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
-    if precision == "fp16":
-        raise ConfigError("mixed_precision_mode fp16 is not available in this version.", "Use bf16, or no.")
-    if precision == "no":
-        return nullcontext
-    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def _refuse_non_finite(step: int, means: dict[str, float | None], grad_norm: float, clips: list[str]) -> None:

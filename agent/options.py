@@ -1,0 +1,31 @@
+"""The options and arguments that verbs share, each spelled once."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Adapter = Literal["lora", "ic-lora", "full"]
+Captioner = Literal["auto", "existing", "measured"]
+
+ClipsArgument = Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of clips; it is never written to.")]
+TargetArgument = Annotated[Path, typer.Argument(metavar="CLIPS|PROJECT", help="Folder of clips, or a project.")]
+ProjectArgument = Annotated[
+    Path | None, typer.Argument(metavar="[PROJECT]", help="Project folder; default: the one of this folder.")
+]
+TrainArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[PROJECT|CONFIG.yaml]", help="Project, or any training YAML, upstream's included."),
+]
+RunArgument = Annotated[
+    Path | None, typer.Argument(metavar="[PROJECT|RUN]", help="Project or run folder; default: the newest run here.")
+]
+ProjectOption = Annotated[Path | None, typer.Option("--project", help="Project folder [./ltx-projects/<name>].")]
+GoalOption = Annotated[str | None, typer.Option("--goal", help="What the adapter shall learn, in your words.")]
+ObjectiveOption = Annotated[str | None, typer.Option("--objective", help="t2v, i2v, v2a, … [from goal and clips].")]
+AdapterOption = Annotated[Adapter | None, typer.Option("--adapter", help="What is trained [lora].")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Checkpoint, diffusers folder, or tiny [tiny].")]
+CaptionerOption = Annotated[Captioner | None, typer.Option("--captioner", help="Where captions come from [auto].")]
+LlmOption = Annotated[str, typer.Option("--llm", help="auto, builtin, or a model of the configured endpoint.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+WaitOption = Annotated[bool | None, typer.Option("--wait/--no-wait", help="Follow the run [on a terminal].")]

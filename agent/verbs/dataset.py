@@ -1,0 +1,160 @@
+"""The verbs from clips to a plan: prepare, inspect, caption, draft, encode."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.console import check_objective, one_step, progress, say, say_json
+from agent.options import (
+    AdapterOption,
+    CaptionerOption,
+    ClipsArgument,
+    GoalOption,
+    JsonOption,
+    LlmOption,
+    ModelOption,
+    ObjectiveOption,
+    ProjectArgument,
+    ProjectOption,
+    TargetArgument,
+)
+
+if TYPE_CHECKING:
+    from agent.approve import Question
+    from agent.progress import ProgressBar
+    from agent.session import Event
+
+
+def prepare(
+    clips: ClipsArgument,
+    goal: GoalOption = None,
+    objective: ObjectiveOption = None,
+    adapter: AdapterOption = None,
+    model: ModelOption = None,
+    project: ProjectOption = None,
+    captioner: CaptionerOption = None,
+    llm: LlmOption = "auto",
+    yes: Annotated[bool, typer.Option("--yes", help="Approve the captions and the plan unseen.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Inspect, caption and draft in one go: from clips to a training plan."""
+    check_objective(objective)
+    from agent.headless import prepare as run_prepare
+    from agent.llm import choose_model
+    from agent.projects import project_of
+
+    chat_model = choose_model(llm)
+    opened = project_of(clips, project, goal=goal, objective=objective, adapter=adapter, model=model)
+    fixed = {"objective": objective, "adapter": adapter, "captioner": captioner}
+    with progress() as bar:
+        document = run_prepare(
+            opened,
+            chat_model,
+            {name: value for name, value in fixed.items() if value is not None},
+            lambda question: yes or _approve(question, bar, as_json),
+            lambda event: _show(event, bar, as_json),
+        )
+    if as_json:
+        say_json(document)
+        return
+    say(f"Project: {document['project']}")
+    for name, path in document["artifacts"].items():
+        say(f"  {name}: {path}")
+    say(f"Next: {document['next']}")
+
+
+def inspect(
+    target: TargetArgument,
+    goal: GoalOption = None,
+    model: ModelOption = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at the clips: what each holds, what is wrong with it, what can be trained."""
+    from agent.projects import project_of
+    from tools.inspect.tool import INSPECT_TOOLS
+
+    one_step(project_of(target, project, goal=goal, model=model), INSPECT_TOOLS[0], {}, as_json)
+
+
+def caption(
+    target: TargetArgument,
+    captioner: CaptionerOption = None,
+    trigger: Annotated[str | None, typer.Option("--trigger", help="A rare word that calls up what is trained.")] = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give every usable clip a caption."""
+    from agent.projects import project_of
+    from tools.caption.tool import CAPTION_TOOLS
+
+    arguments = {"captioner": captioner, "trigger": trigger}
+    one_step(project_of(target, project), CAPTION_TOOLS[0], arguments, as_json)
+
+
+def draft(
+    target: TargetArgument,
+    goal: GoalOption = None,
+    objective: ObjectiveOption = None,
+    adapter: AdapterOption = None,
+    model: ModelOption = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimizer steps.")] = None,
+    rank: Annotated[int | None, typer.Option("--rank", min=1, max=1024, help="Rank of the LoRA.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Above 0, below 1.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Samples a step.")] = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the training plan: config.yaml, each value with its reason."""
+    check_objective(objective)
+    from agent.projects import project_of
+    from tools.draft.tool import DRAFT_TOOLS
+
+    opened = project_of(target, project, goal=goal, objective=objective, adapter=adapter, model=model)
+    arguments = {
+        "objective": objective,
+        "adapter": adapter,
+        "steps": steps,
+        "rank": rank,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+    }
+    one_step(opened, DRAFT_TOOLS[0], arguments, as_json)
+
+
+def encode(project: ProjectArgument = None, as_json: JsonOption = False) -> None:
+    """Encode the clips to latents; training does it too, for what is missing."""
+    from dataclasses import asdict
+
+    from agent.projects import existing_project
+    from trainer_core.config import load_config, resolve_paths
+
+    opened = existing_project(project)
+    config = resolve_paths(load_config(opened.config_path), opened.path)
+    from trainer_core.data.encode import encode_dataset
+
+    with progress() as report:
+        summary = encode_dataset(config, report)
+    if as_json:
+        say_json({"project": str(opened.path), **asdict(summary)})
+    else:
+        say(f"{summary.samples} samples: {summary.encoded} files encoded, {summary.reused} found unchanged.")
+
+
+def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool:
+    """Ask a person, where there is one to ask."""
+    bar.clear()
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    from agent.plain import ask_approval
+
+    return ask_approval(question) is True
+
+
+def _show(event: "Event", bar: "ProgressBar", as_json: bool) -> None:
+    from agent.plain import show
+    from agent.session import Progressed
+
+    if not as_json or isinstance(event, Progressed):
+        show(event, bar)
