@@ -68,13 +68,24 @@ class Flag(Document):
 
 
 class Audio(Document):
-    """The sound of a clip as decoded. `loudness_lufs` is null: it isn't measured yet."""
+    """The sound of a clip as decoded; null is what wasn't or can't be measured.
+
+    `start_s`: when it starts on the pictures' clock. Loudness is EBU R128's integrated loudness and range. Speech is
+    what Silero's detector takes for a voice (it can't tell singing or a cartoon's groan): seconds, and their share.
+    """
 
     status: AudioStatus
+    codec: str | None = None
     sample_rate_hz: int | None = None
     channels: int | None = None
+    start_s: float | None = None
     duration_s: float | None = None
     loudness_lufs: float | None = None
+    loudness_range_lu: float | None = None
+    peak_dbfs: float | None = None
+    bandwidth_hz: float | None = None
+    speech_s: float | None = None
+    speech_fraction: float | None = None
 
 
 class Sample(Document):
@@ -86,15 +97,31 @@ class Sample(Document):
 
 
 class Measures(Document):
-    """Means over the clip: luma and its change from picture to picture in 0..1, sound as RMS level."""
+    """What was measured over the whole clip; null is what wasn't.
+
+    `brightness` (mean luma), `contrast` (its 5th to 95th percentile) and `motion` (mean change of luma from picture to
+    picture) are in 0..1; `colourfulness` after Hasler and Suesstrunk 2003, about 0 (grey) to 100; `camera_motion` is
+    the median speed of the whole picture in picture widths a second, `shake` the part of it that changes direction;
+    `sharpness` is the share of fine detail, `noise` the standard deviation of grain in 8-bit luma steps.
+    """
 
     brightness: float | None = None
+    contrast: float | None = None
+    colourfulness: float | None = None
     motion: float | None = None
+    camera_motion: float | None = None
+    shake: float | None = None
+    sharpness: float | None = None
+    noise: float | None = None
+    cuts_s: list[float] = []
     sound_rms_dbfs: float | None = None
 
 
 class Clip(Document):
-    """One file: `Path(source) / path`. `columns` are further files that a metadata row gives, relative to `source`."""
+    """One file: `Path(source) / path`. `columns` are further files that belong to it, relative to `source`.
+
+    Clips of one `group` show nearly the same pictures: a split must keep them on one side. Null: on its own.
+    """
 
     source: str
     path: str
@@ -109,6 +136,12 @@ class Clip(Document):
     height: int | None = None
     rotation: int = 0
     sample_aspect: float = 1.0
+    codec: str | None = None
+    pixel_format: str | None = None
+    bit_depth: int | None = None
+    transfer: str | None = None
+    interlaced: bool = False
+    group: str | None = None
     audio: Audio = Audio(status="none")
     samples: list[Sample] = []
     flags: list[Flag] = []
