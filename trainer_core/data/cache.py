@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trainer_core.files import read_json, replacing, write_json
 
 CODE_VERSION = 1  # part of every fingerprint: raise it when the encoding itself changes
 _NAME_BYTES = 200
+_NESTING = (dict, list, set, tuple)
 
 
 @dataclass
@@ -69,17 +71,81 @@ def fingerprint(**facts: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:32]
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """What a cached file holds, its tensors as meta tensors, and the bytes of each storage by its offset."""
+
+    content: dict[str, Any]
+    storages: dict[int, int]
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read what one cached file holds, its tensors as meta tensors: shapes and dtypes without the data.
+
+    Raises DataError when it is damaged or holds anything but plain tensors and numbers.
+    """
+    return _layout(path, *_state_of(path)).content
+
+
 def read_tensors(path: Path) -> dict[str, Any]:
-    """Read one cached file. Raises DataError when it is damaged or holds anything but plain tensors and numbers."""
+    """Read one cached file. Raises DataError when it is damaged or holds anything but plain tensors and numbers.
+
+    The pickle in it is parsed once a process (that costs more than the data of a small file); later reads go straight
+    to the bytes of each storage, as long as the file is the same.
+    """
+    layout = _layout(path, *_state_of(path))
+    storages: dict[int, torch.UntypedStorage] = {}
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with path.open("rb", buffering=0) as file:
+            for offset, count in layout.storages.items():
+                storages[offset] = storage = torch.UntypedStorage(count)
+                file.seek(offset)
+                if file.readinto(torch.empty(0, dtype=torch.uint8).set_(storage).numpy()) != count:
+                    raise OSError(errno.EIO, "it ends too early")
+    except OSError as error:
+        raise _damaged(path, error) from error
+    return {
+        key: value
+        if not isinstance(value, torch.Tensor)
+        else torch.empty(0, dtype=value.dtype).set_(
+            storages[_offset_of(value)], value.storage_offset(), value.shape, value.stride()
+        )
+        for key, value in layout.content.items()
+    }
+
+
+@lru_cache(maxsize=16_384)
+def _layout(path: Path, _size: int, _changed_ns: int) -> _Layout:
+    """Parse the pickle of one file; size and time of change are part of the key, so a rewritten file is read anew."""
+    try:
+        content = torch.load(path, map_location="meta", weights_only=True)
     except Exception as error:  # torch raises a different class for each kind of damage
-        raise DataError(
-            f"{path} can't be read as precomputed tensors ({type(error).__name__}).", "Delete it and encode again."
-        ) from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no dict of tensors.", "Delete it and encode again.")
-    return content
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict) or any(isinstance(value, _NESTING) for value in content.values()):
+        raise DataError(f"{path} holds no plain dict of tensors and numbers.", "Delete it and encode again.")
+    tensors = [value for value in content.values() if isinstance(value, torch.Tensor)]
+    return _Layout(content, {_offset_of(one): one.untyped_storage().nbytes() for one in tensors})
+
+
+def _offset_of(tensor: torch.Tensor) -> int:
+    """Where in its file the storage of a meta tensor begins; torch notes it on loading."""
+    offset = tensor.untyped_storage()._checkpoint_offset
+    assert offset is not None
+    return offset
+
+
+def _state_of(path: Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise _damaged(path, error) from error
+    return state.st_size, state.st_mtime_ns
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} can't be read as precomputed tensors ({type(error).__name__}).", "Delete it and encode again."
+    )
 
 
 def sample_name(media: str, window: int) -> str:

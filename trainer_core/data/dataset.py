@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainer_core.data.batch import Batch, ModalityBatch
-from trainer_core.data.cache import read_tensors
+from trainer_core.data.cache import read_header, read_tensors
 from trainer_core.errors import DataError
 from trainer_core.objective import ModalityName, Objective, VaeFactors, check_shape, reference_scales
 
@@ -206,7 +206,7 @@ def _shape(name: str, paths: dict[str, Path], objective: Objective, factors: Vae
 
 
 def _tensor(path: Path, key: str) -> Tensor:
-    tensor = read_tensors(path).get(key)
+    tensor = read_header(path).get(key)
     if not isinstance(tensor, Tensor):
         raise DataError(f"{path} holds no tensor `{key}`.", "Delete it and encode again.")
     return tensor
