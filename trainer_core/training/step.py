@@ -61,6 +61,16 @@ class PreparedModality:
     trained: Tensor | None
 
 
+@dataclass(frozen=True)
+class StepInput:
+    """A batch ready for the model, still on the CPU, with the sigmas [B] that it was noised at."""
+
+    batch: Batch
+    prepared: dict[ModalityName, PreparedModality | None]
+    sigma_video: Tensor | None
+    sigma_audio: Tensor | None
+
+
 def draw(
     batch: Batch, objective: Objective, sampler: SigmaSampler, generator: torch.Generator | Sequence[torch.Generator]
 ) -> Draws:
@@ -99,22 +109,34 @@ def training_step(
     if draws is None:
         assert sampler is not None and generator is not None, "give draws, or a sampler with a generator"  # noqa: PT018
         draws = draw(batch, objective, sampler, generator)
-    prepared = {name: prepare(model, name, batch, objective, draws) for name in MODALITIES}
-    device = model.device
+    return losses_of(model, connectors, step_input(model, batch, objective, draws))
+
+
+def step_input(model: LtxModel, batch: Batch, objective: Objective, draws: Draws) -> StepInput:
+    """Noise a batch and apply its conditions: all of a step that needs no weights, so that it can be done ahead."""
+    return StepInput(
+        batch=batch,
+        prepared={name: prepare(model, name, batch, objective, draws) for name in MODALITIES},
+        sigma_video=draws.sigma.get("video"),
+        sigma_audio=draws.sigma.get("audio"),
+    )
+
+
+def losses_of(model: LtxModel, connectors: Any, inputs: StepInput) -> StepLoss:
+    """The per-sample losses of a prepared batch."""
+    batch, prepared, device = inputs.batch, inputs.prepared, model.device
     with torch.no_grad():
         features = TextFeatures(batch.video_features, batch.audio_features, batch.text_mask)
         present = tuple(name for name in MODALITIES if prepared[name] is not None)
         context = connect(connectors, features.to(device), present)
-    inputs = {
-        "video": model_input(prepared["video"], context.video, context.mask, device),
-        "audio": model_input(prepared["audio"], context.audio, context.mask, device),
-    }
-    predicted = dict(zip(MODALITIES, model(inputs["video"], inputs["audio"]), strict=True))
+    video = model_input(prepared["video"], context.video, context.mask, device)
+    audio = model_input(prepared["audio"], context.audio, context.mask, device)
+    predicted_video, predicted_audio = model(video, audio)
     return StepLoss(
-        video=_loss(predicted["video"], prepared["video"]),
-        audio=_loss(predicted["audio"], prepared["audio"]),
-        sigma_video=draws.sigma.get("video"),
-        sigma_audio=draws.sigma.get("audio"),
+        video=_loss(predicted_video, prepared["video"]),
+        audio=_loss(predicted_audio, prepared["audio"]),
+        sigma_video=inputs.sigma_video,
+        sigma_audio=inputs.sigma_audio,
     )
 
 
