@@ -100,7 +100,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
             for offset, count in layout.storages.items():
                 storages[offset] = storage = torch.UntypedStorage(count)
                 file.seek(offset)
-                if file.readinto(torch.empty(0, dtype=torch.uint8).set_(storage).numpy()) != count:
+                data = torch.empty(0, dtype=torch.uint8).set_(storage).numpy().data
+                if file.readinto(data) != count:
                     raise OSError(errno.EIO, "it ends too early")
     except OSError as error:
         raise _damaged(path, error) from error
