@@ -103,6 +103,12 @@ def draft(
     rank: Annotated[int | None, typer.Option("--rank", min=1, max=1024, help="Rank of the LoRA.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Above 0, below 1.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Samples a step.")] = None,
+    held_out: Annotated[
+        float | None, typer.Option("--held-out", help="Share of samples to judge training by, 0 to 0.5 [a tenth].")
+    ] = None,
+    held_out_clips: Annotated[
+        list[str] | None, typer.Option("--held-out-clip", help="Hold out this clip, or NAME*; may stand several times.")
+    ] = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -119,6 +125,8 @@ def draft(
         "rank": rank,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
+        "held_out": held_out,
+        "held_out_clips": held_out_clips or None,
     }
     one_step(opened, DRAFT_TOOLS[0], arguments, as_json)
 

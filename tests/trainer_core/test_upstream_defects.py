@@ -12,7 +12,8 @@ from safetensors import safe_open
 from trainer_core.config import LtxAgentSection, TrainingConfig, dump_config
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.data.cache import read_tensors
-from trainer_core.data.encode import encode_dataset, read_windows
+from trainer_core.data.encode import encode_dataset
+from trainer_core.data.windows import read_windows
 from trainer_core.files import write_jsonl
 from trainer_core.launch import launch
 from trainer_core.model.tiny import tiny_source

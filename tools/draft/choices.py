@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.caption.clips import unusable_clips, usable_clips
+from tools.draft.heldout import Split, split_off
 from tools.inspect.names import displayed
 from tools.inspect.report import AudioStatus, Clip, Report
 from tools.project import ProjectFacts
@@ -58,11 +59,15 @@ class Wishes:
     rank: int | None = None
     learning_rate: float | None = None
     batch_size: int | None = None
+    held_out: float | None = None
+    held_out_clips: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A training that was decided on. `reasons` are by dotted key of `config`; `left_out` pairs clips with why."""
+    """A training that was decided on. `reasons` are by dotted key of `config`; `left_out` pairs clips with why.
+
+    `training` includes the clips that `split` holds out."""
 
     objective: str
     adapter: str
@@ -72,6 +77,7 @@ class Draft:
     training: list[Clip]
     left_out: list[tuple[Clip, str]]
     notes: list[str]
+    split: Split
 
     def values(self) -> list[tuple[str, Any, str]]:
         """Every value that was chosen: its dotted key, itself, its reason."""
@@ -113,11 +119,13 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     if not training:
         listed = "; ".join(f"{displayed(clip.path)}: {reason}" for clip, reason in left_out)
         raise DataError(f"No clip can train {objective}: {listed}.", "Add clips, or choose another objective.")
+    split = split_off(training, wishes.held_out, wishes.held_out_clips)
     choices = _Choices()
     choices.choose("ltx_agent.objective", objective, objective_reason)
-    _choose_data(choices, report, facts, training, needs_video=needs[0])
+    _choose_data(choices, report, facts, training, split, needs_video=needs[0])
     _choose_model(choices, facts, wishes, recipe, (adapter, adapter_reason), needs)
-    _choose_optimization(choices, facts, wishes, recipe, training)
+    trained = [clip for index, clip in enumerate(training) if index not in split.heldout]
+    _choose_optimization(choices, facts, wishes, recipe, trained)
     if video_only:
         choices.reasons["training_strategy.audio"] = "absent: no clip has usable sound"
     if objective == "video_outpainting":
@@ -135,6 +143,7 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
         training=training,
         left_out=left_out,
         notes=_notes(facts, wishes, objective, video_only, training, left_out),
+        split=split,
     )
 
 
@@ -221,14 +230,20 @@ def _has_sound(clip: Clip) -> bool:
 
 
 def _choose_data(
-    choices: _Choices, report: Report, facts: ProjectFacts, training: list[Clip], *, needs_video: bool
+    choices: _Choices,
+    report: Report,
+    facts: ProjectFacts,
+    training: list[Clip],
+    split: Split,
+    *,
+    needs_video: bool,
 ) -> None:
     counted = _samples_by_bucket(training)
     samples = sum(len(clip.samples) for clip in training)
     choices.choose(
         "ltx_agent.dataset",
         "dataset.jsonl",
-        f"{counted_noun(len(training), 'clip')}, {counted_noun(samples, 'sample')}",
+        f"{counted_noun(len(training), 'clip')}, {counted_noun(samples, 'sample')}; held out: {split.reason}",
     )
     if counted:
         sizes = ", ".join(f"{count} of {bucket}" for bucket, count in counted.most_common())

@@ -6,6 +6,7 @@ from typing import Any
 
 from tools.caption.captions import captions_by_clip, read_captions
 from tools.caption.clips import content_digest
+from tools.draft.heldout import Split
 from tools.inspect.names import displayed
 from tools.inspect.report import Clip
 from tools.project import Project
@@ -13,15 +14,15 @@ from trainer_core.errors import DataError
 from trainer_core.files import write_jsonl
 
 
-def write_dataset(project: Project, clips: list[Clip]) -> None:
-    """Write one row a clip to dataset.jsonl, media paths relative to its folder.
+def write_dataset(project: Project, clips: list[Clip], split: Split) -> None:
+    """Write one row a clip to dataset.jsonl, media paths relative to its folder, held-out clips marked.
 
     Raises DataError naming the clips that have no caption.
     """
-    write_jsonl(project.dataset_path, dataset_rows(project, clips))
+    write_jsonl(project.dataset_path, dataset_rows(project, clips, split))
 
 
-def dataset_rows(project: Project, clips: list[Clip]) -> list[dict[str, Any]]:
+def dataset_rows(project: Project, clips: list[Clip], split: Split) -> list[dict[str, Any]]:
     """Return the rows of `clips` in their order. Raises DataError naming the clips that have no caption."""
     captions = captions_by_clip(read_captions(project.captions_path), clips)
     missing = [clip for index, clip in enumerate(clips) if index not in captions or not captions[index].caption.strip()]
@@ -31,7 +32,10 @@ def dataset_rows(project: Project, clips: list[Clip]) -> list[dict[str, Any]]:
             f"{len(missing)} of the {len(clips)} clips to train on have no caption: {names}.",
             "Caption them with `ltx-agent caption`.",
         )
-    return [_row(project, clip, captions[index].caption) for index, clip in enumerate(clips)]
+    return [
+        {**_row(project, clip, captions[index].caption), "split": split.side(index), "group": split.groups[index]}
+        for index, clip in enumerate(clips)
+    ]
 
 
 def _row(project: Project, clip: Clip, caption: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from tools.caption.text import plain_text
 from tools.draft.choices import Draft, counted_noun
 from tools.inspect.names import displayed
-from tools.inspect.report import Report
+from tools.inspect.report import Clip, Report
 from trainer_core.config import is_tiny
 
 _ADAPTERS = {
@@ -31,7 +31,9 @@ def plan_text(draft: Draft, report: Report, captions_to_review: int) -> str:
 def clip_count_sentence(draft: Draft) -> str:
     """Return `38 of 50 clips will train.`"""
     total = len(draft.training) + len(draft.left_out)
-    return f"{len(draft.training)} of {counted_noun(total, 'clip')} will train."
+    held_out = len(draft.split.heldout)
+    judged = f", {held_out} {'is' if held_out == 1 else 'are'} held out to judge it by" if held_out else ""
+    return f"{len(draft.training) - held_out} of {counted_noun(total, 'clip')} will train{judged}."
 
 
 def code_span(text: str) -> str:
@@ -65,8 +67,16 @@ def _clips(draft: Draft, report: Report) -> str:
         lines.append("\nThese don't train:\n")
         lines += [f"- {code_span(clip.path)}: {plain_text(reason)}" for clip, reason in draft.left_out]
     lines.append("\nThese train:\n")
-    lines += [f"- {code_span(clip.path)}" for clip in draft.training]
+    lines += [f"- {code_span(clip.path)}" for clip in _side(draft, held_out=False)]
+    lines.append(f"\nHeld out, to judge the training by: {draft.split.reason}.")
+    if draft.split.heldout:
+        lines.append("\nThese are never trained on, and none of those above looks like one of them:\n")
+        lines += [f"- {code_span(clip.path)}" for clip in _side(draft, held_out=True)]
     return "\n".join(lines)
+
+
+def _side(draft: Draft, *, held_out: bool) -> list[Clip]:
+    return [clip for index, clip in enumerate(draft.training) if (index in draft.split.heldout) == held_out]
 
 
 def _values(draft: Draft) -> str:

@@ -9,6 +9,7 @@ from tools.caption.clips import read_report
 from tools.draft.annotated import annotated_yaml, replace_drafted
 from tools.draft.choices import Wishes, decide
 from tools.draft.dataset import write_dataset
+from tools.draft.heldout import LARGEST_FRACTION
 from tools.draft.plan import clip_count_sentence, plan_text
 from tools.project import Progress, Project
 from tools.spec import Tool
@@ -30,6 +31,13 @@ class DraftArguments(BaseModel):
     rank: Annotated[int | None, Field(ge=1, le=1024, description="Rank of the LoRA.")] = None
     learning_rate: Annotated[float | None, Field(gt=0, lt=1, allow_inf_nan=False)] = None
     batch_size: Annotated[int | None, Field(ge=1, description="Samples a step.")] = None
+    held_out: Annotated[
+        float | None,
+        Field(ge=0, le=LARGEST_FRACTION, description="Share of samples kept from training to judge it by; 0 none."),
+    ] = None
+    held_out_clips: Annotated[
+        tuple[str, ...], Field(description="Hold out these clips (names, `*` allowed) and what looks like them.")
+    ] = ()
 
 
 class LeftOutClip(BaseModel):
@@ -63,6 +71,8 @@ class DraftResult(BaseModel):
     training_clips: int
     left_out: list[LeftOutClip]
     samples: int
+    held_out: list[str]
+    held_out_reason: str
     captions_to_review: int
     values: list[DraftValue]
     notes: list[str]
@@ -87,7 +97,7 @@ def draft_config(
     draft = decide(report, project.facts, Wishes(**arguments.model_dump()))
     text = annotated_yaml(draft.config, draft.reasons)
     objective_of(parse_config(text, "the drafted config").strategy)
-    write_dataset(project, draft.training)
+    write_dataset(project, draft.training, draft.split)
     captions = captions_by_clip(read_captions(project.captions_path), draft.training)
     to_review = sum(entry.needs_review for entry in captions.values())
     write_text(project.plan_path, plan_text(draft, report, to_review))
@@ -103,6 +113,8 @@ def draft_config(
         training_clips=len(draft.training),
         left_out=[LeftOutClip(path=clip.path, reason=reason) for clip, reason in draft.left_out],
         samples=sum(len(clip.samples) for clip in draft.training),
+        held_out=[clip.path for index, clip in enumerate(draft.training) if index in draft.split.heldout],
+        held_out_reason=draft.split.reason,
         captions_to_review=to_review,
         values=[DraftValue(name=name, value=value, reason=reason) for name, value, reason in draft.values()],
         notes=notes,

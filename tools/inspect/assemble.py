@@ -92,6 +92,7 @@ def _clip(look: Look, rate: float, buckets: Sequence[Bucket]) -> Clip:
         measures=Measures(
             brightness=look.picture.brightness, motion=look.picture.motion, sound_rms_dbfs=look.sound.rms_dbfs
         ),
+        scene=look.scene,
         columns=columns,
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tools.inspect.measures import PictureMeasures, SoundMeasures, Thumbnail
 from tools.inspect.report import Kind
+from tools.inspect.scenes import SceneSignatures
 from tools.inspect.sources import FoundFile
 from trainer_core.data.probe import ClipProbe, probe
 from trainer_core.errors import DataError
@@ -30,6 +31,7 @@ class Look:
     thumbnail: str | None = None
     picture: PictureMeasures = field(default_factory=PictureMeasures)
     sound: SoundMeasures = field(default_factory=SoundMeasures)
+    scene: list[str] = field(default_factory=list)
 
 
 def look_at(found: FoundFile) -> Look:
@@ -39,13 +41,13 @@ def look_at(found: FoundFile) -> Look:
         return Look(found, "video", error=DataError(f"{found.path!r}: {found.problem}.", "Check its permissions."))
     if found.file.suffix.lower() in _TEXT_SUFFIXES:
         return Look(found, "other")
-    picture, sound, thumbnail = PictureMeasures(), SoundMeasures(), Thumbnail()
+    picture, sound, thumbnail, scene = PictureMeasures(), SoundMeasures(), Thumbnail(), SceneSignatures()
     try:
-        seen = probe(found.file, (picture, sound, thumbnail))
+        seen = probe(found.file, (picture, sound, thumbnail, scene))
         digest = _sha256(found.file)
     except DataError as error:
         return Look(found, expected, error=error if expected != "other" else None)
-    return Look(found, seen.kind, seen, None, digest, thumbnail.data_uri(seen), picture, sound)
+    return Look(found, seen.kind, seen, None, digest, thumbnail.data_uri(seen), picture, sound, scene.signatures)
 
 
 def expected_kind(path: Path) -> Kind:

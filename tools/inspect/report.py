@@ -121,6 +121,7 @@ class Clip(Document):
     """One file: `Path(source) / path`. `columns` are further files that belong to it, relative to `source`.
 
     Clips of one `group` show nearly the same pictures: a split must keep them on one side. Null: on its own.
+    `scene` holds signatures of a few of its pictures (tools/inspect/scenes.py), by which scenes are told apart.
     """
 
     source: str
@@ -146,6 +147,7 @@ class Clip(Document):
     samples: list[Sample] = []
     flags: list[Flag] = []
     measures: Measures = Measures()
+    scene: list[str] = []
     columns: dict[str, str] = {}
 
 

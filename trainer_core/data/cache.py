@@ -7,7 +7,6 @@ was made from, so that a changed clip, caption, bucket or model recomputes just 
 import errno
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +18,6 @@ from trainer_core.errors import DataError
 from trainer_core.files import read_json, replacing, write_json
 
 CODE_VERSION = 1  # part of every fingerprint: raise it when the encoding itself changes
-_NAME_BYTES = 200
 _NESTING = (dict, list, set, tuple)
 
 
@@ -147,27 +145,3 @@ def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
         f"{path} can't be read as precomputed tensors ({type(error).__name__}).", "Delete it and encode again."
     )
-
-
-def sample_name(media: str, window: int) -> str:
-    """Return the cache name of one window of a media file, from its path relative to the dataset file.
-
-    The suffix is kept, so that same-stem files don't collide. A folder outside the dataset's own is named by its last
-    part and a digest of its path; an over-long name ends in a digest.
-    """
-    path = Path(media)
-    folder = path.parent.as_posix()
-    if path.is_absolute() or ".." in path.parts:
-        folder = f"{_cut(path.parent.name) or 'clips'}-{_digest(folder)[:8]}"
-    name = f"{path.name}.{window:03d}"
-    if len(os.fsencode(name)) > _NAME_BYTES:
-        name = f"{_cut(name)}-{_digest(name)[:16]}"
-    return name if folder == "." else f"{folder}/{name}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(os.fsencode(text)).hexdigest()
-
-
-def _cut(name: str) -> str:
-    return os.fsencode(name)[: _NAME_BYTES - 24].decode("utf-8", errors="ignore").strip(".")

@@ -5,9 +5,8 @@ One big model is resident at a time; a file whose fingerprint is unchanged is no
 
 import gc
 import mimetypes
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,18 @@ import numpy as np
 import torch
 
 from trainer_core.config import TrainingConfig
-from trainer_core.data.buckets import Bucket, parse_buckets
-from trainer_core.data.cache import Cache, fingerprint, open_cache, sample_name
+from trainer_core.data.buckets import Bucket
+from trainer_core.data.cache import Cache, fingerprint, open_cache
 from trainer_core.data.decode import read_audio, read_frames
 from trainer_core.data.latents import audio_content, audio_mask_content, pooled_mask, video_content
+from trainer_core.data.windows import Window, read_windows
 from trainer_core.errors import ConfigError, DataError
-from trainer_core.files import read_jsonl
 from trainer_core.model.load import open_model
 from trainer_core.model.source import ModelSource, sampled_digest
 from trainer_core.model.text import count_tokens, encode_prompts
 from trainer_core.objective import Objective, objective_of
 
 Progress = Callable[[str, int, int], None]
-
-_INPUT_COLUMNS = {
-    "reference_video": ("reference_video", "ref_media_path"),
-    "reference_audio": ("reference_audio",),
-    "video_mask": ("video_mask",),
-    "audio_mask": ("audio_mask",),
-}
 
 
 @dataclass(frozen=True)
@@ -43,36 +35,6 @@ class EncodeSummary:
     samples: int
     encoded: int
     reused: int
-
-
-@dataclass(frozen=True)
-class Window:
-    """One training sample: a stretch of one clip, in seconds, cut to a bucket (None for sound alone)."""
-
-    name: str
-    media: Path
-    sha256: str
-    caption: str
-    start_s: float
-    duration_s: float
-    bucket: Bucket | None
-    has_audio: bool
-    inputs: dict[str, Path] = field(default_factory=dict)
-
-    def input(self, column: str) -> Path:
-        """The file in another column of the row. Raises DataError when the row lacks it."""
-        if column not in self.inputs:
-            raise DataError(
-                f"{self.name}: the objective needs `{column}`, but the dataset's row has none.",
-                "Add the column, or choose another objective.",
-            )
-        return self.inputs[column]
-
-    def picture(self) -> Bucket:
-        """The size its pictures are cut to. Raises DataError for sound alone."""
-        if self.bucket is None:
-            raise DataError(f"{self.name}: the objective needs pictures, but this clip has none.", "Leave it out.")
-        return self.bucket
 
 
 def encode_dataset(config: TrainingConfig, progress: Progress | None = None) -> EncodeSummary:
@@ -95,53 +57,6 @@ def encode_dataset(config: TrainingConfig, progress: Progress | None = None) -> 
         if made:
             cache.save_manifest()
     return EncodeSummary(samples=len(windows), encoded=made, reused=len(windows) * len(jobs) - made)
-
-
-def read_windows(config: TrainingConfig) -> list[Window]:
-    """Return the samples that the dataset file declares. Raises ConfigError or DataError naming the row."""
-    if config.ltx_agent.dataset is None:
-        raise ConfigError(
-            "The config names no dataset (ltx_agent.dataset), so there is nothing to encode.", "Name one."
-        )
-    dataset = Path(config.ltx_agent.dataset)
-    if not dataset.exists():
-        raise ConfigError(f"There is no dataset file {dataset}.", "Make one with `ltx-agent draft`.")
-    trigger = config.ltx_agent.trigger
-    windows = []
-    for number, row in enumerate(read_jsonl(dataset), start=1):
-        media = row.get("video") or row.get("media_path") or row.get("audio")
-        if not isinstance(media, str) or not isinstance(row.get("caption"), str):
-            raise DataError(f"{dataset}, row {number} lacks `video` or `caption`.", "Add the column or remove the row.")
-        caption = with_trigger(row["caption"], trigger)
-        for index, sample in enumerate(row.get("samples", [])):
-            windows.append(
-                Window(
-                    name=sample_name(media, index),
-                    media=dataset.parent / media,
-                    sha256=row.get("sha256", ""),
-                    caption=caption,
-                    start_s=float(sample["start_s"]),
-                    duration_s=float(sample["duration_s"]),
-                    bucket=parse_buckets(sample["bucket"])[0] if sample.get("bucket") else None,
-                    has_audio=bool(row.get("has_audio")),
-                    inputs={
-                        column: dataset.parent / given
-                        for column, aliases in _INPUT_COLUMNS.items()
-                        for given in [next((row[alias] for alias in aliases if row.get(alias)), None)]
-                        if given is not None
-                    },
-                )
-            )
-    if not windows:
-        raise DataError(f"{dataset} declares no sample to train on.", "Inspect the clips again: `ltx-agent inspect`.")
-    return windows
-
-
-def with_trigger(caption: str, trigger: str | None) -> str:
-    """Return `caption` with the trigger word in front, unless it holds the word already: it never stands twice."""
-    if not trigger or re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):
-        return caption
-    return f"{trigger} {caption}"
 
 
 @dataclass(frozen=True)
@@ -255,12 +170,16 @@ def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str) -> 
                 f"{window.name}: the objective needs sound, but this clip has none.",
                 "Leave the clip out, or train a video-only objective.",
             )
-        return audio_content(vae, _sound(window.media, window, vae), window.duration_s)
+        return audio_content(vae, _sound(window.sound, window, vae), window.duration_s)
+
+    def key(window: Window) -> str:
+        apart = {} if window.sound == window.media else {"sound": sampled_digest([window.sound])}
+        return _window_key(window, vae=made_from, **apart)
 
     return _Job(
         directory,
         "audio latents",
-        lambda window: _window_key(window, vae=made_from),
+        key,
         lambda: source.audio_vae(torch.float32),
         encode,
     )

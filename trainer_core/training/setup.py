@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from trainer_core.adapters import AdapterFacts, add_lora, load_full, load_lora, train_fully
 from trainer_core.config import TrainingConfig
 from trainer_core.data.dataset import BatchStream, SampleFiles, find_samples
-from trainer_core.data.encode import read_windows
+from trainer_core.data.windows import read_windows
 from trainer_core.errors import ConfigError
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
@@ -58,7 +58,11 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
         )
     objective = objective_of(config.strategy)
     source = open_model(config.model)
-    declared = None if config.ltx_agent.dataset is None else [window.name for window in read_windows(config)]
+    declared = (
+        [window.name for window in read_windows(config) if window.split == "train"]
+        if config.ltx_agent.dataset is not None
+        else None
+    )
     samples = find_samples(Path(config.data.preprocessed_data_root), objective, source.factors, declared)
     sampler = sigma_sampler(config.flow_matching.timestep_sampling_mode, config.flow_matching.timestep_sampling_params)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())

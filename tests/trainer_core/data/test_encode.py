@@ -11,15 +11,18 @@ import pytest
 import torch
 
 from trainer_core.config import LtxAgentSection, TrainingConfig
-from trainer_core.data.cache import open_cache, read_tensors, sample_name
+from trainer_core.data.cache import open_cache, read_tensors
 from trainer_core.data.decode import read_frames
-from trainer_core.data.encode import encode_dataset, read_windows, with_trigger
+from trainer_core.data.encode import encode_dataset
 from trainer_core.data.latents import normalise_audio, normalise_video, pooled_mask, video_content
 from trainer_core.data.mel import log_mel
+from trainer_core.data.windows import read_windows, sample_name, with_trigger
 from trainer_core.errors import ConfigError, DataError, ExternalError
 from trainer_core.files import read_jsonl, write_jsonl
 from trainer_core.model.tiny import tiny_source
 from trainer_core.objective import VaeFactors
+from trainer_core.run_folder import create_run_folder
+from trainer_core.training.setup import set_up
 
 
 @pytest.fixture
@@ -118,6 +121,34 @@ def test_a_kill_between_a_file_and_the_manifest_costs_only_that_file(config):
     del cache.fingerprints[forgotten]
     cache.save_manifest()
     assert encode_dataset(config).encoded == 1
+
+
+def test_sound_may_lie_in_a_file_of_its_own(config, dataset, tmp_path):
+    encode_dataset(config)
+    name = read_windows(config)[0].name
+    before = read_tensors(Path(config.data.preprocessed_data_root) / "audio_latents" / f"{name}.pt")["latents"]
+    write_wav(tmp_path / "apart.wav", (20_000 * np.sin(np.arange(64_000) / 9)).astype(np.int16)[None].repeat(2, 0))
+    write_jsonl(dataset, [{**read_jsonl(dataset)[0], "audio": str(tmp_path / "apart.wav")}])
+    assert encode_dataset(config).encoded == 2
+    after = read_tensors(Path(config.data.preprocessed_data_root) / "audio_latents" / f"{name}.pt")["latents"]
+    assert not torch.equal(before, after)
+
+
+def test_held_out_windows_are_encoded_and_not_trained_on(config, dataset, tmp_path):
+    row = read_jsonl(dataset)[0]
+    twin = {**row, "video": row["video"].replace("bunny wakes", "bunny's hole"), "split": "heldout", "group": "g"}
+    write_jsonl(dataset, [row, twin])
+    assert encode_dataset(config).samples == 4
+    assert [(window.split, window.group) for window in read_windows(config)] == [("train", None)] * 2 + [
+        ("heldout", "g")
+    ] * 2
+    session = set_up(config, create_run_folder(tmp_path / "runs"))
+    assert [sample.name for sample in session.stream.samples] == [
+        f"{window.name}.pt" for window in read_windows(config) if window.split == "train"
+    ]
+    write_jsonl(dataset, [{**row, "split": "test"}])
+    with pytest.raises(DataError, match="split is 'test'"):
+        read_windows(config)
 
 
 def test_a_clip_without_sound_is_refused_by_name(config, dataset):

@@ -1,0 +1,141 @@
+"""dataset.jsonl as windows: one training sample each, a stretch of one clip cut to a bucket. No torch."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from trainer_core.config import TrainingConfig
+from trainer_core.data.buckets import Bucket, parse_buckets
+from trainer_core.errors import ConfigError, DataError
+from trainer_core.files import read_jsonl
+
+Split = Literal["train", "heldout"]
+_NAME_BYTES = 200
+
+_INPUT_COLUMNS = {
+    "reference_video": ("reference_video", "ref_media_path"),
+    "reference_audio": ("reference_audio",),
+    "video_mask": ("video_mask",),
+    "audio_mask": ("audio_mask",),
+}
+
+
+@dataclass(frozen=True)
+class Window:
+    """One training sample: a stretch of one clip, in seconds, cut to a bucket (None for sound alone).
+
+    `sound` is the file its sound is read from: `media`, unless the row names another in `audio`. All windows of a clip
+    are on one side of the `split`, and so is every clip of its `group`.
+    """
+
+    name: str
+    media: Path
+    sound: Path
+    sha256: str
+    caption: str
+    start_s: float
+    duration_s: float
+    bucket: Bucket | None
+    has_audio: bool
+    split: Split = "train"
+    group: str | None = None
+    inputs: dict[str, Path] = field(default_factory=dict)
+
+    def input(self, column: str) -> Path:
+        """The file in another column of the row. Raises DataError when the row lacks it."""
+        if column not in self.inputs:
+            raise DataError(
+                f"{self.name}: the objective needs `{column}`, but the dataset's row has none.",
+                "Add the column, or choose another objective.",
+            )
+        return self.inputs[column]
+
+    def picture(self) -> Bucket:
+        """The size its pictures are cut to. Raises DataError for sound alone."""
+        if self.bucket is None:
+            raise DataError(f"{self.name}: the objective needs pictures, but this clip has none.", "Leave it out.")
+        return self.bucket
+
+
+def read_windows(config: TrainingConfig) -> list[Window]:
+    """Return the samples that the dataset file declares. Raises ConfigError or DataError naming the row."""
+    if config.ltx_agent.dataset is None:
+        raise ConfigError(
+            "The config names no dataset (ltx_agent.dataset), so there is nothing to encode.", "Name one."
+        )
+    dataset = Path(config.ltx_agent.dataset)
+    if not dataset.exists():
+        raise ConfigError(f"There is no dataset file {dataset}.", "Make one with `ltx-agent draft`.")
+    trigger = config.ltx_agent.trigger
+    windows = []
+    for number, row in enumerate(read_jsonl(dataset), start=1):
+        media = row.get("video") or row.get("media_path") or row.get("audio")
+        if not isinstance(media, str) or not isinstance(row.get("caption"), str):
+            raise DataError(f"{dataset}, row {number} lacks `video` or `caption`.", "Add the column or remove the row.")
+        caption = with_trigger(row["caption"], trigger)
+        split = _split(row.get("split", "train"), f"{dataset}, row {number}")
+        for index, sample in enumerate(row.get("samples", [])):
+            windows.append(
+                Window(
+                    name=sample_name(media, index),
+                    media=dataset.parent / media,
+                    sound=dataset.parent / (row.get("audio") or media),
+                    sha256=row.get("sha256", ""),
+                    caption=caption,
+                    start_s=float(sample["start_s"]),
+                    duration_s=float(sample["duration_s"]),
+                    bucket=parse_buckets(sample["bucket"])[0] if sample.get("bucket") else None,
+                    has_audio=bool(row.get("has_audio")),
+                    split=split,
+                    group=row.get("group"),
+                    inputs={
+                        column: dataset.parent / given
+                        for column, aliases in _INPUT_COLUMNS.items()
+                        for given in [next((row[alias] for alias in aliases if row.get(alias)), None)]
+                        if given is not None
+                    },
+                )
+            )
+    if not windows:
+        raise DataError(f"{dataset} declares no sample to train on.", "Inspect the clips again: `ltx-agent inspect`.")
+    return windows
+
+
+def with_trigger(caption: str, trigger: str | None) -> str:
+    """Return `caption` with the trigger word in front, unless it holds the word already: it never stands twice."""
+    if not trigger or re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):
+        return caption
+    return f"{trigger} {caption}"
+
+
+def _split(value: object, where: str) -> Split:
+    if value not in ("train", "heldout"):
+        raise DataError(f"{where}: split is {value!r}.", "Write `train` or `heldout`, or leave it out for `train`.")
+    return "train" if value == "train" else "heldout"
+
+
+def sample_name(media: str, window: int) -> str:
+    """Return the cache name of one window of a media file, from its path relative to the dataset file.
+
+    The suffix is kept, so that same-stem files don't collide. A folder outside the dataset's own is named by its last
+    part and a digest of its path; an over-long name ends in a digest.
+    """
+    path = Path(media)
+    folder = path.parent.as_posix()
+    if path.is_absolute() or ".." in path.parts:
+        folder = f"{_cut(path.parent.name) or 'clips'}-{_digest(folder)[:8]}"
+    name = f"{path.name}.{window:03d}"
+    if len(os.fsencode(name)) > _NAME_BYTES:
+        name = f"{_cut(name)}-{_digest(name)[:16]}"
+    return name if folder == "." else f"{folder}/{name}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()
+
+
+def _cut(name: str) -> str:
+    return os.fsencode(name)[: _NAME_BYTES - 24].decode("utf-8", errors="ignore").strip(".")
