@@ -1,13 +1,23 @@
-"""What the nodes work with and the state does not hold: the project, the chat model and each node's tools."""
+"""What the nodes work with and the state does not hold: the project, the chat model, each node's tools, the ledger."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from langchain_core.language_models import BaseChatModel
+from langgraph.runtime import Runtime
 
-from agent.state import Stage
+from agent.settings import Settings
+from agent.state import AgentState, Stage
 from tools.project import Project
 from tools.spec import Tool
+
+if TYPE_CHECKING:
+    from agent.store import Store
+
+CONVERSATION = "conversation"
+"""The name of a project's first conversation."""
 
 
 def real_tools() -> dict[Stage, list[Tool]]:
@@ -22,8 +32,26 @@ def real_tools() -> dict[Stage, list[Tool]]:
 
 @dataclass(frozen=True)
 class Desk:
-    """The context of one conversation; LangGraph hands it to every node."""
+    """The context of one conversation; LangGraph hands it to every node. `store` is set by `open_session`."""
 
     project: Project
     model: BaseChatModel
     tools: Mapping[Stage, list[Tool]] = field(default_factory=real_tools)
+    settings: Settings = field(default_factory=Settings)
+    store: "Store | None" = None
+    conversation: str = CONVERSATION
+
+    def tool(self, name: str) -> Tool | None:
+        """Return the tool of this name, whichever node has it."""
+        return next((tool for tools in self.tools.values() for tool in tools if tool.name == name), None)
+
+
+def desk_of(state: AgentState, runtime: Runtime[Desk]) -> Desk:
+    """Return the conversation's desk; for tools of LangGraph that know none, one for the project the state names."""
+    if isinstance(runtime.context, Desk):
+        return runtime.context
+    from agent.llm import choose_model
+    from agent.projects import existing_project
+
+    named = state.get("project")
+    return Desk(existing_project(Path(named) if named else None), choose_model("auto"))

@@ -1,6 +1,6 @@
 """The state machine: four tool-calling nodes around one router, with the approvals between them.
 
-`python -m agent.graph` prints its drawing.
+`python -m agent.graph` prints its drawing; `langgraph.json` hands `build_graph` to LangGraph's own tools.
 """
 
 from typing import Literal
@@ -11,29 +11,35 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from agent.approve import REVIEWS, approve_captions, approve_plan, approve_start, is_approved
-from agent.desk import Desk
+from agent.approve import approve_call, approve_captions, approve_fallback, approve_inputs, approve_plan
+from agent.desk import Desk, desk_of
 from agent.nodes.caption import caption, caption_tools
 from agent.nodes.draft import draft, draft_tools
 from agent.nodes.inspect import inspect, inspect_tools
 from agent.nodes.monitor import monitor, monitor_tools
+from agent.reviews import missing_review
 from agent.state import STAGES, AgentState, note_from_graph
 
 Graph = CompiledStateGraph[AgentState, Desk, AgentState, AgentState]
+_REVIEW_NODES: dict[str, Literal["approve_captions", "approve_inputs", "approve_plan"]] = {
+    "captions": "approve_captions",
+    "inputs": "approve_inputs",
+    "plan": "approve_plan",
+}
 
 
 def route(
     state: AgentState, runtime: Runtime[Desk]
-) -> Command[Literal["inspect", "caption", "draft", "monitor", "approve_captions", "approve_plan", "__end__"]]:
-    """Send the turn to the stage it is in; once that stage is finished, through its approval to the next one."""
+) -> Command[
+    Literal["inspect", "caption", "draft", "monitor", "approve_captions", "approve_inputs", "approve_plan", "__end__"]
+]:
+    """Send the turn to the stage it is in; once that stage is finished, through its reviews to the next one."""
     finished = state["finished"]
     if finished is None:
         return Command(goto=state["stage"])
-    review = REVIEWS.get(finished)
-    if review is not None and not is_approved(review, state, runtime.context.project):
-        if review == "captions":
-            return Command(goto="approve_captions")
-        return Command(goto="approve_plan")
+    review = missing_review(finished, state, desk_of(state, runtime).project)
+    if review is not None:
+        return Command(goto=_REVIEW_NODES[review])
     if finished == state["until"]:
         return Command(goto="__end__", update={"finished": None})
     following = STAGES[STAGES.index(finished) + 1]
@@ -45,10 +51,16 @@ def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Graph:
     """Compile the graph. Interrupts need a checkpointer; the drawing doesn't."""
     builder = StateGraph(AgentState, context_schema=Desk)
     nodes = (inspect, inspect_tools, caption, caption_tools, draft, draft_tools, monitor, monitor_tools)
-    for node in (route, *nodes, approve_captions, approve_plan, approve_start):
+    approvals = (approve_captions, approve_inputs, approve_plan, approve_call, approve_fallback)
+    for node in (route, *nodes, *approvals):
         builder.add_node(node.__name__, node)
     builder.add_edge(START, "route")
     return builder.compile(checkpointer=checkpointer)
+
+
+def studio() -> Graph:
+    """The graph as LangGraph's own tools open it: they bring their checkpointer, the state names the project."""
+    return build_graph()
 
 
 def drawing() -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from agent.approve import Question
 from agent.desk import Desk
+from agent.events import Asked, Event, Question, Returned, Said
 from agent.screen import shell_quote
-from agent.session import Asked, Event, Returned, Said, Session, open_session
+from agent.session import Session, open_session
 from agent.state import FINISHED_BY, artifacts_of
 from tools.project import Project
 from trainer_core.errors import ApprovalNeeded, ConfigError, DataError, ExternalError, LtxError, TrainingError
@@ -77,6 +77,9 @@ def _run(
                 words = event.text
             if not (failed and isinstance(event, Said)):  # the error itself is raised at the end, and shown then
                 show(event)
+        if question is not None and question.approval == "fallback" and not approve(question):
+            events = session.answer(False)  # what failed is raised at the end
+            continue
         if question is not None and not approve(question):
             raise ApprovalNeeded(
                 f"The approval `{question.approval}` is needed and was not given.",

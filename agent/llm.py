@@ -1,33 +1,36 @@
 """Which chat model talks: an OpenAI-compatible endpoint when one is configured, else the built-in planner."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage
 
-from trainer_core.errors import ConfigError, ExternalError, LtxError
+from agent.settings import Settings, load_settings, settings_path
+from trainer_core.errors import ConfigError, ExternalError
 
-TIMEOUT_S = 120.0
-RETRIES = 2
 ENDPOINT = "openai-chat"
 """What langchain_openai calls its chat model's kind."""
+PLANNER = "builtin"
 
 
-def choose_model(llm: str = "auto") -> BaseChatModel:
+def choose_model(llm: str = "auto", settings: Settings | None = None) -> BaseChatModel:
     """Return the chat model that `llm` names: "auto", "builtin", or a model's name at the configured endpoint.
 
-    The endpoint is LTX_AGENT_BASE_URL or OPENAI_BASE_URL with the key OPENAI_API_KEY; the model is LTX_AGENT_MODEL.
-    "auto" uses it only when LTX_AGENT_MODEL is set, so that a key lying in the environment is never spent unasked.
+    The endpoint comes from the environment (LTX_AGENT_BASE_URL or OPENAI_BASE_URL, LTX_AGENT_MODEL, the key in
+    OPENAI_API_KEY or the variable that the settings name) or from settings.yaml. "auto" uses it only when a model is
+    named, so that a key lying in the environment is never spent unasked.
     """
     from agent.planner import Planner
 
-    if llm == "builtin":
+    if llm == PLANNER:
         return Planner()
-    base_url = os.environ.get("LTX_AGENT_BASE_URL") or os.environ.get("OPENAI_BASE_URL")
-    key = os.environ.get("OPENAI_API_KEY")
-    name = os.environ.get("LTX_AGENT_MODEL") if llm == "auto" else llm
+    settings = settings or load_settings()
+    chosen = settings.llm
+    key = os.environ.get(chosen.api_key_env)
+    name = chosen.model if llm == "auto" else llm
     if llm == "auto" and not name:
         if os.environ.get("LTX_AGENT_BASE_URL"):
             raise ConfigError(
@@ -35,67 +38,57 @@ def choose_model(llm: str = "auto") -> BaseChatModel:
                 "Set LTX_AGENT_MODEL to a model of that endpoint, or use --llm builtin.",
             )
         return Planner()
-    if not base_url and not key:
+    if not chosen.base_url and not key:
         raise ConfigError(
-            f"The language model {name!r} has no endpoint: neither LTX_AGENT_BASE_URL nor OPENAI_API_KEY is set.",
-            "Set one of them, or use --llm builtin.",
+            f"The language model {name!r} has no endpoint: neither LTX_AGENT_BASE_URL nor {chosen.api_key_env} is set.",
+            f"Set one of them (or llm.base_url in {settings_path()}), or use --llm builtin.",
         )
-    from langchain_openai import ChatOpenAI
-    from pydantic import SecretStr
+    _check_address(chosen.base_url)
+    from agent.endpoint import endpoint_model
 
-    return ChatOpenAI(
-        model=name or "",
-        base_url=base_url,
-        api_key=SecretStr(key or "none"),  # local servers take any key, the client insists on one
-        timeout=TIMEOUT_S,
-        max_retries=RETRIES,
-    )
+    return endpoint_model(name or "", key, chosen)
 
 
-def ask(model: BaseChatModel, tools: Sequence[dict[str, Any]], messages: Sequence[AnyMessage]) -> AIMessage:
-    """Return the model's reply. Raises ExternalError that says in plain words what the endpoint answered."""
-    try:
-        reply = model.bind_tools(list(tools)).invoke(list(messages))
-    except Exception as error:
-        explained = _explain(model, error)
-        if explained is None:
-            raise
-        raise explained from error
+def ask(
+    model: BaseChatModel,
+    tools: Sequence[dict[str, Any]],
+    messages: Sequence[AnyMessage],
+    on_text: Callable[[str], None] | None = None,
+    tool: str | None = None,
+) -> AIMessage:
+    """Return the model's reply; `on_text` hears its words while they come, `tool` names the one it must call.
+
+    Raises ExternalError that says in plain words what the endpoint answered.
+    """
+    if is_endpoint(model):
+        from agent.endpoint import ask_endpoint
+
+        return ask_endpoint(model, tools, messages, on_text, tool)
+    reply = model.bind_tools(list(tools)).invoke(list(messages))
     if not isinstance(reply, AIMessage):
         raise ExternalError(f"The language model answered with {type(reply).__name__}, not with a message.")
     return reply
 
 
-def _explain(model: BaseChatModel, error: Exception) -> LtxError | None:
-    if model._llm_type != ENDPOINT:
-        return None
-    import openai
-
-    builtin = "Or go on without it: --llm builtin."
-    if isinstance(error, openai.APITimeoutError):
-        return ExternalError(f"The language model gave no answer within {TIMEOUT_S:.0f} s.", f"Try again. {builtin}")
-    if isinstance(error, openai.APIConnectionError):
-        return ExternalError(
-            "The language model's endpoint can't be reached.",
-            f"Check LTX_AGENT_BASE_URL or OPENAI_BASE_URL, and that the server runs. {builtin}",
-        )
-    if isinstance(error, openai.APIStatusError):
-        meaning, hint = _STATUS.get(error.status_code, ("answered with an error", "Try again later."))
-        return ExternalError(
-            f"The language model's endpoint {meaning} (HTTP {error.status_code}).", f"{hint} {builtin}"
-        )
-    if isinstance(error, openai.OpenAIError | AttributeError | KeyError | TypeError | ValueError):
-        return ExternalError(  # a server that answers 200 with a web page makes the client stumble in many ways
-            f"The endpoint's answer is no chat completion ({type(error).__name__}).",
-            f"Check LTX_AGENT_BASE_URL (it often ends in /v1). {builtin}",
-        )
-    return None
+def is_endpoint(model: BaseChatModel) -> bool:
+    return model._llm_type == ENDPOINT
 
 
-_STATUS: dict[int, tuple[str, str]] = {
-    400: ("refused the request", "The model may not support tools, or the conversation is too long for it."),
-    401: ("refused the key", "Check OPENAI_API_KEY."),
-    403: ("does not allow this", "Check what your key may use."),
-    404: ("knows no such model or address", "Check LTX_AGENT_MODEL and LTX_AGENT_BASE_URL (it often ends in /v1)."),
-    429: ("says there were too many requests or no credit", "Wait, or check your account."),
-}
+def name_of(model: BaseChatModel) -> str:
+    """The model as a person reads it; never an address or a key."""
+    if is_endpoint(model):
+        return str(getattr(model, "model_name", "a language model"))
+    return PLANNER if model._llm_type == "ltx-agent-planner" else model._llm_type
+
+
+def _check_address(base_url: str | None) -> None:
+    if base_url is None:
+        return
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("The language model's address is no http(s) address.", "It often reads http://HOST:PORT/v1.")
+    if parts.username or parts.password:
+        raise ConfigError(
+            "The language model's address holds a user name or password, which would end up in logs.",
+            "Leave it out; the key belongs into the environment.",
+        )

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.approve import DECLINED, Question
+from agent.approve import DECLINED
 from agent.desk import Desk
+from agent.events import Alerted, Called, Event, Progressed, Question, Returned, Said
 from agent.llm import choose_model
 from agent.progress import ProgressBar, progress_bar
 from agent.projects import current_project, project_of
 from agent.screen import clean, clean_lines
-from agent.session import Called, Event, Progressed, Returned, Said, Session, open_session
+from agent.session import Session, open_session
 from agent.words import understand
 from tools.project import Project
 from trainer_core.errors import LtxError
@@ -47,6 +48,8 @@ def ask_approval(question: Question) -> bool | str | None:
     """Show what there is to judge and ask; True and False, other words as they are, None when the person left."""
     for line in question.details:
         _say(f"  {line}")
+    for cost in question.costs:
+        _say(f"  {cost.kind}: {cost.text} ({cost.basis})")
     words = _ask(f"{question.question} [y/n]")
     if words is None or words.lower() in LEAVE:
         return None
@@ -93,6 +96,8 @@ def show(event: Event, bar: ProgressBar) -> None:
     elif isinstance(event, Called) and event.tool != "go_to":
         arguments = ", ".join(f"{name}={value!r}" for name, value in event.arguments.items())
         _say(f"→ {clean(event.tool)}({clean(arguments)})")
+    elif isinstance(event, Alerted):
+        _say("\n".join([f"! {clean(event.message)}", *(f"  – {clean(line)}" for line in event.evidence)]))
     elif isinstance(event, Returned) and event.refusal and event.refusal != DECLINED:
         _say(f"× {clean(event.tool)} failed")
 

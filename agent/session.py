@@ -1,95 +1,63 @@
 """One conversation with one project: the compiled graph over session.sqlite, spoken to in turns and heard as events.
 
-It draws nothing; the line mode and the headless verbs show its events each in their way.
+It draws nothing; the TUI, the line mode and the headless verbs show its events each in their way.
 """
 
 import contextlib
-import fcntl
+import dataclasses
 import json
-import os
-import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
 
-from agent.approve import Question, answer_of
+from agent.alerts import Watch
+from agent.approve import answer_of
+from agent.calls import answer_to, calls_of
 from agent.desk import Desk
+from agent.digest import printable
+from agent.events import Alerted, Asked, Called, Event, Heard, Progressed, Question, Returned, Said, Streamed
 from agent.graph import Graph, build_graph
-from agent.state import AgentState, Stage, artifacts_of, note_from_graph
-from agent.turn import answer_to, calls_of, printable
+from agent.llm import choose_model, name_of
+from agent.settings import Budget
+from agent.state import AgentState, Stage, artifacts_of, is_from_person, note_from_graph
+from agent.store import Conversation, Decision, Spent, Store, database_errors, open_store
+from agent.undo import deciding_files, restore_files
 from prompts.fence import unfence
-from trainer_core.errors import ConfigError, ExternalError, LtxError
-from trainer_core.files import storage_error
+from trainer_core.errors import ConfigError, ExternalError
 
-THREAD = "conversation"
-BUSY_TIMEOUT_S = 10.0
 MOST_STEPS_A_TURN = 60
 
 
-@dataclass(frozen=True)
-class Said:
-    """Words of the chat model."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Called:
-    """A tool is about to run."""
-
-    tool: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Returned:
-    """A tool call has ended."""
-
-    tool: str
-    result: dict[str, Any] | None
-    """What the tool returned, shortened; None when it failed or only moved the conversation."""
-    refusal: str = ""
-    """Why it did not run to its end."""
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """A tool is at work."""
-
-    what: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The conversation waits for an approval."""
-
-    question: Question
-
-
-Event = Said | Called | Returned | Progressed | Asked
-
-
 class Session:
-    """A conversation that outlives the process; made by `open_session`."""
+    """A conversation that outlives the process; made by `open_session`.
 
-    def __init__(self, desk: Desk, graph: Graph) -> None:
+    `begin`, `say`, `answer` and `resume` each give the events of one turn, to be read to their end.
+    """
+
+    def __init__(self, desk: Desk, graph: Graph, store: Store) -> None:
         self._desk = desk
         self._graph = graph
-        self._config: RunnableConfig = {"configurable": {"thread_id": THREAD}, "recursion_limit": MOST_STEPS_A_TURN}
+        self._store = store
+        self._watch = Watch(desk.project)
+        self._news: list[Alerted] = []
+        self._config: RunnableConfig = {
+            "configurable": {"thread_id": desk.conversation},
+            "recursion_limit": MOST_STEPS_A_TURN,
+        }
 
     @property
     def state(self) -> AgentState:
         return self._graph.get_state(self._config).values  # type: ignore[return-value]
+
+    @property
+    def name(self) -> str:
+        return self._desk.conversation
 
     def pending(self) -> Question | None:
         """The approval that the conversation waits for, if any."""
@@ -101,20 +69,88 @@ class Session:
         goal = printable(goal)
         about = f"The person's goal: {goal}" if goal else "The person named no goal."
         start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {})}
-        return self._turn(
-            {**start, "messages": [*self._unanswered(), note_from_graph(f"{about}\nNext stage: inspect.")]}
-        )
+        messages = [*self._unanswered(), note_from_graph(f"{about}\nNext stage: inspect.")]
+        return self._turn({**start, "messages": messages}, goal or "begin")
 
     def say(self, words: str) -> Iterator[Event]:
         """Say something, as the person."""
-        return self._turn({"until": "monitor", "messages": [*self._unanswered(), HumanMessage(printable(words))]})
+        words = printable(words)
+        return self._turn({"until": "monitor", "messages": [*self._unanswered(), HumanMessage(words)]}, words)
 
     def answer(self, approved: bool, words: str = "", until: Stage | None = None) -> Iterator[Event]:
         """Answer the pending approval; `until` lets the work go on further than what asked for it."""
+        question = self.pending()
         update = {"until": until} if until is not None else {}
-        return self._stream(Command(resume=answer_of(approved, printable(words)), update=update))
+        what = f"{'allowed' if approved else 'declined'}: {question.approval if question else 'nothing'}"
+        return self._stream(Command(resume=answer_of(approved, printable(words)), update=update), what)
 
-    def _turn(self, update: dict[str, Any]) -> Iterator[Event]:
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a crash cut the last turn off: `resume` takes it up where it was, doing nothing twice."""
+        snapshot = self._graph.get_state(self._config)
+        return bool(snapshot.next) and not snapshot.interrupts
+
+    def resume(self) -> Iterator[Event]:
+        """Go on with the turn that a crash cut off; no event when there is none."""
+        if self.is_unfinished:
+            yield from self._stream(None, None)
+
+    def transcript(self) -> list[Event]:
+        """The conversation so far, as events; what was forgotten to save context is not in it."""
+        return [event for message in self.state.get("messages", []) for event in _heard(message)]
+
+    def history(self) -> list[Decision]:
+        """What the person said and allowed, oldest first, as far back as it can be undone."""
+        return self._store.decisions(self.name)
+
+    def undo(self) -> list[str]:
+        """Take back the last decision and the plan files it changed; return in a line each what was done."""
+        decisions = self.history()
+        if not decisions:
+            raise ConfigError("There is no decision to undo.", "")
+        last = decisions[-1]
+        with database_errors(self._desk.project.session_path):
+            lines = restore_files(self._desk.project, last, self._store)
+            self._store.undo(self.name, last)
+        return [f"Undone: {last.what}.", *lines]
+
+    def alerts(self) -> list[Alerted]:
+        """What happened outside the conversation since the last call: for a face to ask now and then."""
+        news = self._watch.look()
+        self._news.extend(news)
+        return news
+
+    @property
+    def model_name(self) -> str:
+        return "builtin" if self.state.get("fallback") else name_of(self._desk.model)
+
+    def set_model(self, name: str) -> None:
+        """Talk to another model from now on: one of the configured endpoint, or "builtin"."""
+        model = choose_model(name, self._desk.settings)
+        self._desk = dataclasses.replace(self._desk, model=model)
+        self._store.write_settings(self.name, {**self._store.settings(self.name), "model": name})
+        if self.state.get("fallback"):
+            self._graph.update_state(self._config, {"fallback": False}, as_node="route")
+
+    @property
+    def budget(self) -> Budget:
+        return self._desk.settings.budget
+
+    def set_budget(self, budget: Budget) -> None:
+        """Limit what this conversation may spend on its model; None lifts a limit."""
+        settings = self._desk.settings.model_copy(update={"budget": budget})
+        self._desk = dataclasses.replace(self._desk, settings=settings)
+        self._store.write_settings(self.name, {**self._store.settings(self.name), "budget": budget.model_dump()})
+
+    def spent(self) -> Spent:
+        """What this conversation has used of its budget."""
+        return self._store.spent(self.name)
+
+    def conversations(self) -> list[Conversation]:
+        """The project's conversations, the one used last first."""
+        return self._store.conversations()
+
+    def _turn(self, update: dict[str, Any], what: str) -> Iterator[Event]:
         project = self._desk.project
         before = self.state
         facts = {
@@ -122,12 +158,16 @@ class Session:
             "artifacts": artifacts_of(project),
             "finished": None,
             "error": None,
+            "repeats": {},
             "goal": before.get("goal", printable(project.facts.goal)),
             "stage": before.get("stage", "inspect"),
             "approvals": before.get("approvals", {}),
+            "granted": {},
             "fixed": {},
         }
-        return self._stream({**facts, **update})
+        news = [note_from_graph(f"News: {alert.message}") for alert in self._news]
+        self._news = []
+        return self._stream({**facts, **update, "messages": [*news, *update["messages"]]}, what)
 
     def _unanswered(self) -> list[ToolMessage]:
         """Answers to calls that a question left open or a crash cut off: endpoints refuse a call without one."""
@@ -136,8 +176,11 @@ class Session:
             return []
         return [answer_to(call, "Not run: the conversation went on.", failed=True) for call in calls_of(messages[-1])]
 
-    def _stream(self, step: Any) -> Iterator[Event]:
-        with _database_errors(self._desk.project.session_path):
+    def _stream(self, step: Any, decision: str | None) -> Iterator[Event]:
+        with database_errors(self._desk.project.session_path):
+            if decision is not None:
+                self._store.use(self.name, decision)
+                self._store.decide(self.name, self._last_checkpoint(), decision, deciding_files(self._desk.project))
             try:
                 for mode, chunk in self._graph.stream(
                     step,
@@ -152,101 +195,61 @@ class Session:
                     f"The model made {MOST_STEPS_A_TURN} moves without coming to an end.",
                     "Say it in other words, or use --llm builtin.",
                 ) from error
-            self._forget_old_checkpoints()
+            self._store.prune(self.name, self._last_checkpoint())
         question = self.pending()
         if question is not None:
             yield Asked(question)
 
-    def _forget_old_checkpoints(self) -> None:
-        """Keep the last checkpoint alone: each holds every message, so the file would grow with their square."""
-        last = self._graph.get_state(self._config).config["configurable"]["checkpoint_id"]
-        saver = self._graph.checkpointer
-        assert isinstance(saver, SqliteSaver)
-        with saver.cursor() as cursor:
-            for table in ("checkpoints", "writes"):
-                cursor.execute(f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_id <> ?", (THREAD, last))
+    def _last_checkpoint(self) -> str:
+        return str(self._graph.get_state(self._config).config["configurable"].get("checkpoint_id", ""))
 
 
 @contextlib.contextmanager
 def open_session(desk: Desk) -> Iterator[Session]:
-    """Open the project's conversation, for one process at a time.
+    """Open the conversation of the desk, for one process of the project at a time.
 
     Raises ConfigError when another process is in it or when session.sqlite can't be read or written.
     """
-    path = desk.project.session_path
-    with _only_process(path), _database_errors(path):
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
-        with contextlib.closing(connection):
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
-            # None allows LangGraph's list of safe types alone: a foreign session file can't make us import anything
-            saver = SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
-            saver.setup()
-            yield Session(desk, build_graph(saver))
+    with open_store(desk.project.session_path) as (connection, store):
+        # None allows LangGraph's list of safe types alone: a foreign session file can't make us import anything
+        saver = SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+        saver.setup()
+        kept = store.settings(desk.conversation).get("budget")
+        settings = desk.settings.model_copy(update={"budget": Budget(**kept)}) if kept else desk.settings
+        yield Session(dataclasses.replace(desk, store=store, settings=settings), build_graph(saver), store)
 
 
 def _events(mode: str, chunk: Any) -> Iterator[Event]:
     if mode == "custom":
-        yield Progressed(**chunk)
+        yield Streamed(chunk["streamed"]) if "streamed" in chunk else Progressed(**chunk)
         return
     for node, update in chunk.items():
         if node == "__interrupt__" or not update:
             continue
         for message in update.get("messages", []):
-            if isinstance(message, AIMessage):
-                text = message.text.strip()
-                if text:
-                    yield Said(text)
-                for call in calls_of(message):
-                    yield Called(call["name"] or "", call["args"] if isinstance(call["args"], dict) else {})
-            elif isinstance(message, ToolMessage):
-                yield _returned(message)
+            if not is_from_person(message):
+                yield from _heard(message)
+
+
+def _heard(message: BaseMessage) -> Iterator[Event]:
+    if is_from_person(message):
+        yield Heard(message.text)
+    elif isinstance(message, AIMessage):
+        text = message.text.strip()
+        if text:
+            yield Said(text)
+        for call in calls_of(message):
+            yield Called(call["name"] or "", call["args"] if isinstance(call["args"], dict) else {})
+    elif isinstance(message, ToolMessage):
+        yield _returned(message)
 
 
 def _returned(message: ToolMessage) -> Returned:
     text = unfence("data", message.text)
     if message.status == "error":
         return Returned(message.name or "", None, text or message.text)
-    return Returned(message.name or "", json.loads(text) if text is not None else None)
-
-
-@contextlib.contextmanager
-def _only_process(path: Path) -> Iterator[None]:
-    lock = path.with_suffix(".lock")
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise storage_error(lock, error) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"Another ltx-agent is in the conversation of {path.parent}.",
-                "Quit it first; `ltx-agent status` works meanwhile.",
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _database_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise _explained(path, error) from error
-
-
-def _explained(path: Path, error: sqlite3.DatabaseError) -> LtxError:
-    code = error.sqlite_errorcode if hasattr(error, "sqlite_errorcode") else None
-    if code == sqlite3.SQLITE_FULL:
-        return ExternalError(f"The disk is full: {path} could not be written.", "Free some space and say it again.")
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return ConfigError(f"{path} can't be written: {error}.", "Choose a folder you may write with --project.")
-    if code == sqlite3.SQLITE_BUSY:
-        return ConfigError(f"{path} is in use by another process.", "Quit that one and try again.")
-    return ConfigError(
-        f"{path} can't be used: {error}.",
-        "Move it away to start a new conversation; only the conversation is in it.",
-    )
+        result = json.loads(text) if text is not None else None
+    except ValueError:
+        result = None
+    return Returned(message.name or "", result if isinstance(result, dict) else None)

@@ -28,13 +28,23 @@ class AgentState(TypedDict, total=False):
     finished: Stage | None
     """The stage whose work was done in this turn and has not been handed over yet."""
     approvals: dict[str, str]
-    """What was approved, by name, with the fingerprint of the file as the person saw it."""
+    """What was reviewed and approved, by name, with the fingerprint of the file as the person saw it."""
+    granted: dict[str, str]
+    """Tool calls that may run, by the fingerprint of the call and its config, with the approval each was given."""
     fixed: dict[str, Any]
     """Tool arguments that the person fixed on the command line; they win over the model's."""
     artifacts: dict[str, str]
     """Files of the project that exist, relative to it."""
     error: dict[str, Any] | None
     """The error of the last tool call, if it failed: message, hint, exit_code."""
+    repeats: dict[str, int]
+    """How often this turn's calls were made with the same arguments and the same result, by their hash."""
+    questions: int
+    """How many questions the model has put to the person."""
+    earlier: list[str]
+    """What older messages came to, a line each: the person's words, decisions and results, when they are forgotten."""
+    fallback: bool
+    """Whether the person let the built-in planner take over from a language model that failed."""
 
 
 def artifacts_of(project: Project) -> dict[str, str]:

@@ -1,22 +1,24 @@
-"""One turn of a node: ask the chat model with this node's tools, then run the calls it made. Shared by the nodes."""
+"""One turn of a node: ask the chat model with this node's tools, and send its reply where it belongs."""
 
 import json
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, SystemMessage
 from langgraph.graph import END
 from langgraph.runtime import Runtime
 from langgraph.types import Command
-from pydantic import BaseModel, ValidationError
 
-from agent.desk import Desk
-from agent.llm import ask
-from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of
+from agent.budget import charge, refuse_overspending
+from agent.calls import calls_of, error_json, first_unapproved
+from agent.desk import Desk, desk_of
+from agent.llm import ask, is_endpoint
+from agent.memory import compacted
+from agent.state import FINISHED_BY, STAGES, AgentState, Stage, is_from_person
 from prompts.fence import fence
 from prompts.render import render
-from tools.spec import Tool
-from trainer_core.errors import ApprovalNeeded, ConfigError, LtxError
+from trainer_core.errors import ApprovalNeeded, ExternalError
 
+MOST_QUESTIONS = 5
 GO_TO: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -30,103 +32,60 @@ GO_TO: dict[str, Any] = {
         },
     },
 }
-LONGEST_LIST = 20
-LONGEST_TEXT = 1500
+TOOL_OF: dict[Stage, str] = {stage: tool for tool, stage in FINISHED_BY.items()}
 
 
-def take_turn(stage: Stage, state: AgentState, desk: Desk) -> Command[Any]:
+def take_turn(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Command[Any]:
     """Ask the chat model for its next move: calls go to the stage's tools (or to the approval one needs), words end."""
-    tools = desk.tools[stage]
-    reply = ask(desk.model, [tool.schema() for tool in tools] + [GO_TO], _messages(stage, state, desk))
+    desk = desk_of(state, runtime)
+    kept, earlier, forgotten = compacted(state, desk.settings.llm.context_tokens)
+    remembered: AgentState = {**state, "earlier": earlier}
+    try:
+        reply = _reply(stage, remembered, kept, runtime, desk)
+    except (ExternalError, ApprovalNeeded) as error:
+        return Command(goto="approve_fallback", update={"error": error_json(error)})
     calls = calls_of(reply)
-    approval = _missing_approval(calls, tools, state)
-    if approval is not None:
-        goto = f"approve_{approval}"
-    elif calls:
-        goto = f"{stage}_tools"
-    else:
+    if not calls:
         goto = "route" if state["finished"] else END
-    return Command(goto=goto, update={"messages": [reply]})
+    else:
+        goto = "approve_call" if first_unapproved(reply, state, desk) is not None else f"{stage}_tools"
+    asked = not calls and reply.text.rstrip().endswith("?")
+    messages: list[Any] = [*(RemoveMessage(id=message.id or "") for message in forgotten), reply]
+    update = {"messages": messages, "earlier": earlier, "questions": state.get("questions", 0) + asked}
+    return Command(goto=goto, update=update)
 
 
-def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Command[Any]:
-    """Run every call of the last reply, in order; a call that fails answers with its error and ends the list.
+def _reply(stage: Stage, state: AgentState, kept: list[AnyMessage], runtime: Runtime[Desk], desk: Desk) -> AIMessage:
+    """Ask the model; a small one that answers a new stage with words instead of its tool is asked once for the tool."""
+    model = desk.model
+    if state.get("fallback"):
+        from agent.planner import Planner
 
-    Back to the stage's node; to the router when the model asked for another stage; to the end of the turn when the
-    same error came twice in a row.
-    """
-    desk = runtime.context
-    reply = state["messages"][-1]
-    assert isinstance(reply, AIMessage)
-    tools = {tool.name: tool for tool in desk.tools[stage]}
-    answers: list[AnyMessage] = []
-    error: dict[str, Any] | None = None
-    finished, approvals, wanted = state["finished"], dict(state["approvals"]), stage
-    for call in calls_of(reply):
-        name = call["name"] or ""
-        try:
-            if error is not None:
-                raise ConfigError("Not run: the call before it failed.", "Look at that error first.")
-            if name == "go_to":
-                wanted, finished = _wanted_stage(call["args"], state["until"]), None
-                text = f"The stage is now {wanted}."
-            else:
-                tool = _known_tool(tools, name)
-                text = fenced(_as_text(_run(tool, call["args"], state, runtime)))
-                finished = FINISHED_BY.get(name, finished)
-                approvals.pop(tool.needs_approval or "", None)  # an approval is good for one run of the tool
-        except LtxError as refusal:
-            error = error or as_json(refusal)
-            answers.append(answer_to(call, fenced(printable(str(refusal))), failed=True))
-        else:
-            answers.append(answer_to(call, text))
-    twice = error is not None and error == state["error"]
-    if error is not None and twice:
-        answers.append(AIMessage(f"{error['message']} {error['hint']}".strip()))
-    update = {
-        "messages": answers,
-        "stage": wanted,
-        "finished": finished,
-        "approvals": approvals,
-        "error": error,
-        "artifacts": artifacts_of(desk.project),
-    }
-    return Command(goto=END if twice else stage if wanted == stage else "route", update=update)
+        model = Planner()
+    refuse_overspending(desk, model)
+    tools = [tool.schema() for tool in desk.tools[stage]] + [GO_TO]
+    messages = [SystemMessage(render(stage, state=fence("state", json.dumps(_seen(stage, state, desk))))), *kept]
+
+    def stream(text: str) -> None:
+        runtime.stream_writer({"streamed": text})
+
+    reply = ask(model, tools, messages, stream)
+    charge(desk, model, messages, reply)
+    begun = TOOL_OF.get(stage)
+    fresh = not is_from_person(kept[-1]) and kept[-1].type == "human"
+    if is_endpoint(model) and not calls_of(reply) and begun and fresh and not _is_made(stage, state):
+        reply = ask(model, tools, messages, stream, tool=begun)
+        charge(desk, model, messages, reply)
+    return reply
 
 
-def calls_of(reply: AIMessage) -> list[Any]:
-    """Every call of a reply; one whose arguments are no JSON has them as text and fails validation with that."""
-    return [*reply.tool_calls, *reply.invalid_tool_calls]
+def _is_made(stage: Stage, state: AgentState) -> bool:
+    file: dict[Stage, str] = {"inspect": "report", "caption": "captions", "draft": "config"}
+    return file[stage] in state["artifacts"]
 
 
-def answer_to(call: Any, text: str, *, failed: bool = False) -> ToolMessage:
-    """The message that answers one call."""
-    return ToolMessage(
-        text, tool_call_id=call["id"] or "", name=call["name"] or "", status="error" if failed else "success"
-    )
-
-
-def as_json(error: LtxError) -> dict[str, Any]:
-    """Return an error as the state and --json hold it."""
+def _seen(stage: Stage, state: AgentState, desk: Desk) -> dict[str, Any]:
     return {
-        "message": printable(error.message),
-        "hint": printable(error.hint),
-        "exit_code": error.exit_code,
-    }
-
-
-def fenced(text: str) -> str:
-    """Return text that tools made from files, as the model may read it."""
-    return fence("data", text)
-
-
-def printable(text: str) -> str:
-    """Return `text` with undecodable bytes of file names as escapes: the session file holds UTF-8 alone."""
-    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
-
-
-def _messages(stage: Stage, state: AgentState, desk: Desk) -> list[AnyMessage]:
-    seen = {
         "stage": stage,
         "finished": state["finished"],
         "until": state["until"],
@@ -135,68 +94,7 @@ def _messages(stage: Stage, state: AgentState, desk: Desk) -> list[AnyMessage]:
         "artifacts": state["artifacts"],
         "approvals": sorted(state["approvals"]),
         "facts": {**desk.project.facts.model_dump(exclude={"sources"}), "goal": state["goal"]},
+        "questions_left": max(0, MOST_QUESTIONS - state.get("questions", 0)),
+        "runs": [run.id for run in desk.project.runs()],
+        "earlier": state.get("earlier", []),
     }
-    return [SystemMessage(render(stage, state=fence("state", json.dumps(seen)))), *state["messages"]]
-
-
-def _missing_approval(calls: list[Any], tools: list[Tool], state: AgentState) -> str | None:
-    guarded = {tool.name: tool.needs_approval for tool in tools if tool.needs_approval}
-    needed = (guarded[call["name"]] for call in calls if call["name"] in guarded)
-    return next((approval for approval in needed if approval not in state["approvals"]), None)
-
-
-def _wanted_stage(arguments: Any, until: Stage) -> Stage:
-    wanted = arguments.get("stage") if isinstance(arguments, dict) else None
-    for stage in STAGES[: STAGES.index(until) + 1]:
-        if stage == wanted:
-            return stage
-    if wanted in STAGES:
-        raise ConfigError(f"This command ends with the stage {until}.", "Say what came out and end here.")
-    raise ConfigError(f"There is no stage {wanted!r:.100}.", f"Stages: {', '.join(STAGES)}.")
-
-
-def _known_tool(tools: dict[str, Tool], name: str) -> Tool:
-    if name not in tools:
-        raise ConfigError(f"This stage has no tool {name!r}.", f"It has: {', '.join(sorted(tools))}, go_to.")
-    return tools[name]
-
-
-def _run(tool: Tool, arguments: Any, state: AgentState, runtime: Runtime[Desk]) -> BaseModel:
-    if tool.needs_approval and tool.needs_approval not in state["approvals"]:
-        raise ApprovalNeeded(f"{tool.name} needs the approval `{tool.needs_approval}`.", "Ask the person for it.")
-    if not isinstance(arguments, dict):
-        raise ConfigError(f"The arguments of {tool.name} are not a JSON object: {arguments!r:.200}.", "Call it again.")
-    fixed = {name: value for name, value in state["fixed"].items() if name in tool.arguments.model_fields}
-    try:
-        checked = tool.arguments.model_validate({**arguments, **fixed})
-    except ValidationError as error:
-        raise ConfigError(f"The arguments of {tool.name} are wrong: {_faults(error)}.", "Correct them.") from error
-
-    def report(what: str, done: int, total: int) -> None:
-        runtime.stream_writer({"what": what, "done": done, "total": total})
-
-    return tool.function(runtime.context.project, checked, report)
-
-
-def _faults(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'arguments'}: {fault['msg']}" for fault in error.errors())
-
-
-def _as_text(result: BaseModel) -> str:
-    return json.dumps(_digest(result.model_dump(mode="python")), default=str)
-
-
-def _digest(value: Any) -> Any:
-    """Shorten long lists and texts, so that a thousand clips fill neither the model's context nor the session file.
-
-    Beside a shortened list stands how many of its items are not shown.
-    """
-    if isinstance(value, dict):
-        shown = {key: _digest(item) for key, item in value.items()}
-        cut = {key: len(item) - LONGEST_LIST for key, item in value.items() if isinstance(item, list)}
-        return shown | {f"{key}_not_shown": count for key, count in cut.items() if count > 0}
-    if isinstance(value, list | tuple):
-        return [_digest(item) for item in value[:LONGEST_LIST]]
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        return f"{value[:LONGEST_TEXT]}… ({len(value) - LONGEST_TEXT} characters more)"
-    return value

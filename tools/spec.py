@@ -1,23 +1,54 @@
 """What a tool is: one function with typed arguments and a typed result, three faces (Python, agent tool, CLI verb)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pydantic import BaseModel
+
+CostKind = Literal["time", "memory", "disk", "money"]
+CostBasis = Literal["measured", "estimated", "unknown"]
+
+
+@dataclass(frozen=True)
+class CostLine:
+    """One cost of saying yes. `value` is in seconds, bytes or the currency of `text`; None when it isn't known."""
+
+    kind: CostKind
+    text: str
+    value: float | None = None
+    basis: CostBasis = "unknown"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a person judges before a tool runs: one question, lines to read (a diff, names), what it costs.
+
+    `approval` is another approval than the tool's own, such as overwrite instead of change.
+    """
+
+    question: str
+    lines: list[str]
+    costs: list[CostLine] = field(default_factory=list)
+    approval: str | None = None
 
 
 @dataclass(frozen=True)
 class Tool:
     """A function `(project, arguments, progress) -> result`; its docstring is what the model reads.
 
-    `needs_approval` names the approval a person (or --yes, or a policy) must give before it runs.
+    `needs_approval` names the approval a person (or --yes, or a policy) must give before it runs: start, change,
+    overwrite, resume, push … `preview(project, arguments)` gives what that person reads; when it returns None, these
+    arguments need no approval here. A call that a crash cut off is run again with the same arguments, unless
+    `recover(project, arguments, started_at)` finds the result that the first attempt (Unix seconds) brought about.
     """
 
     name: str
     function: Callable[..., BaseModel]
     arguments: type[BaseModel]
     needs_approval: str | None = None
+    preview: Callable[..., Preview | None] | None = None
+    recover: Callable[..., BaseModel | None] | None = None
 
     @property
     def description(self) -> str:

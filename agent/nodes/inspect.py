@@ -5,14 +5,17 @@ from typing import Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from agent.calls import run_tools
 from agent.desk import Desk
 from agent.state import AgentState
-from agent.turn import run_tools, take_turn
+from agent.turn import take_turn
 
 
-def inspect(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["inspect_tools", "route", "__end__"]]:
-    """Ask the chat model, bound to this node's tools alone."""
-    return take_turn("inspect", state, runtime.context)
+def inspect(
+    state: AgentState, runtime: Runtime[Desk]
+) -> Command[Literal["inspect_tools", "approve_call", "approve_fallback", "route", "__end__"]]:
+    """Ask the chat model, bound to this node's tools alone; a call that costs something waits for approval."""
+    return take_turn("inspect", state, runtime)
 
 
 def inspect_tools(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["inspect", "route", "__end__"]]:

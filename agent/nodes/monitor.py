@@ -5,16 +5,17 @@ from typing import Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from agent.calls import run_tools
 from agent.desk import Desk
 from agent.state import AgentState
-from agent.turn import run_tools, take_turn
+from agent.turn import take_turn
 
 
 def monitor(
     state: AgentState, runtime: Runtime[Desk]
-) -> Command[Literal["monitor_tools", "approve_start", "route", "__end__"]]:
+) -> Command[Literal["monitor_tools", "approve_call", "approve_fallback", "route", "__end__"]]:
     """Ask the chat model, bound to this node's tools alone; a call that costs something waits for approval."""
-    return take_turn("monitor", state, runtime.context)
+    return take_turn("monitor", state, runtime)
 
 
 def monitor_tools(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["monitor", "route", "__end__"]]:

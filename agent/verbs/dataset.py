@@ -21,9 +21,8 @@ from agent.options import (
 )
 
 if TYPE_CHECKING:
-    from agent.approve import Question
+    from agent.events import Event, Question
     from agent.progress import ProgressBar
-    from agent.session import Event
 
 
 def prepare(
@@ -52,7 +51,7 @@ def prepare(
             opened,
             chat_model,
             {name: value for name, value in fixed.items() if value is not None},
-            lambda question: yes or _approve(question, bar, as_json),
+            lambda question: (yes and question.approval != "fallback") or _approve(question, bar, as_json),
             lambda event: _show(event, bar, as_json),
         )
     if as_json:
@@ -161,8 +160,8 @@ def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool:
 
 
 def _show(event: "Event", bar: "ProgressBar", as_json: bool) -> None:
+    from agent.events import Progressed
     from agent.plain import show
-    from agent.session import Progressed
 
     if not as_json or isinstance(event, Progressed):
         show(event, bar)

@@ -1,7 +1,11 @@
 """A project on disk, small tools that are real Tools, and a chat model that says what a script says."""
 
+import json
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.desk import Desk
+from agent.events import Event
 from agent.planner import Planner
-from agent.session import Event, Session, open_session
+from agent.session import Session, open_session
 from agent.state import Stage
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
@@ -187,3 +192,112 @@ def checkpoints(project: Project) -> Callable[[], int]:
             return int(connection.execute("SELECT COUNT(*) FROM checkpoints").fetchone()[0])
 
     return count
+
+
+ENDPOINT_VARIABLES = (
+    "LTX_AGENT_BASE_URL",
+    "LTX_AGENT_MODEL",
+    "LTX_AGENT_SETTINGS",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "XDG_CONFIG_HOME",
+)
+
+
+class Endpoint(ThreadingHTTPServer):
+    """An OpenAI-compatible server that gives its answers in order, the last one again and again.
+
+    An answer is a status and a message. `refuses(request)` gives a status for what this kind of server can't do;
+    `streams` is whether it answers a request for a stream with one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: list[tuple[int, dict[str, Any]]] = []
+        self.requests: list[dict[str, Any]] = []
+        self.refuses: Callable[[dict[str, Any]], int | None] = lambda _: None
+        self.streams = True
+        self.headers: dict[str, str] = {}
+        self.delay_s = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Endpoint
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append(request)
+        time.sleep(self.server.delay_s)
+        refused = self.server.refuses(request)
+        if refused is not None:
+            return self._send(refused, _failure(), "application/json")
+        answers = self.server.answers
+        status, message = answers.pop(0) if len(answers) > 1 else answers[0]
+        if "page" in message:
+            return self._send(status, message["page"].encode(), "text/html")
+        if status != 200:
+            return self._send(status, _failure(), "application/json")
+        usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+        if request.get("stream") and self.server.streams:
+            return self._send(200, _stream(message, usage), "text/event-stream")
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "", **message}}
+        body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+        return self._send(200, json.dumps(body).encode(), "application/json")
+
+    def _send(self, status: int, content: bytes, kind: str) -> None:
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            for name, value in self.server.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+        except (BrokenPipeError, ConnectionResetError):  # the client gave up waiting
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+def _failure() -> bytes:
+    return json.dumps({"error": {"message": "a secret: sk-123\x1b[31m", "type": "x"}}).encode()
+
+
+def _stream(message: dict[str, Any], usage: dict[str, int]) -> bytes:
+    """The message as server-sent events: its words one by one, its calls whole."""
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    words = (message.get("content") or "").split(" ")
+    deltas += [{"content": word if index == 0 else f" {word}"} for index, word in enumerate(words) if word]
+    calls = message.get("tool_calls")
+    if calls:
+        deltas.append({"tool_calls": [{"index": index, **call} for index, call in enumerate(calls)]})
+    base = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+    chunks = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    chunks.append({**base, "choices": [], "usage": usage})
+    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """No endpoint, no key and no settings file, whatever this machine has."""
+    for name in ENDPOINT_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LTX_AGENT_SETTINGS", str(tmp_path / "settings.yaml"))
+    return monkeypatch
+
+
+@pytest.fixture
+def endpoint(bare: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    with Endpoint() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        bare.setenv("LTX_AGENT_BASE_URL", server.url)
+        bare.setenv("LTX_AGENT_MODEL", "m")
+        yield server
+        server.shutdown()
+        thread.join()

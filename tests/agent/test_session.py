@@ -14,7 +14,9 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from agent.desk import Desk
-from agent.session import Said, open_session
+from agent.events import Said
+from agent.session import open_session
+from agent.store import KEPT_DECISIONS
 from tools.project import Project
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.run_folder import RunFolder
@@ -30,6 +32,7 @@ spec.loader.exec_module(fixtures)
 from agent.desk import Desk
 from agent.planner import Planner
 from agent.session import open_session
+from agent.store import KEPT_DECISIONS
 from tools.project import Project
 with open_session(Desk(Project(Path(sys.argv[2])), Planner(), fixtures.TOOLS)) as session:
     print(session.pending().approval)
@@ -63,13 +66,13 @@ def test_one_process_at_a_time(desk: Desk) -> None:
         pass
 
 
-def test_only_the_last_checkpoint_is_kept(desk: Desk, checkpoints: Callable[[], int]) -> None:
+def test_checkpoints_are_pruned_to_what_can_be_undone(desk: Desk, checkpoints: Callable[[], int]) -> None:
     with open_session(desk) as session:
         list(session.begin("", until="monitor"))
-        for _ in range(5):
+        for _ in range(KEPT_DECISIONS + 5):
             list(session.say("what does rank mean?"))
         assert session.state["messages"][-1].text.startswith("Rank")
-    assert checkpoints() == 1
+    assert checkpoints() == KEPT_DECISIONS + 1
 
 
 def test_the_session_file_is_in_wal_mode(desk: Desk, project: Project) -> None:

@@ -59,17 +59,23 @@ def replace_drafted(path: Path, text: str) -> Path | None:
     """Write `text` to `path`; a version that a person changed is first kept as `<name>.bak-N`, which is returned."""
     kept = None
     if path.exists():
-        before = path.read_bytes()
-        if not _is_as_drafted(before):
-            kept = _backup_path(path)
-            with replacing(kept) as temporary:
-                temporary.write_bytes(before)
+        kept = None if is_as_drafted(path) else keep_beside(path)
     write_text(path, text)
     return kept
 
 
-def _is_as_drafted(content: bytes) -> bool:
-    text = content.decode("utf-8", errors="replace")
+def keep_beside(path: Path) -> Path:
+    """Copy `path` to the next free `<name>.bak-N`, which is returned."""
+    kept = _backup_path(path)
+    content = path.read_bytes()
+    with replacing(kept) as temporary:
+        temporary.write_bytes(content)
+    return kept
+
+
+def is_as_drafted(path: Path) -> bool:
+    """Whether nobody has edited the file since it was drafted."""
+    text = path.read_bytes().decode("utf-8", errors="replace")
     trailer = _TRAILER.search(text)
     return trailer is not None and _digest(text[: trailer.start()]) == trailer[1]
 

@@ -1,0 +1,80 @@
+"""Watching a project's runs from a conversation: what ended, went wrong or stands still is told once."""
+
+import time
+
+from agent.events import Alerted, AlertLevel
+from tools.monitor.status import StatusResult, describe_run
+from tools.project import Project
+from trainer_core.errors import LtxError
+from trainer_core.run_folder import LIVE_STATES, RunFolder
+
+STALLED_STEPS = 20
+"""A run that took this many of its usual steps' time without making one stands still."""
+STALLED_S = 120.0
+_ENDED = {"done": "is done", "failed": "failed", "diverged": "diverged and was stopped"}
+_VERDICTS = {
+    "diverging": "The loss is rising: stopping loses nothing that was saved.",
+    "dead": "Nothing is being learned: the gradient is 0.",
+    "overfitting": "The held-out loss rises while the training loss falls: later checkpoints are likely worse.",
+    "plateau": "The loss has stopped falling: more steps may bring little.",
+}
+
+
+class Watch:
+    """Remembers of each run what was told; what was so before the watch began is no news."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._told: dict[str, set[str]] = {}
+        self._steps: dict[str, tuple[int, float]] = {}
+        for run in project.runs():
+            self._told[run.id] = set()
+            if run.read_status().state not in LIVE_STATES:
+                self._told[run.id] = {"ended"}
+
+    def look(self) -> list[Alerted]:
+        """What is new since the last look."""
+        news = []
+        for run in self._project.runs():
+            told = self._told.setdefault(run.id, set())
+            if "ended" in told:
+                continue
+            try:
+                news.extend(self._news_of(run, told))
+            except LtxError:  # a status file in the moment of its making; the next look sees it
+                continue
+        return news
+
+    def _news_of(self, run: RunFolder, told: set[str]) -> list[Alerted]:
+        status = describe_run(run)
+        about = f"run {run.id}"
+        if status.state in _ENDED:
+            told.add("ended")
+            level: AlertLevel = "note" if status.state == "done" else "stop"
+            message = f"Run {run.id} {_ENDED[status.state]} at step {status.step} of {status.steps}."
+            return [Alerted(about, level, f"{message} {status.error or ''}".strip(), status.verdict.evidence)]
+        news = []
+        kind = status.verdict.kind
+        if kind in _VERDICTS and kind not in told:
+            told.add(kind)
+            grave: AlertLevel = "stop" if kind in ("diverging", "dead") else "warn"
+            message = f"Run {run.id}, step {status.step}: {_VERDICTS[kind]}"
+            news.append(Alerted(about, grave, message, status.verdict.evidence))
+        stalled_s = self._stands_still(run.id, status)
+        if stalled_s and "stalled" not in told:
+            told.add("stalled")
+            usual = status.step_s.get("whole", 0.0)
+            evidence = [f"no step for {stalled_s:.0f} s; a step took {usual:.1f} s before"]
+            news.append(Alerted(about, "warn", f"Run {run.id} stands still at step {status.step}.", evidence))
+        return news
+
+    def _stands_still(self, name: str, status: StatusResult) -> float:
+        """Seconds since the last step when that is suspiciously long, else 0."""
+        now = time.monotonic()
+        step, since = self._steps.get(name, (-1, now))
+        if status.step != step:
+            self._steps[name] = (status.step, now)
+            return 0.0
+        usual = status.step_s.get("whole")
+        waited = now - since
+        return waited if usual and waited > max(STALLED_S, STALLED_STEPS * usual) else 0.0

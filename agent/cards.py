@@ -1,0 +1,142 @@
+"""The cards a person is shown to decide on: what is asked, what to judge by, what a yes costs. Reads only."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from agent.events import Question
+from agent.screen import clean, clean_lines
+from tools.project import Project
+from tools.spec import CostLine, Preview, Tool
+from trainer_core.config import TrainingConfig, load_config
+from trainer_core.errors import LtxError
+from trainer_core.files import read_jsonl
+
+SPOT_CHECK_CAPTIONS = 3
+PLAN_LINES = 80
+FILES_SHOWN = 5
+_NO_COST = CostLine("money", "costs nothing", 0.0, "measured")
+
+
+def captions_card(project: Project) -> Question:
+    """A spot check: the captions that most need a person's eye."""
+    rows = read_jsonl(project.captions_path) if project.captions_path.exists() else []
+    first = sorted(rows, key=lambda row: not row["needs_review"])[:SPOT_CHECK_CAPTIONS]
+    waiting = sum(row["needs_review"] for row in rows)
+    where = _name(project.captions_path)
+    lines = [f"{len(rows)} captions, {waiting} of them drafts that need a review. All are in {where}."]
+    lines += [f"{clean(row['path'])} ({row['source']}): {clean(row['caption'])}" for row in first]
+    lines.append("Not right? Say what is wrong; they are written anew where you did not write them yourself.")
+    return Question("captions", "Are these captions right?", lines, [_NO_COST])
+
+
+def inputs_card(project: Project) -> Question:
+    """The conditioning inputs: what is given to the model beside the text, and where each comes from."""
+    lines = conditioning_inputs(project)
+    return Question("inputs", "Are these the inputs the training shall be given?", lines, [_NO_COST])
+
+
+def plan_card(project: Project) -> Question:
+    """The plan as it stands."""
+    return Question("plan", "Is this plan right?", _plan_to_read(project), [_NO_COST])
+
+
+def call_card(tool: Tool, arguments: BaseModel, project: Project, unseen: list[str]) -> Question | None:
+    """The card of one tool call; None when these arguments need no approval here.
+
+    `unseen` names what was never reviewed as it now is.
+    """
+    if tool.needs_approval is None:
+        return None
+    if tool.preview is None:
+        given = ", ".join(f"{name} {value}" for name, value in arguments.model_dump(exclude_none=True).items())
+        preview: Preview | None = Preview(f"{tool.name}: allow it?", [clean(given)] if given else [])
+    else:
+        preview = tool.preview(project, arguments)
+    if preview is None:
+        return None
+    lines = [clean(line) for line in preview.lines]
+    if unseen:
+        lines.append(f"Not reviewed as they now are: {', '.join(unseen)}.")
+    return Question(preview.approval or tool.needs_approval, preview.question, lines, preview.costs)
+
+
+def fallback_card(error: dict[str, Any]) -> Question:
+    """Consent to go on without the language model."""
+    lines = [clean_lines(f"{error['message']} {error['hint']}".strip())]
+    lines.append("The built-in planner is made of rules: it knows the whole path, but not every sentence.")
+    return Question("fallback", "Go on with the built-in planner?", lines, [_NO_COST])
+
+
+def as_json(question: Question) -> dict[str, Any]:
+    """The card as an interrupt carries it."""
+    return asdict(question)
+
+
+def conditioning_inputs(project: Project) -> list[str]:
+    """One line for every input a person should know of: masks, references, boundaries, regions. Empty: none.
+
+    The first frame of each clip is the clip's own, so it needs nobody's word.
+    """
+    config = _config(project)
+    if config is None:
+        return []
+    rows = read_jsonl(project.dataset_path) if project.dataset_path.exists() else []
+    lines = []
+    for modality in ("video", "audio"):
+        section = getattr(config.strategy, modality)
+        for condition in section.conditions if section is not None else []:
+            line = _input_line(modality, condition.model_dump(), rows)
+            if line:
+                lines.append(line)
+    return lines
+
+
+def inputs_fingerprint(project: Project) -> str:
+    """Changes when an input changes; empty when there is none to approve."""
+    lines = conditioning_inputs(project)
+    return hashlib.sha256(json.dumps(lines).encode("utf-8", "surrogateescape")).hexdigest() if lines else ""
+
+
+def _input_line(modality: str, condition: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    kind = condition["type"]
+    often = "" if condition["probability"] == 1 else f" in {condition['probability']:.0%} of the steps"
+    if kind in ("prefix", "suffix"):
+        end = "beginning" if kind == "prefix" else "end"
+        made = "what comes after it" if kind == "prefix" else "what comes before it"
+        count = condition["temporal_boundary"]
+        return f"{modality}: the {end} of each clip ({count} latent frames) is given{often}; {made} is learned."
+    if kind == "spatial_crop":
+        y1, x1, y2, x2 = condition["spatial_region"]
+        return f"{modality}: the picture within x {x1}–{x2}, y {y1}–{y2} is given{often}; what lies around is learned."
+    if kind in ("mask", "reference"):
+        column = f"{modality}_mask" if kind == "mask" else f"reference_{modality}"
+        files = [str(row[column]) for row in rows if row.get(column)]
+        shown = ", ".join(clean(name) for name in files[:FILES_SHOWN])
+        more = f" and {len(files) - FILES_SHOWN} more" if len(files) > FILES_SHOWN else ""
+        return f"{modality}: a {kind} file for {len(files)} of {len(rows)} clips{often}: {shown or 'none'}{more}."
+    return ""
+
+
+def _config(project: Project) -> TrainingConfig | None:
+    try:
+        return load_config(project.config_path)
+    except LtxError:  # the plan's card and every later step name what is wrong with the file
+        return None
+
+
+def _plan_to_read(project: Project) -> list[str]:
+    if not project.plan_path.exists():
+        return [f"The values and their reasons are in {_name(project.config_path)}."]
+    lines = clean_lines(project.plan_path.read_text(encoding="utf-8", errors="surrogateescape")).strip().split("\n")
+    if len(lines) > PLAN_LINES:
+        lines = [*lines[:PLAN_LINES], f"… {len(lines) - PLAN_LINES} lines more in {_name(project.plan_path)}."]
+    return [*lines, "", f"Every value with its reason: {_name(project.config_path)}."]
+
+
+def _name(path: Path) -> str:
+    return clean(str(path))

@@ -1,0 +1,96 @@
+"""What a conversation is heard as: the events that every face (TUI, line mode, headless, MCP) shows in its way."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tools.spec import CostLine
+
+Approval = Literal["captions", "inputs", "plan", "change", "start", "overwrite", "resume", "push", "fallback"]
+"""What a person may be asked to allow. A tool may name others; a policy file lists them by these names."""
+
+AlertLevel = Literal["note", "warn", "stop"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """An approval as a card: what is asked, the lines to judge by (fit for a screen), what a yes costs."""
+
+    approval: str
+    question: str
+    details: list[str]
+    costs: list[CostLine] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Question":
+        costs = [CostLine(**cost) for cost in value.get("costs", [])]
+        return cls(value["approval"], value["question"], list(value["details"]), costs)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The person's words; only a transcript holds it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A piece of the chat model's words while they come; the whole text follows as `Said`."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """Words of the chat model."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Called:
+    """A tool is about to run."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A tool call has ended."""
+
+    tool: str
+    result: dict[str, Any] | None
+    """What the tool returned, shortened; None when it failed or only moved the conversation."""
+    refusal: str = ""
+    """Why it did not run to its end."""
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """A tool is at work."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The conversation waits for an approval."""
+
+    question: Question
+
+
+@dataclass(frozen=True)
+class Alerted:
+    """Something happened outside the conversation: a run ended or goes wrong, the person edited a file."""
+
+    about: str
+    """`run <id>` or the file's name."""
+    level: AlertLevel
+    message: str
+    evidence: list[str] = field(default_factory=list)
+
+
+Event = Heard | Streamed | Said | Called | Returned | Progressed | Asked | Alerted
