@@ -161,7 +161,21 @@ class OptimizationSection(Section):
 
 class AccelerationSection(Section):
     mixed_precision_mode: Literal["bf16", "fp16", "no"] = "bf16"
-    quantization: Literal["int8-quanto", "int4-quanto", "int2-quanto", "fp8-quanto", "fp8uz-quanto"] | None = None
+    # the first five are upstream's words; trainer_core/quantization.py says what each becomes here
+    quantization: (
+        Literal[
+            "int8-quanto",
+            "int4-quanto",
+            "int2-quanto",
+            "fp8-quanto",
+            "fp8uz-quanto",
+            "int8",
+            "int8-dynamic",
+            "fp8",
+            "nf4",
+        ]
+        | None
+    ) = None
     load_text_encoder_in_8bit: bool = False
     offload_optimizer_during_validation: bool = False
 
@@ -316,6 +330,16 @@ class FlowMatchingSection(Section):
     timestep_sampling_params: dict[str, Any] = {}
 
 
+class MemorySection(Section):
+    """What trades time for memory; none of it changes what is learned."""
+
+    offload_activations: bool = False
+    swap_blocks: Annotated[int, Field(ge=0)] = 0
+    feed_forward_chunk_tokens: PositiveInt | None = None
+    fused_optimizer: bool = False
+    precompute_text: bool = False
+
+
 class LtxAgentSection(Section):
     """What upstream's schema has no word for; `ltx-agent export --upstream` leaves it out."""
 
@@ -328,6 +352,7 @@ class LtxAgentSection(Section):
     reference_temporal_scale: PositiveInt = 1
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     torch_compile: bool = False
+    memory: MemorySection = MemorySection()
 
     @field_validator("buckets")
     @classmethod
@@ -426,8 +451,6 @@ def settings_without_effect(config: TrainingConfig) -> list[str]:
         found.append("hub.push_to_hub: nothing is pushed.")
     if config.wandb.enabled:
         found.append("wandb: nothing is logged there; see metrics.jsonl.")
-    if config.acceleration.load_text_encoder_in_8bit:
-        found.append("acceleration.load_text_encoder_in_8bit: the text encoder is loaded in full precision.")
     return found
 
 

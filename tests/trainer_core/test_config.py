@@ -215,7 +215,7 @@ def test_every_problem_is_reported_at_once() -> None:
         ("optimization.steps", 2.5, "given: 2.5"),
         ("optimization.scheduler_type", "cosin", "cosine"),
         ("acceleration.mixed_precision_mode", True, "acceleration.mixed_precision_mode"),
-        ("acceleration.quantization", "int8", "int8-quanto"),
+        ("acceleration.quantization", "int16", "int8-quanto"),
         ("validation.video_dims", [960, 540, 89], "multiples of 32"),
         ("validation.video_dims", [960, 544, 88], "frames % 8 == 1"),
         ("checkpoints.precision", "float16", "bfloat16"),

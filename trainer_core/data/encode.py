@@ -210,11 +210,12 @@ def _audio_mask_job(_config: TrainingConfig, source: ModelSource, directory: str
     return _Job(directory, "audio masks", key, lambda: source.audio_vae(torch.float32), encode)
 
 
-def _text_job(_config: TrainingConfig, source: ModelSource, directory: str) -> _Job:
-    made_from = [source.fingerprint("text_encoder"), source.fingerprint("connectors")]
+def _text_job(config: TrainingConfig, source: ModelSource, directory: str) -> _Job:
+    in_8bit = config.acceleration.load_text_encoder_in_8bit
+    made_from = [source.fingerprint("text_encoder"), source.fingerprint("connectors"), *(["8bit"] if in_8bit else [])]
 
     def prepare() -> Any:
-        return (*source.text_encoder(torch.float32), source.connectors(torch.float32))
+        return (*source.text_encoder(torch.float32, in_8bit=in_8bit), source.connectors(torch.float32))
 
     last: dict[str, dict[str, Any]] = {}  # the windows of a clip follow each other and share their caption
 

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from trainer_core.errors import ConfigError
+from trainer_core.model.quantize import text_encoder_quantization
 from trainer_core.model.source import Part, Version, sampled_digest
+from trainer_core.model.streaming import Held, empty, fill
 from trainer_core.model.versions import USUAL_FACTORS
 from trainer_core.objective import VaeFactors
 
@@ -39,10 +41,21 @@ class FolderSource:
         folder = self._folder(part)
         return f"{part}:{sampled_digest([*folder.glob('*.json'), *folder.glob('*.safetensors')])}"
 
-    def transformer(self, dtype: torch.dtype) -> Any:
+    def transformer(
+        self, dtype: torch.dtype, device: torch.device | None = None, quantization: str | None = None
+    ) -> Any:
         from diffusers import LTX2VideoTransformer3DModel
+        from safetensors import SafetensorError
 
-        return self._loaded(LTX2VideoTransformer3DModel, "transformer", dtype)
+        folder = self._folder("transformer")
+        module = empty(LTX2VideoTransformer3DModel, _config(folder))
+        try:
+            fill(module, _weights_in(folder), f"LTX-{self.version}", dtype, device, quantization)
+        except (OSError, SafetensorError) as error:
+            raise ConfigError(
+                f"{folder} can't be loaded as LTX2VideoTransformer3DModel: {error}.", "Check or download it again."
+            ) from error
+        return module.eval().requires_grad_(False)
 
     def connectors(self, dtype: torch.dtype) -> Any:
         from diffusers.pipelines.ltx2 import LTX2TextConnectors
@@ -65,10 +78,13 @@ class FolderSource:
         kind = LTX2Vocoder if self.version == "2.0" else LTX2VocoderWithBWE
         return self._loaded(kind, "vocoder", dtype)
 
-    def text_encoder(self, dtype: torch.dtype) -> tuple[Any, Any]:
+    def text_encoder(
+        self, dtype: torch.dtype, device: torch.device | None = None, *, in_8bit: bool = False
+    ) -> tuple[Any, Any]:
         beside = self.root / "tokenizer"
+        tokenizer = beside if beside.is_dir() else None
         folder = self._folder("text_encoder")
-        return load_text_encoder(folder, self.version, dtype, beside if beside.is_dir() else None)
+        return load_text_encoder(folder, self.version, dtype, tokenizer, device=device, in_8bit=in_8bit)
 
     def _folder(self, part: Part) -> Path:
         folder = self._overrides.get(part, self.root / _FOLDERS[part])
@@ -100,8 +116,27 @@ class FolderSource:
         return module.eval().requires_grad_(False)
 
 
+def _weights_in(folder: Path) -> Held:
+    """The tensors of a part's safetensors files. Raises OSError when it has none."""
+    from safetensors import safe_open
+
+    held: Held = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as handle:
+            held |= {key: (path, key) for key in handle.keys()}  # noqa: SIM118
+    if not held:
+        raise FileNotFoundError("it has no safetensors file")
+    return held
+
+
 def load_text_encoder(
-    folder: Path, version: Version, dtype: torch.dtype, tokenizer: Path | None = None
+    folder: Path,
+    version: Version,
+    dtype: torch.dtype,
+    tokenizer: Path | None = None,
+    *,
+    device: torch.device | None = None,
+    in_8bit: bool = False,
 ) -> tuple[Any, Any]:
     """Load (tokenizer, encoder) from a transformers folder: Gemma 3 for 2.0 and 2.3, LTX's own Gemma 4 for 2.5.
 
@@ -119,7 +154,11 @@ def load_text_encoder(
         )
     kind = Gemma4UnifiedForConditionalGeneration if wanted == "gemma4" else Gemma3ForConditionalGeneration
     try:
-        encoder = kind.from_pretrained(folder, dtype=dtype, local_files_only=True).eval().requires_grad_(False)
+        options: dict[str, Any] = {"quantization_config": text_encoder_quantization()} if in_8bit else {}
+        if device is not None:
+            options["device_map"] = {"": device}
+        encoder = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, **options).eval()
+        encoder.requires_grad_(False)
         return AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True), encoder
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{folder} can't be loaded as a text encoder: {error}.", "Download it again.") from error

@@ -17,6 +17,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.model.folder import load_text_encoder
 from trainer_core.model.names import to_diffusers
 from trainer_core.model.source import Part, Version, sampled_digest
+from trainer_core.model.streaming import empty, fill
 from trainer_core.model.versions import TRANSFORMER, USUAL_FACTORS, VIDEO_VAE
 from trainer_core.objective import VaeFactors
 
@@ -119,10 +120,12 @@ class SafetensorsSource:
             return f"text_encoder:{sampled_digest([*folder.glob('*.json'), *folder.glob('*.safetensors')])}"
         return f"{part}:{sampled_digest([file.path for file in self._parts(part)])}"
 
-    def transformer(self, dtype: torch.dtype) -> Any:
+    def transformer(
+        self, dtype: torch.dtype, device: torch.device | None = None, quantization: str | None = None
+    ) -> Any:
         from diffusers import LTX2VideoTransformer3DModel
 
-        return self._loaded("transformer", LTX2VideoTransformer3DModel, dtype)
+        return self._loaded("transformer", LTX2VideoTransformer3DModel, dtype, device, quantization)
 
     def connectors(self, dtype: torch.dtype) -> Any:
         from diffusers.pipelines.ltx2 import LTX2TextConnectors
@@ -144,8 +147,10 @@ class SafetensorsSource:
 
         return self._loaded("vocoder", LTX2Vocoder if self.version == "2.0" else LTX2VocoderWithBWE, dtype)
 
-    def text_encoder(self, dtype: torch.dtype) -> tuple[Any, Any]:
-        return load_text_encoder(self._encoder_folder(), self.version, dtype)
+    def text_encoder(
+        self, dtype: torch.dtype, device: torch.device | None = None, *, in_8bit: bool = False
+    ) -> tuple[Any, Any]:
+        return load_text_encoder(self._encoder_folder(), self.version, dtype, device=device, in_8bit=in_8bit)
 
     def _encoder_folder(self) -> Path:
         if self._text_encoder is None:
@@ -163,7 +168,14 @@ class SafetensorsSource:
             )
         return self._files[part]
 
-    def _loaded(self, part: Part, kind: Any, dtype: torch.dtype) -> Any:
+    def _loaded(
+        self,
+        part: Part,
+        kind: Any,
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+        quantization: str | None = None,
+    ) -> Any:
         files = self._parts(part)
         held: dict[str, tuple[WeightsFile, str]] = {}
         for file in files:
@@ -173,8 +185,9 @@ class SafetensorsSource:
             stripped = len(prefix) if all(key.startswith(prefix) for key in keys) else 0
             held |= {_RENAMES[part](key[stripped:]): (file, key) for key in keys}
         shapes = {name: file.shapes[key] for name, (file, key) in held.items()}
-        module = _empty(kind, _config_of(part, shapes, files[0]))
-        _fill(module, self.version, held, dtype)
+        module = empty(kind, _config_of(part, shapes, files[0]))
+        places = {name: (file.path, key) for name, (file, key) in held.items()}
+        fill(module, places, f"LTX-{self.version}", dtype, device, quantization)
         return module.eval().requires_grad_(False)
 
 
@@ -237,45 +250,6 @@ def _pack_mates(path: Path) -> list[WeightsFile]:
         except ConfigError:
             continue  # a neighbour that is no part of the pack, for example a LoRA
     return mates
-
-
-def _empty(kind: Any, config: dict[str, Any]) -> Any:
-    from accelerate import init_empty_weights
-
-    with init_empty_weights():
-        return kind.from_config(config)
-
-
-def _fill(module: Any, version: Version, held: dict[str, tuple[WeightsFile, str]], dtype: torch.dtype) -> None:
-    """Assign every tensor straight from its memory-mapped file: host RAM never holds a second copy.
-
-    `held` maps the module's parameter names to the file and the key that hold them.
-    """
-    from safetensors import safe_open
-
-    wanted = dict(module.state_dict())
-    source = next(iter(held.values()))[0].path
-    missing, foreign = sorted(set(wanted) - set(held)), sorted(set(held) - set(wanted))
-    if missing or foreign:
-        example = f"{missing[0]} is missing" if missing else f"{held[foreign[0]][1]} is unknown"
-        raise ConfigError(
-            f"{source} isn't LTX-{version}: {len(missing)} weights missing, {len(foreign)} unknown: {example}.",
-            "Check that the file is complete and of the version its metadata says.",
-        )
-    state = {}
-    for path in dict.fromkeys(file.path for file, _ in held.values()):
-        with safe_open(path, framework="pt") as handle:
-            for name, (file, key) in held.items():
-                if file.path != path:
-                    continue
-                tensor = handle.get_tensor(key)
-                if tuple(tensor.shape) != tuple(wanted[name].shape):
-                    raise ConfigError(
-                        f"{path}: {key} is {tuple(tensor.shape)}, LTX-{version} has {tuple(wanted[name].shape)}.",
-                        "Check that the file is of the version its metadata says.",
-                    )
-                state[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-    module.load_state_dict(state, strict=True, assign=True)
 
 
 def _rename_transformer(key: str) -> str:

@@ -36,7 +36,11 @@ class ModelSource(Protocol):
         """A string that changes when the part's weights do."""
         ...
 
-    def transformer(self, dtype: torch.dtype) -> Any: ...
+    def transformer(
+        self, dtype: torch.dtype, device: torch.device | None = None, quantization: str | None = None
+    ) -> Any:
+        """The transformer, on `device` where one is named; its large layers in few bits where `quantization` is."""
+        ...
 
     def connectors(self, dtype: torch.dtype) -> Any: ...
 
@@ -46,8 +50,10 @@ class ModelSource(Protocol):
 
     def vocoder(self, dtype: torch.dtype) -> Any: ...
 
-    def text_encoder(self, dtype: torch.dtype) -> tuple[Any, Any]:
-        """Return (tokenizer, encoder)."""
+    def text_encoder(
+        self, dtype: torch.dtype, device: torch.device | None = None, *, in_8bit: bool = False
+    ) -> tuple[Any, Any]:
+        """Return (tokenizer, encoder); `in_8bit` holds the encoder's large layers as 8-bit integers."""
         ...
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from trainer_core.errors import ConfigError
+from trainer_core.model.quantize import encoder_layers, quantize
 from trainer_core.model.source import Part, Version
 from trainer_core.model.versions import TRANSFORMER, VIDEO_VAE
 from trainer_core.objective import VaeFactors
@@ -47,10 +48,12 @@ class TinySource:
     def fingerprint(self, part: Part) -> str:
         return f"{_RECIPE}:{self.version}:{part}:seed{self.seed}"
 
-    def transformer(self, dtype: torch.dtype) -> Any:
+    def transformer(
+        self, dtype: torch.dtype, device: torch.device | None = None, quantization: str | None = None
+    ) -> Any:
         from diffusers import LTX2VideoTransformer3DModel
 
-        return self._built(
+        transformer = self._built(
             1,
             dtype,
             lambda: LTX2VideoTransformer3DModel(
@@ -66,6 +69,9 @@ class TinySource:
                 **TRANSFORMER[self.version],
             ),
         )
+        if device is not None:
+            torch.nn.Module.to(transformer, device)
+        return transformer if quantization is None else quantize(transformer, quantization)
 
     def connectors(self, dtype: torch.dtype) -> Any:
         from diffusers.pipelines.ltx2 import LTX2TextConnectors
@@ -131,9 +137,12 @@ class TinySource:
             return self._built(5, dtype, lambda: LTX2Vocoder(hidden_channels=64))
         return self._built(5, dtype, lambda: LTX2VocoderWithBWE(hidden_channels=64, bwe_hidden_channels=64))
 
-    def text_encoder(self, dtype: torch.dtype) -> tuple[Any, Any]:
+    def text_encoder(
+        self, dtype: torch.dtype, device: torch.device | None = None, *, in_8bit: bool = False
+    ) -> tuple[Any, Any]:
         build = _gemma4 if self.version == "2.5" else _gemma3
-        return _tokenizer(), self._built(6, dtype, build)
+        encoder = torch.nn.Module.to(self._built(6, dtype, build), device)
+        return _tokenizer(), quantize(encoder, "int8", encoder_layers(encoder)) if in_8bit else encoder
 
     def _built(self, offset: int, dtype: torch.dtype, build: Callable[[], T]) -> T:
         with torch.random.fork_rng(devices=[]):

@@ -23,7 +23,7 @@ def build_optimizer(section: OptimizationSection, parameters: list[nn.Parameter]
     except ImportError as error:
         raise ConfigError(
             "optimizer_type adamw8bit needs the package bitsandbytes, which is not installed.",
-            "Run `pip install bitsandbytes` (the extra `8bit`), or set optimizer_type: adamw.",
+            "Run `pip install bitsandbytes`, or set optimizer_type: adamw.",
         ) from error
     optimizer: Optimizer = AdamW8bit(parameters, lr=section.learning_rate)
     return optimizer

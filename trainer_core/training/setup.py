@@ -20,6 +20,7 @@ from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.source import ModelSource
 from trainer_core.objective import Objective, name_of, objective_of, reference_scales
+from trainer_core.quantization import quantization_named
 from trainer_core.run_folder import RunFolder
 from trainer_core.training.checkpoint import Checkpoints
 from trainer_core.training.noise import SigmaSampler, sigma_sampler
@@ -51,11 +52,7 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     """Load the model and the data and put the adapter on; refuses what can't work before anything big is loaded."""
     from accelerate import Accelerator
 
-    if config.acceleration.quantization is not None:
-        raise ConfigError(
-            f"acceleration.quantization {config.acceleration.quantization} is not available in this version.",
-            "Set it to null.",
-        )
+    _refuse_quantized_full_training(config)
     objective = objective_of(config.strategy)
     source = open_model(config.model)
     declared = (
@@ -68,7 +65,7 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     precision = config.acceleration.mixed_precision_mode
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    transformer = source.transformer(dtype)
+    transformer = source.transformer(dtype, accelerator.device, config.acceleration.quantization)
     model = LtxModel(transformer)
     parameters = _make_trainable(config, transformer, objective)
     if config.optimization.enable_gradient_checkpointing:
@@ -117,6 +114,18 @@ def _reference_scale(samples: list[SampleFiles]) -> tuple[int, int]:
     if "video_reference" not in grids:
         return 1, 1
     return reference_scales(grids["video"], grids["video_reference"])
+
+
+def _refuse_quantized_full_training(config: TrainingConfig) -> None:
+    name = config.acceleration.quantization
+    if name is None:
+        return
+    quantization_named(name)
+    if config.model.training_mode == "full":
+        raise ConfigError(
+            f"acceleration.quantization {name} holds the base in few bits, and full training moves every weight of it.",
+            "Set it to null, or train a LoRA.",
+        )
 
 
 def _make_trainable(config: TrainingConfig, transformer: Any, objective: Objective) -> list[nn.Parameter]:

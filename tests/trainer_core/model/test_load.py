@@ -171,3 +171,18 @@ def test_a_fingerprint_changes_with_the_part_and_only_with_it(copied: Path) -> N
     TinySource("2.3", seed=1).video_vae(torch.float32).save_pretrained(copied / "vae")
     after = {part: _open(copied).fingerprint(part) for part in parts}
     assert {part for part in parts if before[part] != after[part]} == {"video_vae"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_text_encoder_streams_into_8_bits(folders: dict[Version, Path], version: Version) -> None:
+    """Its linear layers shrink to a quarter of float32; hidden states stay within 8 % on random layers of 32."""
+    tokens, whole = _open(folders[version]).text_encoder(torch.float32)
+    _, packed = _open(folders[version]).text_encoder(torch.float32, in_8bit=True)
+    ids = tokens("a fox in the snow", return_tensors="pt").input_ids
+    states = [
+        encoder.model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states[-1].detach()
+        for encoder in (whole, packed)
+    ]
+    assert float((states[1] - states[0]).norm() / states[0].norm()) < 0.08
+    layer = packed.model.language_model.layers[0].mlp.up_proj.weight
+    assert layer.qdata.dtype == torch.int8
