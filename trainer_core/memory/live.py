@@ -4,7 +4,7 @@ import weakref
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 
 
@@ -39,11 +39,14 @@ class LiveBytes(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor) and leaf.device.type != "meta":
+            if isinstance(leaf, torch.Tensor):
                 self._track(leaf)
         return result
 
     def _track(self, tensor: torch.Tensor) -> None:
+        # neither meta tensors nor wrappers round others own memory, whatever their storages say
+        if tensor.device.type == "meta" or is_traceable_wrapper_subclass(tensor):
+            return
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._known or key in self._ignored:

@@ -160,6 +160,7 @@ def _torchao(config_name: str) -> Callable[[Tensor], Packed]:
         holder.weight = nn.Parameter(weight, requires_grad=False)
         quantization.quantize_(holder, getattr(quantization, config_name)())
         whole: Any = holder.weight.data
+        vars(holder).pop("extra_repr", None)  # torchao ties the holder to itself with it, and with it its weight
         names, context = whole.__tensor_flatten__()
         kind, size, stride = type(whole), whole.size(), whole.stride()
 
