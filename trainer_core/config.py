@@ -5,6 +5,7 @@ A key that nobody knows, a value out of range and a duplicate key are errors wit
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -443,8 +444,6 @@ def dump_config(config: TrainingConfig) -> str:
 def settings_without_effect(config: TrainingConfig) -> list[str]:
     """Name the settings of an upstream YAML that this version accepts and does not act on, one sentence each."""
     found = []
-    if config.validation.samples:
-        found.append(f"validation: its {len(config.validation.samples)} samples are not rendered during training.")
     if config.checkpoints.save_training_state != "off" and not config.checkpoints.no_resume:
         found.append("checkpoints: weights are saved, the optimizer's state is not, so a run can't be resumed exactly.")
     if config.hub.push_to_hub:
@@ -486,10 +485,21 @@ def resolve_paths(config: TrainingConfig, base: Path) -> TrainingConfig:
             "data": config.data.model_copy(
                 update={"preprocessed_data_root": absolute(config.data.preprocessed_data_root)}
             ),
+            "validation": config.validation.model_copy(
+                update={"samples": [_with_paths(sample, absolute) for sample in config.validation.samples]}
+            ),
             "output_dir": absolute(config.output_dir),
             "ltx_agent": config.ltx_agent.model_copy(update={"dataset": absolute(config.ltx_agent.dataset)}),
         }
     )
+
+
+def _with_paths(sample: ValidationSample, absolute: Callable[[str | None], str | None]) -> ValidationSample:
+    def resolved(condition: SampleCondition) -> SampleCondition:
+        files = [name for name in ("image_or_video", "video", "audio", "mask") if hasattr(condition, name)]
+        return condition.model_copy(update={name: absolute(getattr(condition, name)) for name in files})
+
+    return sample.model_copy(update={"conditions": [resolved(condition) for condition in sample.conditions]})
 
 
 def _as_flexible(strategy: FlexibleStrategy | TextToVideoStrategy | VideoToVideoStrategy) -> FlexibleStrategy:

@@ -59,6 +59,11 @@ def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeep
 
         summary = encode_dataset(config, report)
         keeper.record("encoded", samples=summary.samples, encoded=summary.encoded, reused=summary.reused)
+    if config.validation.samples and _rank() == 0:
+        # the text encoder and the VAEs are needed before the transformer fills the memory
+        from trainer_core.sampling.validation import prepare_samples_early
+
+        prepare_samples_early(config, run, keeper)
     keeper.update(stage="loading the model")
     from trainer_core.training.loop import train
 

@@ -76,6 +76,10 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
     def write_status(self, status: RunStatus) -> None:
         write_json(self.status_path, asdict(status))
 

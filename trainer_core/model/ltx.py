@@ -3,6 +3,8 @@
 Shapes: B samples, T tokens, C latent channels as tokens, L text tokens, D text width.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,6 +49,28 @@ class _NoAttention:
         all_perturbed: bool | None = None,  # noqa: ARG002
     ) -> Tensor:
         return torch.zeros_like(hidden_states)
+
+
+class _ValuesAlone:
+    """Attention processor of a perturbed layer: every token keeps its own value, nothing is attended to.
+
+    Source: the library's LTX2PerturbedAttnProcessor, which it calls since LTX-2.3 only.
+    """
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,  # noqa: ARG002 (self-attention has none)
+        attention_mask: Tensor | None = None,  # noqa: ARG002
+        query_rotary_emb: tuple[Tensor, Tensor] | None = None,  # noqa: ARG002
+        key_rotary_emb: tuple[Tensor, Tensor] | None = None,  # noqa: ARG002
+    ) -> Tensor:
+        values = attn.to_v(hidden_states)
+        if attn.to_gate_logits is not None:
+            gates = 2.0 * torch.sigmoid(attn.to_gate_logits(hidden_states))
+            values = (values.unflatten(2, (attn.heads, -1)) * gates.unsqueeze(-1)).flatten(2, 3)
+        return attn.to_out[1](attn.to_out[0](values))
 
 
 class LtxModel(nn.Module):
@@ -101,6 +125,7 @@ class LtxModel(nn.Module):
         """Return the predicted velocities ([B, Tv, C] or None, [B, Ta, C] or None).
 
         An absent modality is None: its layers do no work, and the other one's output is that of a single-modality call.
+        In `stg_blocks` the tokens of a self-attention don't see each other (spatio-temporal guidance).
         """
         given = video if video is not None else audio
         assert given is not None, "a call needs a modality"
@@ -115,25 +140,43 @@ class LtxModel(nn.Module):
             "av_cross_attn_video_a2v_gate": audio_sigma * self._gate_factor,
             "av_cross_attn_audio_v2a_gate": sigma * self._gate_factor,
         }
-        velocity = self.transformer(
-            hidden_states=video_input.tokens.to(dtype),
-            audio_hidden_states=audio_input.tokens.to(dtype),
-            encoder_hidden_states=video_input.context.to(dtype),
-            audio_encoder_hidden_states=audio_input.context.to(dtype),
-            timestep=video_input.timesteps * scale,
-            audio_timestep=audio_input.timesteps * scale,
-            sigma=sigma,
-            audio_sigma=audio_sigma,
-            encoder_attention_mask=video_input.context_mask,
-            audio_encoder_attention_mask=audio_input.context_mask,
-            video_coords=video_input.positions,
-            audio_coords=audio_input.positions,
-            isolate_modalities=isolated,
-            spatio_temporal_guidance_blocks=stg_blocks,
-            use_cross_timestep=False,
-            return_dict=False,
-        )
+        with self._perturbed(stg_blocks or []):
+            velocity = self.transformer(
+                hidden_states=video_input.tokens.to(dtype),
+                audio_hidden_states=audio_input.tokens.to(dtype),
+                encoder_hidden_states=video_input.context.to(dtype),
+                audio_encoder_hidden_states=audio_input.context.to(dtype),
+                timestep=video_input.timesteps * scale,
+                audio_timestep=audio_input.timesteps * scale,
+                sigma=sigma,
+                audio_sigma=audio_sigma,
+                encoder_attention_mask=video_input.context_mask,
+                audio_encoder_attention_mask=audio_input.context_mask,
+                video_coords=video_input.positions,
+                audio_coords=audio_input.positions,
+                isolate_modalities=isolated,
+                spatio_temporal_guidance_blocks=stg_blocks,
+                use_cross_timestep=False,
+                return_dict=False,
+            )
         return (velocity[0] if video is not None else None), (velocity[1] if audio is not None else None)
+
+    @contextmanager
+    def _perturbed(self, blocks: list[int]) -> Iterator[None]:
+        """Perturb the self-attentions of `blocks` where the library wouldn't: it does so itself since LTX-2.3 only."""
+        changed = []
+        if not self.transformer.config.perturbed_attn:
+            for block in (self.transformer.transformer_blocks[index] for index in blocks):
+                for name in ("attn1", "audio_attn1"):
+                    attention = getattr(block, name)
+                    if not isinstance(attention.processor, _NoAttention):
+                        changed.append((attention, attention.processor))
+                        attention.set_processor(_ValuesAlone())
+        try:
+            yield
+        finally:
+            for attention, processor in changed:
+                attention.set_processor(processor)
 
     def _gate_hook(self, name: str) -> Any:
         def feed_other_sigma(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

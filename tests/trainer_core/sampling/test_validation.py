@@ -1,0 +1,144 @@
+"""Samples while training: written once, base beside adapter, a failure is an event, and a kill harms nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer_core.config import TrainingConfig
+from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
+from trainer_core.sampling.index import read_index
+from trainer_core.sampling.validation import due_samples, render_samples
+from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.setup import Session, set_up
+
+SAMPLES = {
+    "samples": [{"prompt": "a fox <runs>"}, {"prompt": "the sea", "seed": 0}],
+    "video_dims": [64, 32, 9],
+    "inference_steps": 2,
+}
+
+
+def session_of(config: TrainingConfig, folder: Path) -> Session:
+    return set_up(config, create_run_folder(folder / "runs"))
+
+
+def render(session: Session, step: int, **options: Any) -> None:
+    with StatusKeeper(session.run, RunStatus("running", stage="training")) as keeper:
+        render_samples(session, step, keeper, **options)
+        assert keeper.status.stage == "training"
+
+
+def move(session: Session) -> None:
+    """Change the adapter, as training would."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in session.parameters:
+        parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+
+
+def events(run: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.events_path.read_text().splitlines()]
+
+
+def files(run: RunFolder) -> dict[str, bytes]:
+    """Every sample and poster by name; page, sheets and index are drawn anew as they grow."""
+    media = [path for path in run.samples.glob("*/*") if path.name != "sheet.png" and path.parent.name != ".inputs"]
+    return {path.relative_to(run.samples).as_posix(): path.read_bytes() for path in media}
+
+
+@pytest.fixture
+def session(config_for: Callable[..., TrainingConfig], tmp_path: Path) -> Session:
+    return session_of(config_for("t2v", {"validation": SAMPLES}), tmp_path)
+
+
+def test_base_once_and_the_adapter_at_every_step(session: Session) -> None:
+    before = torch.get_rng_state()
+    render(session, 0)
+    move(session)
+    render(session, 2)
+    assert torch.equal(torch.get_rng_state(), before), "training's own randomness must not notice"
+    index = read_index(session.run.samples)
+    assert index is not None
+    assert index.tiny
+    assert [(row.step, row.adapter) for row in index.of(index.prompts[0].id)] == [(0, False), (2, True)]
+    assert [prompt.seed for prompt in index.prompts] == [42, 0]
+    made = files(session.run)
+    assert {Path(name).name for name in made} == {
+        "base.mp4",
+        "base.poster.png",
+        "step_00002.mp4",
+        "step_00002.poster.png",
+    }
+    page = (session.run.samples / "index.html").read_text()
+    assert "a fox &lt;runs&gt;" in page
+    assert "this is noise" in page
+    render(session, 2)
+    assert files(session.run) == made, "written once"
+
+
+def test_the_same_seed_gives_the_same_file_and_an_idle_adapter_gives_the_base(
+    config_for: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
+    config = config_for("t2v", {"validation": {**SAMPLES, "samples": SAMPLES["samples"][:1]}})
+    first, second = session_of(config, tmp_path / "a"), session_of(config, tmp_path / "b")
+    for session in (first, second):
+        render(session, 1)  # the adapter is still what it was made as: it changes nothing
+    assert files(first.run) == files(second.run)
+    prompt = read_index(first.run.samples).prompts[0].id  # type: ignore[union-attr]
+    posters = [files(first.run)[f"{prompt}/{name}.poster.png"] for name in ("base", "step_00001")]
+    assert _pixels(posters[0]) == _pixels(posters[1])
+
+
+def _pixels(png: bytes) -> bytes:
+    import io
+
+    from PIL import Image
+
+    return Image.open(io.BytesIO(png)).tobytes()
+
+
+def test_a_stop_abandons_the_samples_and_leaves_what_was_there(session: Session) -> None:
+    render(session, 0)
+    made = files(session.run)
+    move(session)
+    render(session, 2, should_stop=lambda: True)
+    assert files(session.run) == made
+    assert events(session.run)[-1]["kind"] == "samples abandoned"
+
+
+def test_a_failure_is_an_event_and_training_goes_on(session: Session) -> None:
+    for parameter in session.parameters:
+        parameter.data.fill_(float("nan"))
+    session.model.train()
+    render(session, 2)
+    failed = events(session.run)[-1]
+    assert failed["kind"] == "samples failed"
+    assert "not finite" in failed["error"]
+    assert session.model.training, "left as it was found"
+
+
+def test_what_a_kill_left_half_written_is_cleared(session: Session) -> None:
+    leftover = session.run.samples / ".part-abc.mp4"
+    leftover.write_bytes(b"half")
+    render(session, 0)
+    assert not leftover.exists()
+
+
+def test_a_full_run_has_its_base_from_step_0_alone(config_for: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+    config = config_for("t2a", {"validation": SAMPLES, "model": {"training_mode": "full"}, "lora": None})
+    session = session_of(config, tmp_path)
+    render(session, 3)
+    index = read_index(session.run.samples)
+    assert index is not None
+    assert [row.adapter for row in index.samples] == [True, True]
+
+
+def test_when_samples_are_due(config_for: Callable[..., TrainingConfig]) -> None:
+    config = config_for("t2v", {"validation": {**SAMPLES, "interval": 3}})
+    assert [step for step in range(7) if due_samples(config, step)] == [0, 3, 6]
+    skipping = config_for("t2v", {"validation": {**SAMPLES, "interval": None, "skip_initial_validation": True}})
+    assert not any(due_samples(skipping, step) for step in range(7))
+    assert not due_samples(config_for("t2v"), 0)

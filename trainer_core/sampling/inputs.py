@@ -1,0 +1,458 @@
+"""From a prompt and its conditions' files to what the sampler takes: roles, given latents, masks, references, features.
+
+A sample's conditions become the objective's conditions, each certain, so that what was trained is what is sampled.
+F H W latent frames, rows and columns; T audio latent frames; C channels.
+"""
+
+import mimetypes
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer_core.config import (
+    FirstFrameCondition,
+    FlexibleStrategy,
+    MaskCondition,
+    ModalitySection,
+    PrefixCondition,
+    ReferenceCondition,
+    SpatialCropCondition,
+    SuffixCondition,
+    ValidationSample,
+    ValidationSection,
+)
+from trainer_core.data.decode import opened, picture_stream, read_audio, read_frames
+from trainer_core.data.latents import audio_content, audio_mask_content, pooled_mask, video_content
+from trainer_core.errors import ConfigError, DataError
+from trainer_core.model.source import ModelSource
+from trainer_core.model.text import TextFeatures, count_tokens, encode_prompts
+from trainer_core.objective import ModalityName, Objective, VaeFactors, latent_region, objective_of
+
+VIDEO_CHANNELS, AUDIO_CHANNELS, MEL_BINS = 128, 8, 16
+AUDIO_LATENTS_A_SECOND = 25
+"""16 kHz over hop 160 over 4 mel frames a latent: the audio VAE of every released version."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large a sample is: pixels and pictures, pictures a second, and its size in latents."""
+
+    width: int
+    height: int
+    frames: int
+    frame_rate: float
+    factors: VaeFactors
+    audio_latent_frames: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / self.frame_rate
+
+    @property
+    def video_grid(self) -> tuple[int, int, int]:
+        factors = self.factors
+        return factors.latent_frames(self.frames), self.height // factors.height, self.width // factors.width
+
+
+@dataclass
+class GivenSide:
+    """What is given of one modality: latents [C, F, H, W] or [C, T, M], zero where nothing is; mask and reference.
+
+    `original` is the file of a frozen modality, which goes into the result as it is.
+    """
+
+    latents: Tensor
+    mask: Tensor | None = None
+    reference: Tensor | None = None
+    conditions: list[Any] = field(default_factory=list)
+    frozen: bool = False
+    original: Path | None = None
+
+
+@dataclass
+class Given:
+    """A sample's conditions, encoded. `shown_reference` is the video file that `include_in_output` puts beside."""
+
+    video: GivenSide | None
+    audio: GivenSide | None
+    shown_reference: Path | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def objective(self) -> Objective:
+        """Roles and conditions, checked as a training's are."""
+
+        def section(side: GivenSide | None) -> ModalitySection | None:
+            if side is None:
+                return None
+            return ModalitySection(is_generated=not side.frozen, latents_dir="given", conditions=side.conditions)
+
+        return objective_of(FlexibleStrategy(video=section(self.video), audio=section(self.audio)))
+
+
+def shape_of(section: ValidationSection, sample: ValidationSample, factors: VaeFactors) -> Shape:
+    """The size that a sample is made in; sound gets 25 latent frames a second (16 kHz, hop 160, 4 a latent)."""
+    width, height, frames = sample.video_dims or section.video_dims
+    if width % factors.width or height % factors.height or (frames - 1) % factors.time:
+        raise ConfigError(
+            f"video_dims {width}x{height}x{frames} don't fit this model: one latent cell is {factors.width}x"
+            f"{factors.height} pixels and {factors.time} frames.",
+            "Use multiples of the cell, and one frame more.",
+        )
+    return Shape(
+        width,
+        height,
+        frames,
+        section.frame_rate,
+        factors,
+        round(frames / section.frame_rate * AUDIO_LATENTS_A_SECOND),
+    )
+
+
+def check_prompt(tokenizer: Any, prompt: str) -> None:
+    """Refuse a prompt that the text encoder would cut."""
+    tokens = count_tokens(tokenizer, prompt)
+    if tokens > tokenizer.model_max_length:
+        raise ConfigError(
+            f"The prompt `{prompt[:60]}…` has {tokens} tokens, the text encoder takes {tokenizer.model_max_length}.",
+            "Shorten it; nothing is cut silently.",
+        )
+
+
+def encode_texts(source: ModelSource, prompts: list[str], device: torch.device) -> dict[str, TextFeatures]:
+    """Features of every prompt (before the connectors), on the CPU. Raises ConfigError for one that is too long."""
+    tokenizer, encoder = source.text_encoder(torch.float32 if device.type == "cpu" else torch.bfloat16)
+    for prompt in prompts:
+        check_prompt(tokenizer, prompt)
+    encoder.to(device)
+    connectors = source.connectors(torch.float32).to(device)
+    return {
+        prompt: encode_prompts(tokenizer, encoder, connectors, [prompt]).to(torch.device("cpu"))
+        for prompt in dict.fromkeys(prompts)
+    }
+
+
+class Encoder:
+    """Turns conditions into latents; loads a VAE when the first condition needs it."""
+
+    def __init__(self, source: ModelSource, device: torch.device) -> None:
+        self._source, self._device = source, device
+        self._vaes: dict[ModalityName, Any] = {}
+
+    def vae(self, name: ModalityName) -> Any:
+        if name not in self._vaes:
+            load = self._source.video_vae if name == "video" else self._source.audio_vae
+            self._vaes[name] = load(torch.float32).to(self._device)
+        return self._vaes[name]
+
+    @torch.no_grad()
+    def video(self, pixels: np.ndarray, frame_rate: float) -> Tensor:
+        """Pictures [F, H, W, 3] to normalised latents [C, F', H', W']."""
+        vae = self.vae("video")
+        if self._device.type != "cpu":
+            vae.enable_tiling()
+        return video_content(vae, pixels, frame_rate)["latents"].float().cpu()
+
+    @torch.no_grad()
+    def audio(self, path: Path, start_s: float, duration_s: float) -> Tensor:
+        """Sound of a file to normalised latents [C, T, M]. Raises DataError for a file without sound."""
+        return audio_content(self.vae("audio"), self.sound(path, start_s, duration_s), duration_s)["latents"].float()
+
+    def sound(self, path: Path, start_s: float, duration_s: float) -> np.ndarray:
+        samples = read_audio(path, start_s, duration_s, self.vae("audio").config.sample_rate)
+        if samples is None:
+            raise DataError(f"There is no sound in {path.name!r}.", "Give a file that has some.")
+        return samples
+
+
+def encode_conditions(sample: ValidationSample, section: ValidationSection, shape: Shape, encoder: Encoder) -> Given:
+    """Encode the files of a sample's conditions.
+
+    Raises ConfigError for conditions that contradict each other or don't fit the size, DataError for a file that is
+    missing, damaged or shorter than it must be.
+    """
+    kinds = [condition.type for condition in sample.conditions]
+    silence = torch.zeros(AUDIO_CHANNELS, shape.audio_latent_frames, MEL_BINS)
+    video = GivenSide(torch.zeros(VIDEO_CHANNELS, *shape.video_grid)) if section.generate_video else None
+    audio = GivenSide(silence) if section.generate_audio else None
+    if "audio_to_video" in kinds:
+        audio = GivenSide(silence, frozen=True)
+    if "video_to_audio" in kinds:
+        video = GivenSide(torch.zeros(VIDEO_CHANNELS, *shape.video_grid), frozen=True)
+        audio = audio or GivenSide(silence)
+    given = Given(video, audio)
+    for condition in sample.conditions:
+        _CONDITIONS[condition.type](condition, given, shape, encoder)
+    given.objective()
+    return given
+
+
+def _first_frame(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
+    side = _present(given.video, "first_frame", "video")
+    path = _file(condition.image_or_video)
+    pixels = read_frames(path, 0.0, 1, shape.frame_rate, shape.width, shape.height)
+    side.latents[:, :1] = encoder.video(pixels, shape.frame_rate)
+    side.conditions.append(FirstFrameCondition(type="first_frame"))
+
+
+def _prefix(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
+    name, path = _side_and_file(condition)
+    if name == "audio":
+        length, duration_s = _audio_stretch(condition, shape, path)
+        side = _present(given.audio, "prefix", "audio")
+        side.latents[:, :length] = encoder.audio(path, 0.0, duration_s)[:, :length]
+    else:
+        side = _present(given.video, "prefix", "video")
+        frames = _pictures_given(condition, shape, path)
+        if frames % shape.factors.time != 1:
+            raise ConfigError(
+                f"prefix of {frames} frames of {path.name!r} is no whole number of latent frames.",
+                f"Use {_legal(frames, shape.factors.time, 1)} frames.",
+            )
+        length = shape.factors.latent_frames(frames)
+        pixels = read_frames(path, 0.0, frames, shape.frame_rate, shape.width, shape.height)
+        side.latents[:, :length] = encoder.video(pixels, shape.frame_rate)
+    _refuse_all("prefix", length, side)
+    side.conditions.append(PrefixCondition(type="prefix", temporal_boundary=length))
+
+
+def _suffix(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
+    name, path = _side_and_file(condition)
+    if name == "audio":
+        length, duration_s = _audio_stretch(condition, shape, path)
+        side = _present(given.audio, "suffix", "audio")
+        start_s = max(_duration_s(path, "audio") - duration_s, 0.0)
+        side.latents[:, -length:] = encoder.audio(path, start_s, duration_s)[:, :length]
+    else:
+        side = _present(given.video, "suffix", "video")
+        step = shape.factors.time
+        frames = _pictures_given(condition, shape, path)
+        if frames % step > 1 or frames < step:
+            raise ConfigError(
+                f"suffix of {frames} frames of {path.name!r} is no whole number of latent frames.",
+                f"Use {_legal(frames, step, 0)} frames.",
+            )
+        length = frames // step
+        # the causal VAE gives the first picture a latent frame of its own, which a suffix doesn't have: it is the
+        # picture before the suffix, and its latent frame is dropped
+        needed = length * step + 1
+        start_s = max(_duration_s(path, "video") - needed / shape.frame_rate, 0.0)
+        pixels = read_frames(path, start_s, needed, shape.frame_rate, shape.width, shape.height)
+        side.latents[:, -length:] = encoder.video(pixels, shape.frame_rate)[:, 1:]
+    _refuse_all("suffix", length, side)
+    side.conditions.append(SuffixCondition(type="suffix", temporal_boundary=length))
+
+
+def _spatial_crop(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
+    side = _present(given.video, "spatial_crop", "video")
+    path, region = _file(condition.video), condition.spatial_region
+    y1, x1, y2, x2 = region
+    if min(region) < 0 or y2 > shape.height or x2 > shape.width or y2 <= y1 or x2 <= x1:
+        raise ConfigError(
+            f"spatial_region y1,x1,y2,x2 = {list(region)} lies outside the {shape.width}x{shape.height} picture.",
+            "Keep the region inside video_dims.",
+        )
+    rows, columns = latent_region(region, shape.factors)
+    cells = (rows.stop - rows.start) * (columns.stop - columns.start)
+    if cells <= 0 or cells == shape.video_grid[1] * shape.video_grid[2]:
+        what = "holds no whole latent cell" if cells <= 0 else "covers the whole picture: nothing is left to generate"
+        raise ConfigError(f"spatial_region {list(region)} {what}.", "Choose another region.")
+    if _size(path) == (x2 - x1, y2 - y1) != (shape.width, shape.height):
+        # a clip of the region's own size is what stands inside it
+        if any(side_px % cell for side_px, cell in zip(region, (32, 32, 32, 32), strict=True)):
+            raise ConfigError(f"spatial_region {list(region)} is off the 32 px grid.", "Use multiples of 32.")
+        pixels = read_frames(path, 0.0, shape.frames, shape.frame_rate, x2 - x1, y2 - y1)
+        side.latents[:, :, rows, columns] = encoder.video(pixels, shape.frame_rate)
+        given.notes.append(f"{path.name} has the region's size: it is placed inside it.")
+    else:
+        pixels = read_frames(path, 0.0, shape.frames, shape.frame_rate, shape.width, shape.height)
+        side.latents.copy_(encoder.video(pixels, shape.frame_rate))
+    side.conditions.append(SpatialCropCondition(type="spatial_crop", spatial_region=tuple(region)))
+
+
+def _mask(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
+    name, path = _side_and_file(condition)
+    mask = _file(condition.mask)
+    if name == "audio":
+        side = _present(given.audio, "mask", "audio")
+        side.latents.copy_(_fitted(encoder.audio(path, 0.0, shape.duration_s), shape.audio_latent_frames))
+        level = audio_mask_content(encoder.vae("audio"), encoder.sound(mask, 0.0, shape.duration_s))["mask"]
+        side.mask = _fitted(level[None], shape.audio_latent_frames)[0]
+    else:
+        side = _present(given.video, "mask", "video")
+        pixels = read_frames(path, 0.0, shape.frames, shape.frame_rate, shape.width, shape.height)
+        side.latents.copy_(encoder.video(pixels, shape.frame_rate))
+        frames = 1 if is_image(mask) else shape.frames
+        levels = read_frames(mask, 0.0, frames, shape.frame_rate, shape.width, shape.height)
+        keep = torch.from_numpy(levels).float().mean(dim=-1) / 255
+        side.mask = pooled_mask(keep.expand(shape.frames, -1, -1), shape.factors)
+    if bool((side.mask > 0.5).all()):
+        raise ConfigError(f"The mask {mask.name!r} keeps everything: nothing is left to generate.", "Give it some 0.")
+    side.conditions.append(MaskCondition(type="mask", mask_dir="given"))
+
+
+def _reference(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
+    name, path = _side_and_file(condition)
+    if name == "audio":
+        side = _present(given.audio, "reference", "audio")
+        duration_s = min(shape.duration_s, _duration_s(path, "audio"))
+        side.reference = encoder.audio(path, 0.0, duration_s)
+    else:
+        side = _present(given.video, "reference", "video")
+        spatial, temporal = condition.downscale_factor, condition.temporal_scale_factor
+        cell_w, cell_h = shape.factors.width * spatial, shape.factors.height * spatial
+        if shape.width % cell_w or shape.height % cell_h:
+            raise ConfigError(
+                f"reference: {shape.width}x{shape.height} can't be downscaled by {spatial}: the sides must be "
+                f"multiples of {cell_w} and {cell_h} pixels.",
+                "Use another size or downscale_factor.",
+            )
+        if is_image(path):
+            pixels = read_frames(path, 0.0, 1, shape.frame_rate, shape.width // spatial, shape.height // spatial)
+        else:
+            taken = read_frames(
+                path, 0.0, shape.frames, shape.frame_rate, shape.width // spatial, shape.height // spatial
+            )
+            # a temporally downscaled reference keeps the causal first frame, then every S-th: 0, 1, 1+S, 1+2S …
+            pixels = np.concatenate([taken[:1], taken[1::temporal]]) if temporal > 1 else taken
+            if len(pixels) % shape.factors.time != 1:
+                raise ConfigError(
+                    f"reference: temporal_scale_factor {temporal} leaves {len(pixels)} of {shape.frames} frames, which "
+                    "is no whole number of latent frames.",
+                    "Use a factor that divides the latent frames minus one.",
+                )
+        side.reference = encoder.video(pixels, shape.frame_rate / temporal)
+        if condition.include_in_output:
+            given.shown_reference = path
+    side.conditions.append(ReferenceCondition(type="reference", latents_dir="given"))
+
+
+def _video_to_audio(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
+    assert given.video is not None
+    path = _file(condition.video)
+    pixels = read_frames(path, 0.0, shape.frames, shape.frame_rate, shape.width, shape.height)
+    given.video.latents.copy_(encoder.video(pixels, shape.frame_rate))
+    given.video.original = path
+
+
+def _audio_to_video(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
+    assert given.audio is not None
+    path = _file(condition.audio)
+    sound = encoder.audio(path, 0.0, shape.duration_s)
+    given.audio.latents.copy_(_fitted(sound, shape.audio_latent_frames))
+    given.audio.original = path
+
+
+_CONDITIONS = {
+    "first_frame": _first_frame,
+    "prefix": _prefix,
+    "suffix": _suffix,
+    "spatial_crop": _spatial_crop,
+    "mask": _mask,
+    "reference": _reference,
+    "video_to_audio": _video_to_audio,
+    "audio_to_video": _audio_to_video,
+}
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file's name says that it is a still picture."""
+    kind, _ = mimetypes.guess_type(path.name)
+    return kind is not None and kind.startswith("image/")
+
+
+def has_pictures(path: Path) -> bool:
+    """Whether the file holds pictures (a cover picture doesn't count)."""
+    with opened(path) as container:
+        return picture_stream(container) is not None
+
+
+def _present(side: GivenSide | None, kind: str, name: ModalityName) -> GivenSide:
+    if side is None:
+        raise ConfigError(
+            f"`{kind}` is given on {name}, which this sample doesn't make.",
+            f"Set validation.generate_{name}: true, or remove the condition.",
+        )
+    return side
+
+
+def _side_and_file(condition: Any) -> tuple[ModalityName, Path]:
+    if (condition.video is None) == (condition.audio is None):
+        raise ConfigError(
+            f"`{condition.type}` needs either `video` or `audio`, and not both in one condition.",
+            "Give one file; two conditions for both modalities.",
+        )
+    name: ModalityName = "video" if condition.video is not None else "audio"
+    return name, _file(condition.video or condition.audio)
+
+
+def _file(given: str) -> Path:
+    path = Path(given)
+    if not path.exists():
+        raise DataError(f"There is no file {path}.", "Correct the path in the sample's conditions.")
+    return path
+
+
+def _pictures_given(condition: Any, shape: Shape, path: Path) -> int:
+    """The pictures that a prefix or suffix takes: as said, or as many as the clip holds, down to whole latents."""
+    if condition.num_frames is not None:
+        return condition.num_frames
+    if condition.duration is not None:
+        return round(condition.duration * shape.frame_rate)
+    held = int(_duration_s(path, "video") * shape.frame_rate + 0.01)
+    step = shape.factors.time
+    most = shape.frames - step
+    return max(min((held - 1) // step * step + 1, most), 1)
+
+
+def _audio_stretch(condition: Any, shape: Shape, path: Path) -> tuple[int, float]:
+    """(audio latent frames, seconds) of an audio prefix or suffix."""
+    if condition.duration is not None:
+        duration_s = condition.duration
+    elif condition.num_frames is not None:
+        duration_s = condition.num_frames / shape.frame_rate
+    else:
+        duration_s = min(_duration_s(path, "audio"), shape.duration_s / 2)
+    return max(round(duration_s * AUDIO_LATENTS_A_SECOND), 1), duration_s
+
+
+def _refuse_all(kind: str, length: int, side: GivenSide) -> None:
+    total = side.latents.shape[1]
+    already = sum(c.temporal_boundary for c in side.conditions if c.type in ("prefix", "suffix"))
+    if length + already >= total:
+        raise ConfigError(
+            f"{kind} of {length} latent frames leaves none of {total} to generate.", "Give less, or sample longer."
+        )
+
+
+def _fitted(latents: Tensor, length: int) -> Tensor:
+    """Cut sound to `length` latent frames: encoding rounds up, sampling rounds to the nearest. One may be repeated."""
+    if latents.shape[1] < length:
+        latents = torch.cat([latents, latents[:, -1:].expand(-1, length - latents.shape[1], *latents.shape[2:])], dim=1)
+    return latents[:, :length]
+
+
+def _duration_s(path: Path, name: ModalityName) -> float:
+    from trainer_core.data.probe import probe
+
+    clip = probe(path)
+    if name == "audio":
+        if clip.audio is None:
+            raise DataError(f"There is no sound in {path.name!r}.", "Give a file that has some.")
+        return clip.audio.duration_s
+    return clip.duration_s
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    from trainer_core.data.probe import probe
+
+    clip = probe(path)
+    return (clip.width, clip.height) if clip.width and clip.height else None
+
+
+def _legal(frames: int, step: int, rest: int) -> str:
+    below = max(frames - rest, 0) // step * step + rest
+    return " or ".join(str(value) for value in (below, below + step) if value >= max(rest, 1))

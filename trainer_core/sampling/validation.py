@@ -1,0 +1,203 @@
+"""Samples while a run trains: rendered after a checkpoint is saved, base against adapter at the same seed.
+
+Nothing here may harm the run: a failure is an event, files are written once, a kill leaves what was there before.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from trainer_core.config import TrainingConfig, is_tiny
+from trainer_core.errors import LtxError
+from trainer_core.model.load import open_model
+from trainer_core.model.source import ModelSource
+from trainer_core.run_folder import RunFolder
+from trainer_core.sampling.guidance import Guidance, guidance_of
+from trainer_core.sampling.index import SampleIndex, read_index
+from trainer_core.sampling.prepared import Prepared, Wanted, prepare
+from trainer_core.sampling.render import Decoders, Shot, write_shots
+from trainer_core.sampling.sampler import denoise, draw_noise
+from trainer_core.sampling.schedule import dev_sigmas
+from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.setup import Session
+
+INPUTS_FOLDER = ".inputs"
+StopAsked = Callable[[], bool]
+
+
+class _Abandoned(Exception):
+    """Someone asked the run to stop while a sample was being made."""
+
+
+def wanted_samples(config: TrainingConfig) -> list[Wanted]:
+    """The samples that the config's `validation:` section asks for."""
+    section = config.validation
+    return [Wanted(one, one.seed if one.seed is not None else section.seed) for one in section.samples]
+
+
+def due_samples(config: TrainingConfig, step: int) -> bool:
+    """Whether samples are rendered at `step`: at the interval's steps, and before the first one unless skipped."""
+    section = config.validation
+    if not section.samples:
+        return False
+    if step == 0:
+        return not section.skip_initial_validation
+    return section.interval is not None and step % section.interval == 0
+
+
+def prepare_samples(
+    config: TrainingConfig, run: RunFolder, source: ModelSource, device: torch.device, report: Callable[[str], None]
+) -> list[Prepared]:
+    """Encode the prompts and conditions of the run's samples, once; later calls read them back."""
+    folder = run.samples / INPUTS_FOLDER
+    return prepare(source, config.validation, wanted_samples(config), folder, device, report)
+
+
+def prepare_samples_early(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper) -> None:
+    """Encode prompts and conditions before the transformer is loaded. Raises what a person has to mend first.
+
+    That is a missing file, a prompt that is too long, conditions that don't fit: the run hasn't cost anything yet.
+    """
+    from accelerate import Accelerator
+
+    source, device = open_model(config.model), Accelerator(cpu=not torch.cuda.is_available()).device
+    prepare_samples(config, run, source, device, lambda what: keeper.update(stage=what))
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def render_samples(session: Session, step: int, keeper: StatusKeeper, should_stop: StopAsked = lambda: False) -> None:
+    """Render the config's samples with the weights as they are at `step`; what exists already is left alone.
+
+    The base is rendered once: by a LoRA run at any step, by a full run at step 0 alone. The main process calls it.
+    Never raises for what can go wrong with samples: it becomes an event, and training goes on.
+    """
+    stage = keeper.status.stage
+    try:
+        _render(session, step, keeper, should_stop)
+    except _Abandoned:
+        keeper.record("samples abandoned", step=step)
+    except torch.cuda.OutOfMemoryError as error:
+        keeper.record("samples failed", step=step, error=f"out of memory: {error}")
+    except (LtxError, RuntimeError, OSError, ValueError) as error:
+        keeper.record("samples failed", step=step, error=str(error) or type(error).__name__)
+    finally:
+        gc.collect()
+        if session.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        keeper.update(stage=stage)
+
+
+def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: StopAsked) -> None:
+    config, run, device = session.config, session.run, session.accelerator.device
+    folder = run.samples
+    for leftover in folder.rglob(".part-*"):
+        leftover.unlink(missing_ok=True)
+    started = time.perf_counter()
+    prepared = prepare_samples(config, run, session.source, device, lambda what: keeper.update(stage=what))
+    tiny = is_tiny(config.model.model_path)
+    index = read_index(folder) or SampleIndex(session.source.label, tiny)
+    layers = len(session.model.transformer.transformer_blocks)
+    guidance, notes = guidance_of(config.validation, layers, session.source.version, tiny)
+    lora = config.model.training_mode == "lora"
+    shots: list[Shot] = []
+    with _ready_to_sample(session), torch.random.fork_rng():
+        for number, one in enumerate(prepared, start=1):
+            one.given.notes.extend(note for note in notes if note not in one.given.notes)
+            for adapter in (False, True):
+                if not _is_missing(index, one, step, adapter, config):
+                    continue
+
+                def progress(done: int, total: int, number: int = number, adapter: bool = adapter) -> None:
+                    if should_stop() or run.stop_request_path.exists():
+                        raise _Abandoned
+                    which = "" if adapter else " (base)"
+                    keeper.update(stage=f"sampling {number} of {len(prepared)}{which}: step {done} of {total}")
+
+                with _without_adapter(session, lora and not adapter):
+                    shots.append(_shoot(session, one, guidance, step, adapter, progress))
+        if not shots:
+            return
+        write_shots(
+            shots,
+            folder,
+            index,
+            Decoders(session.source, device),
+            config.validation.inference_steps,
+            f"run {run.id}",
+            lambda what: keeper.update(stage=what),
+        )
+    keeper.record("samples", step=step, samples=len(shots), seconds=round(time.perf_counter() - started, 1))
+
+
+def _is_missing(index: SampleIndex, prepared: Prepared, step: int, adapter: bool, config: TrainingConfig) -> bool:
+    if adapter:  # a fresh adapter is the base at step 0
+        fresh = step == 0 and config.model.load_checkpoint is None
+        return not fresh and not index.holds(prepared.id, step, adapter=True)
+    reachable = config.model.training_mode == "lora" or step == 0
+    return reachable and index.base_of(prepared.id) is None
+
+
+def _shoot(
+    session: Session,
+    prepared: Prepared,
+    guidance: Guidance,
+    step: int,
+    adapter: bool,
+    progress: Callable[[int, int], None],
+) -> Shot:
+    started = time.perf_counter()
+    inputs = prepared.inputs()
+    with session.autocast():
+        latents = denoise(
+            session.model,
+            session.connectors,
+            inputs,
+            guidance,
+            dev_sigmas(session.config.validation.inference_steps),
+            draw_noise(inputs, prepared.wanted.seed),
+            progress,
+        )
+    return Shot(prepared, step, adapter, latents, time.perf_counter() - started)
+
+
+@contextmanager
+def _ready_to_sample(session: Session) -> Iterator[None]:
+    """Evaluation mode, and the optimizer's state in host memory where the config asks for that."""
+    model = session.model
+    training = model.training
+    moved = session.config.acceleration.offload_optimizer_during_validation
+    model.eval()
+    if moved:
+        _move_optimizer(session, torch.device("cpu"))
+    try:
+        yield
+    finally:
+        if moved:
+            _move_optimizer(session, session.accelerator.device)
+        model.train(training)
+
+
+def _move_optimizer(session: Session, device: torch.device) -> None:
+    for state in session.optimizer.state.values():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.ndim > 0:
+                state[name] = value.to(device)
+
+
+@contextmanager
+def _without_adapter(session: Session, off: bool) -> Iterator[None]:
+    transformer: Any = session.model.transformer
+    if not off:
+        yield
+        return
+    transformer.disable_adapters()
+    try:
+        yield
+    finally:
+        transformer.enable_adapters()
