@@ -6,12 +6,12 @@ wins over the file, `--llm` and `/model` over both. Keys stay in the environment
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import platformdirs
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tools.settings import settings_path
 from trainer_core.errors import ConfigError
 
 ToolStyle = Literal["auto", "native", "json"]
@@ -52,12 +52,9 @@ class Settings(_Section):
     budget: Budget = Budget()
     gpu_hour_price: NotNegative | None = None
     currency: Annotated[str, Field(pattern=r"^\w{1,8}$")] = "USD"
-
-
-def settings_path() -> Path:
-    """Where the settings file is looked for."""
-    named = os.environ.get("LTX_AGENT_SETTINGS")
-    return Path(named) if named else Path(platformdirs.user_config_dir("ltx-agent")) / "settings.yaml"
+    captions: dict[str, Any] = {}
+    """Read by tools/caption/endpoint_settings.py, as `speech` is."""
+    speech: dict[str, Any] = {}
 
 
 def load_settings() -> Settings:

@@ -25,6 +25,9 @@ class ProjectFacts(BaseModel):
     objective: str | None = None
     adapter: str | None = None
     trigger: str | None = None
+    captioner: str | None = None
+    caption_style: str | None = None
+    caption_notes: list[str] = []
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,93 @@
-"""What a captioner is: something that gives a clip its caption, or has none for it."""
+"""What a captioner is: something that gives a clip its caption, or says why it has none for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CaptionSource = Literal["existing", "endpoint", "local", "measured", "person"]
+Style = Literal["ltx", "short", "tags", "audio", "edit"]
+"""How a caption is written: one long paragraph of picture and sound (LTX's own way), one sentence, tags, the sound
+alone, or the change from a reference to its target."""
 
 
 @dataclass(frozen=True)
 class ClipFile:
-    """A clip to caption; `name` is its path as the report spells it."""
+    """A clip to caption; `name` is its path as a person sees it. `reference` is what an edit starts from.
+
+    `has_sound` is what inspection measured, `speech_s` the seconds of speech in it; None where nobody measured it.
+    """
 
     path: Path
     name: str
     kind: Literal["video", "image", "audio"]
+    has_sound: bool | None = None
+    speech_s: float | None = None
+    music_likely: bool | None = None
+    duration_s: float = 0.0
+    reference: Path | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a clip, uint8 [H, W, 3] RGB, upright, with square pixels, and its time in seconds."""
+
+    time_s: float
+    rgb: "np.ndarray"
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What is spoken in a clip, word for word; `origin` says who heard it, `language` an ISO code where it is known."""
+
+    text: str
+    origin: str
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What a captioner is told, and the version of it that each caption made with it carries."""
+
+    text: str
+    style: Style
+    version: str
+
+
+@dataclass(frozen=True)
+class CaptionRequest:
+    """All that a captioner is given of one clip. Neither names nor folders are in it.
+
+    `sound` is float32 [N] at SOUND_RATE_HZ, None where there is none; `reference` are the pictures an edit starts from;
+    `hint` is one more sentence for this clip alone.
+    """
+
+    clip: ClipFile
+    instruction: Instruction
+    frames: tuple[Frame, ...] = ()
+    reference: tuple[Frame, ...] = ()
+    sound: "np.ndarray | None" = None
+    transcript: Transcript | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What captions cost: tokens in and out, and the seconds that a request or a batch took."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.seconds + other.seconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -27,11 +101,47 @@ class CaptionDraft:
     instruction_version: str | None = None
     frames_s: list[float] = field(default_factory=list)
     flags: dict[str, str] = field(default_factory=dict)
+    heard: bool = False
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True)
+class Declined:
+    """A captioner's word that it has no caption for a clip, and why; `id` is the flag the clip then carries."""
+
+    id: Literal["refusal", "failed"]
+    message: str
+    usage: Usage = Usage()
 
 
 class Captioner(Protocol):
-    """Gives captions; must not write anything."""
+    """Gives captions to prepared clips, in batches, several at a time; writes nothing and has no tools.
 
-    def caption(self, clip: ClipFile) -> CaptionDraft | None:
-        """Return the clip's caption, or None when this captioner has none for it."""
+    `sees` and `hears` say what of a request it can use. Clips fail one by one, as Declined; an LtxError means that
+    going on is pointless.
+    """
+
+    @property
+    def source(self) -> CaptionSource: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def sees(self) -> bool: ...
+    @property
+    def hears(self) -> bool: ...
+    @property
+    def tokens_per_frame(self) -> int:
+        """What one picture costs; 0 where it follows from its size."""
+        ...
+
+    async def caption(self, requests: Sequence[CaptionRequest]) -> list[CaptionDraft | Declined]:
+        """Return one answer a request, in order. Raises ExternalError or ConfigError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and memory."""
         ...

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tools.caption.captioner import CaptionDraft, CaptionSource
+from tools.caption.captioner import CaptionDraft, CaptionSource, Style, Transcript
 from tools.caption.clips import content_digest
 from tools.inspect.report import Clip
 from trainer_core.errors import ConfigError
@@ -24,9 +24,11 @@ class CaptionFlag(BaseModel):
 
 
 class CaptionEntry(BaseModel):
-    """One row of captions.jsonl; `edited_at` is in Unix seconds.
+    """One row of captions.jsonl; `edited_at` is in Unix seconds, `seconds` how long the captioner took.
 
     `written_sha256` is the digest of the caption as a tool wrote it: a caption that differs was edited by a person.
+    `origin_sha256` is the digest of what the captioner gave, before lint mended it. `heard`: the captioner heard the
+    sound. `edited_from`: who wrote what the person then edited.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,15 +38,49 @@ class CaptionEntry(BaseModel):
     caption: str
     source: CaptionSource
     model: str | None = None
+    style: Style | None = None
     instruction_version: str | None = None
     frames_s: list[float] = []
+    heard: bool = False
+    transcript: str | None = None
+    transcript_origin: str | None = None
     needs_review: bool = False
     flags: list[CaptionFlag] = []
     edited_at: float | None = None
+    edited_from: CaptionSource | None = None
     written_sha256: str | None = None
+    origin_sha256: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a row is found by: its path and the content of its clip."""
+        return self.path, self.sha256
+
+    def with_caption(self, caption: str) -> "CaptionEntry":
+        """Return the row with a caption that a tool edited."""
+        return self.model_copy(update={"caption": caption, "written_sha256": digest(caption)})
+
+    def by_person(self, caption: str) -> "CaptionEntry":
+        """Return the row with a caption that a person wrote or approved word for word."""
+        return self.model_copy(
+            update={
+                "caption": caption,
+                "source": "person",
+                "needs_review": False,
+                "flags": [],
+                "edited_at": time.time(),
+                "edited_from": self.edited_from if self.source == "person" else self.source,
+                "written_sha256": digest(caption),
+            }
+        )
 
 
-def new_entry(clip: Clip, draft: CaptionDraft) -> CaptionEntry:
+def new_entry(
+    clip: Clip, draft: CaptionDraft, style: Style | None = None, spoken: Transcript | None = None
+) -> CaptionEntry:
     """Return the row of a caption just made."""
     return CaptionEntry(
         path=clip.path,
@@ -52,11 +88,19 @@ def new_entry(clip: Clip, draft: CaptionDraft) -> CaptionEntry:
         caption=draft.caption,
         source=draft.source,
         model=draft.model,
+        style=style,
         instruction_version=draft.instruction_version,
         frames_s=draft.frames_s,
+        heard=draft.heard,
+        transcript=spoken.text if spoken else None,
+        transcript_origin=spoken.origin if spoken else None,
         needs_review=draft.needs_review,
         flags=[CaptionFlag(id=name, message=message) for name, message in draft.flags.items()],
-        written_sha256=_digest(draft.caption),
+        written_sha256=digest(draft.caption),
+        origin_sha256=digest(draft.caption),
+        prompt_tokens=draft.usage.prompt_tokens,
+        completion_tokens=draft.usage.completion_tokens,
+        seconds=round(draft.usage.seconds, 3),
     )
 
 
@@ -77,7 +121,7 @@ def write_captions(path: Path, entries: list[CaptionEntry]) -> None:
 
 def captions_by_clip(entries: list[CaptionEntry], clips: list[Clip]) -> dict[int, CaptionEntry]:
     """Return each clip's entry by the clip's index: of the same content and path, else of the same content."""
-    exact = {(entry.path, entry.sha256): entry for entry in entries}
+    exact = {entry.key: entry for entry in entries}
     by_content = {entry.sha256: entry for entry in entries}
     found = {}
     for index, clip in enumerate(clips):
@@ -85,6 +129,11 @@ def captions_by_clip(entries: list[CaptionEntry], clips: list[Clip]) -> dict[int
         if entry is not None:
             found[index] = entry
     return found
+
+
+def digest(caption: str) -> str:
+    """Return the sha256 of a caption's UTF-8."""
+    return hashlib.sha256(caption.encode("utf-8", errors="surrogateescape")).hexdigest()
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -105,18 +154,4 @@ def _parse(row: Any, number: int, path: Path) -> CaptionEntry:
 
 
 def _as_edited(entry: CaptionEntry) -> CaptionEntry:
-    if entry.written_sha256 in (None, _digest(entry.caption)):
-        return entry
-    return entry.model_copy(
-        update={
-            "source": "person",
-            "needs_review": False,
-            "flags": [],
-            "edited_at": time.time(),
-            "written_sha256": _digest(entry.caption),
-        }
-    )
-
-
-def _digest(caption: str) -> str:
-    return hashlib.sha256(caption.encode("utf-8", errors="surrogateescape")).hexdigest()
+    return entry if entry.written_sha256 in (None, digest(entry.caption)) else entry.by_person(entry.caption)

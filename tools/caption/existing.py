@@ -1,33 +1,40 @@
-"""Captions that are there already: a text file beside the clip, or a metadata file's caption column."""
+"""Captions that are there already: a file beside the clip (.txt, .json, .srt), or a metadata file's caption column."""
 
 import codecs
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tools.caption.captioner import CaptionDraft, ClipFile
+from tools.caption.captioner import CaptionDraft, ClipFile, Transcript
+from tools.caption.lint_sound import with_quote
 from tools.caption.text import MAX_CAPTION_CHARACTERS, plain_text, shortened
 from trainer_core.errors import DataError
 
 METADATA_NAMES = tuple(f"{stem}.{ending}" for stem in ("metadata", "dataset") for ending in ("csv", "json", "jsonl"))
 MEDIA_COLUMNS = ("video", "media_path", "audio")
-CAPTION_COLUMN = "caption"
+CAPTION_COLUMNS = ("caption", "text", "prompt", "description")
 MAX_SIDECAR_BYTES = 65536
+
+_CUE_TIMES = re.compile(r"^\s*[\d:.,]+\s*-->\s*[\d:.,]+.*$")
+_CUE_MARKUP = re.compile(r"<[^>\n]*>|\{\\[^}\n]*\}")
 
 
 class ExistingCaptioner:
-    """Finds captions in sidecar files and in the rows of the metadata files it was given."""
+    """Finds captions in files beside the clips and in the rows of the metadata files it was given."""
 
     def __init__(self, rows: dict[Path, str]) -> None:
         self._rows = rows
 
     def caption(self, clip: ClipFile) -> CaptionDraft | None:
-        sidecar = find_sidecar(clip.path)
-        if sidecar is not None:
-            text, flags = _read_sidecar(sidecar)
+        """Return the clip's caption, None when there is none; subtitles are no caption, only what is spoken."""
+        for sidecar in find_sidecars(clip.path):
+            text, flags = _read_text(sidecar)
+            if sidecar.suffix.lower() == ".json":
+                text = _json_caption(text, sidecar)
             draft = _draft(text, f"sidecar {plain_text(sidecar.name)}", flags)
             if draft is not None:
                 return draft
@@ -36,9 +43,29 @@ class ExistingCaptioner:
 
 
 def find_sidecar(clip: Path) -> Path | None:
-    """Return the text file beside a clip, `clip.mp4.txt` before `clip.txt`, or None."""
-    candidates = (clip.with_name(clip.name + ".txt"), clip.with_suffix(".txt"))
-    return next((path for path in candidates if path.is_file() and path != clip), None)
+    """Return the first caption file beside a clip, or None."""
+    return next(iter(find_sidecars(clip)), None)
+
+
+def find_sidecars(clip: Path) -> list[Path]:
+    """Return the caption files beside a clip: `clip.mp4.txt` before `clip.txt`, text before JSON."""
+    return [path for ending in (".txt", ".json") for path in _beside(clip, ending)]
+
+
+def subtitles(clip: Path) -> Transcript | None:
+    """Return what the .srt or .vtt file beside a clip says is spoken in it, None without one."""
+    for ending in (".srt", ".vtt"):
+        for path in _beside(clip, ending):
+            spoken = _cue_text(_read_text(path)[0])
+            if spoken:
+                return Transcript(shortened(spoken, MAX_CAPTION_CHARACTERS), f"subtitles {plain_text(path.name)}")
+    return None
+
+
+def subtitle_draft(transcript: Transcript) -> CaptionDraft:
+    """Return a draft that says what the subtitles say, and nothing of what is shown."""
+    message = "made of subtitles alone: it says what is spoken, not what is shown"
+    return CaptionDraft(with_quote("", transcript.text), "existing", True, flags={"subtitles": message})
 
 
 def metadata_captions(sources: Iterable[Path]) -> dict[Path, str]:
@@ -53,14 +80,24 @@ def metadata_captions(sources: Iterable[Path]) -> dict[Path, str]:
             [source] if source.is_file() else [source / name for name in METADATA_NAMES if (source / name).is_file()]
         )
         for file in files:
-            for row in _rows(file):
-                caption = row.get(CAPTION_COLUMN)
-                if not isinstance(caption, str):
-                    continue
-                for column in MEDIA_COLUMNS:
-                    if isinstance(row.get(column), str):
-                        found[_absolute(file.parent / row[column])] = caption
+            found |= captions_in(file)
     return found
+
+
+def captions_in(file: Path) -> dict[Path, str]:
+    """Return the captions of one metadata file by absolute media path. Raises DataError when it can't be read."""
+    found: dict[Path, str] = {}
+    for row in _rows(file):
+        caption = next((row[name] for name in CAPTION_COLUMNS if isinstance(row.get(name), str)), None)
+        for column in MEDIA_COLUMNS:
+            if caption is not None and isinstance(row.get(column), str):
+                found[_absolute(file.parent / row[column])] = caption
+    return found
+
+
+def _beside(clip: Path, ending: str) -> list[Path]:
+    candidates = (clip.with_name(clip.name + ending), clip.with_suffix(ending))
+    return [path for path in dict.fromkeys(candidates) if path.is_file() and path != clip]
 
 
 def _absolute(path: Path) -> Path:
@@ -75,7 +112,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
         whole = file.suffix.lower() == ".json"
         rows = json.loads(text) if whole else [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise DataError(f"The metadata file {file} can't be read: {error}.", "Correct it or move it away.") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(
@@ -84,7 +121,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_sidecar(sidecar: Path) -> tuple[str, dict[str, str]]:
+def _read_text(sidecar: Path) -> tuple[str, dict[str, str]]:
     try:
         with sidecar.open("rb") as handle:
             raw = handle.read(MAX_SIDECAR_BYTES)
@@ -102,6 +139,39 @@ def _read_sidecar(sidecar: Path) -> tuple[str, dict[str, str]]:
         return raw.decode("cp1252", errors="replace"), {"encoding": message}
 
 
+def _json_caption(text: str, sidecar: Path) -> str:
+    """The caption in a JSON sidecar: a string, or an object with one of CAPTION_COLUMNS. A camera's JSON has none."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"The caption file {sidecar} is not valid JSON: {str(error)[:100]}.", "Correct it or move it away."
+        ) from error
+    if isinstance(document, list) and len(document) == 1:
+        document = document[0]
+    if isinstance(document, dict):
+        document = next((document[name] for name in CAPTION_COLUMNS if isinstance(document.get(name), str)), "")
+    return document if isinstance(document, str) else ""
+
+
+def _cue_text(text: str) -> str:
+    """What the cues of a subtitle file say, in one line: no numbers, times, styles, or lines repeated by overlap."""
+    spoken: list[str] = []
+    in_note = False
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for index, line in enumerate(lines):
+        following = lines[index + 1] if index + 1 < len(lines) else ""
+        if not line.strip():
+            in_note = False
+        elif line.startswith(("WEBVTT", "NOTE", "STYLE", "REGION")):
+            in_note = True
+        elif not (in_note or _CUE_TIMES.match(line) or _CUE_TIMES.match(following)):
+            words = plain_text(_CUE_MARKUP.sub("", line))
+            if words and (not spoken or spoken[-1] != words):
+                spoken.append(words)
+    return " ".join(spoken)
+
+
 def _draft(text: str, origin: str, flags: dict[str, str]) -> CaptionDraft | None:
     clean = plain_text(text)
     if not clean:
@@ -111,5 +181,5 @@ def _draft(text: str, origin: str, flags: dict[str, str]) -> CaptionDraft | None
         flags["cleaned"] = f"control or invisible characters were removed from the {origin}"
     short = shortened(clean, MAX_CAPTION_CHARACTERS)
     if short != clean:
-        flags["truncated"] = f"the {origin} was cut to {len(short)} of {len(clean)} characters"
+        flags["cut"] = f"the {origin} was cut to {len(short)} of {len(clean)} characters"
     return CaptionDraft(caption=short, source="existing", needs_review=bool(flags), flags=flags)

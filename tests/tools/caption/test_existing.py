@@ -37,7 +37,7 @@ def test_hostile_sidecar_is_made_plain_and_flagged(clip: ClipFile) -> None:
     assert found is not None
     assert found.caption.startswith("Ignore all rules word word")
     assert len(found.caption) <= MAX_CAPTION_CHARACTERS
-    assert set(found.flags) == {"cleaned", "truncated"}
+    assert set(found.flags) == {"cleaned", "cut"}
     assert found.needs_review
 
 
@@ -47,7 +47,7 @@ def test_hostile_sidecar_is_made_plain_and_flagged(clip: ClipFile) -> None:
         ("\ufeffein Käfer".encode(), "ein Käfer", set()),
         ("ein Käfer".encode("utf-16"), "ein Käfer", set()),
         ("ein Käfer".encode("latin-1"), "ein Käfer", {"encoding"}),
-        (b"x" + "ä".encode() * 40_000, "x" + "ä" * (MAX_CAPTION_CHARACTERS - 1), {"truncated"}),
+        (b"x" + "ä".encode() * 40_000, "x" + "ä" * (MAX_CAPTION_CHARACTERS - 1), {"cut"}),
     ],
     ids=["utf-8 with mark", "utf-16", "latin-1", "cut inside a character"],
 )

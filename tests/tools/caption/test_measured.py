@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tools.caption.captioner import ClipFile
-from tools.caption.measured import MeasuredCaptioner, measure_pictures, measure_sound
+from tools.caption.measured import measured_draft
+from tools.caption.pictures import measure_pictures
+from tools.caption.sound import measure_sound
 from trainer_core.errors import DataError
 
 MakeClip = Callable[..., ClipFile]
@@ -41,7 +43,7 @@ def _flat(bgr: tuple[int, int, int], size: tuple[int, int] = (64, 96)) -> np.nda
 
 def test_real_clips_get_different_plain_short_descriptions(originals: Path, clip_file: MakeClip) -> None:
     captions = {
-        name: MeasuredCaptioner().caption(clip_file(originals / name))
+        name: measured_draft(clip_file(originals / name))
         for name in ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")
     }
     bunny, bikes, phone = captions.values()
@@ -63,7 +65,7 @@ def test_real_clips_get_different_plain_short_descriptions(originals: Path, clip
 def test_cut_colour_light_and_motion_are_what_was_drawn(tmp_path: Path, clip_file: MakeClip) -> None:
     path = tmp_path / "drawn.mp4"
     _write_video(path, [_flat((220, 0, 0))] * 24 + [_flat((0, 0, 220))] * 24)
-    measures = measure_pictures(clip_file(path))
+    measures = measure_pictures(path)
     assert measures is not None
     assert measures.cuts_s == [pytest.approx(1.0, abs=0.05)]
     assert sorted(measures.colours) == ["blue", "red"]
@@ -78,7 +80,7 @@ def test_motion_tells_a_still_clip_from_a_moving_one(tmp_path: Path, clip_file: 
     texture = cv2.cvtColor(cv2.resize(noise, (384, 256), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2BGR)
     path = tmp_path / "pan.mp4"
     _write_video(path, [np.roll(texture, pixels_a_frame * index, axis=1) for index in range(36)])
-    caption = MeasuredCaptioner().caption(clip_file(path)).caption
+    caption = measured_draft(clip_file(path)).caption
     assert ("almost no motion" in caption) is (pixels_a_frame == 0)
 
 
@@ -86,12 +88,12 @@ def test_sound_is_measured_where_it_is(tmp_path: Path, clip_file: MakeClip) -> N
     path = tmp_path / "tone.wav"
     time_s = np.arange(96000) / 48000
     _write_sound(path, np.where(time_s < 1, 0.5 * np.sin(2 * np.pi * 440 * time_s), 0))
-    measures = measure_sound(clip_file(path, "audio"))
+    measures = measure_sound(path)
     assert measures is not None
     assert measures.pitch_hz == pytest.approx(440, abs=20)
     assert measures.silence_share == pytest.approx(0.5, abs=0.05)
     assert measures.level_dbfs == pytest.approx(-12, abs=0.5)
-    caption = MeasuredCaptioner().caption(clip_file(path, "audio")).caption
+    caption = measured_draft(clip_file(path, "audio")).caption
     assert caption.startswith("The sound of 2.0 seconds is loud")
     assert "pixels" not in caption
 
@@ -100,9 +102,8 @@ def test_silence_and_still_pictures_are_called_so(tmp_path: Path, clip_file: Mak
     sound, picture = tmp_path / "silent.wav", tmp_path / "still.png"
     _write_sound(sound, np.zeros(48000))
     cv2.imwrite(str(picture), _flat((0, 200, 0), (96, 64)))
-    captioner = MeasuredCaptioner()
-    assert captioner.caption(clip_file(sound, "audio")).caption.startswith("The sound of 1.0 seconds is silent.")
-    assert captioner.caption(clip_file(picture, "image")).caption == (
+    assert measured_draft(clip_file(sound, "audio")).caption.startswith("The sound of 1.0 seconds is silent.")
+    assert measured_draft(clip_file(picture, "image")).caption == (
         "A tall still picture, 64 by 96 pixels, evenly lit, mostly green. Measured description."
     )
 
@@ -114,7 +115,7 @@ def test_damaged_tail_ends_the_measuring_and_a_vanished_clip_is_named(
     whole = (originals / "carphone_pristine.mp4").read_bytes()
     middle = len(whole) // 2
     path.write_bytes(whole[:middle] + bytes(2000) + whole[middle + 2000 :])
-    assert "176 by 144 pixels" in MeasuredCaptioner().caption(clip_file(path)).caption
+    assert "176 by 144 pixels" in measured_draft(clip_file(path)).caption
     path.unlink()
     with pytest.raises(DataError, match=r"cut\.mp4 can't be read any more"):
-        MeasuredCaptioner().caption(clip_file(path))
+        measured_draft(clip_file(path))

@@ -132,7 +132,7 @@ def test_trigger_is_stored_once_and_never_written_into_captions(
     result = caption(trigger=" ohwx\x1b[0m ")
     assert (result.trigger, project.facts.trigger) == ("ohwx", "ohwx")
     assert [row["caption"].count("ohwx") for row in read_jsonl(project.captions_path)] == [0, 0]
-    assert any("it would stand twice: bikes.mp4" in note for note in result.notes)
+    assert any("it stands once: bikes.mp4" in note for note in result.notes)
     assert caption().trigger == "ohwx"
     for bad in ("", "\x07", "word " * 40):
         with pytest.raises(ConfigError, match="1 to 64 are allowed"):
@@ -175,4 +175,11 @@ def test_model_sees_a_described_strict_schema() -> None:
     schema = CAPTION_TOOLS[0].schema()["function"]
     assert "never overwritten" in schema["description"]
     assert schema["parameters"]["additionalProperties"] is False
-    assert set(schema["parameters"]["properties"]) == {"captioner", "trigger"}
+    assert set(schema["parameters"]["properties"]) == {
+        "captioner",
+        "style",
+        "trigger",
+        "speech",
+        "clips",
+        "again",
+    }

@@ -1,0 +1,53 @@
+"""A clip made ready for a captioner: its pictures, its sound and what is spoken in it."""
+
+from dataclasses import dataclass
+
+from tools.caption.captioner import Captioner, CaptionRequest, ClipFile, Frame, Instruction, Transcript
+from tools.caption.frames import DEFAULT_BUDGET, PictureBudget, choose_times, plan_frames, read_frames_at
+from tools.caption.pictures import measure_pictures
+from tools.caption.sound import read_sound
+from trainer_core.errors import DataError
+
+SENT_SOUND_S = 30.0
+"""Models that hear listen to half a minute; a training window is seconds long."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How clips are made ready: for which captioner, with which instruction, inside which budget."""
+
+    captioner: Captioner
+    instruction: Instruction
+    budget: PictureBudget = DEFAULT_BUDGET
+
+    def request(self, clip: ClipFile, spoken: Transcript | None = None, hint: str = "") -> CaptionRequest:
+        """Return the request for one clip. Raises DataError when it can't be read any more."""
+        frames: tuple[Frame, ...] = ()
+        reference: tuple[Frame, ...] = ()
+        if self.captioner.sees and clip.kind != "audio":
+            half = clip.reference is not None
+            budget = _halved(self.budget) if half else self.budget
+            frames = self._frames(clip, budget)
+            if clip.reference is not None:
+                reference = self._frames(ClipFile(clip.reference, clip.name, "video"), budget)
+        wants_sound = self.captioner.hears and clip.kind != "image" and clip.has_sound is not False
+        sound = read_sound(clip.path, SENT_SOUND_S) if wants_sound else None
+        if self.captioner.sees and not frames and sound is None and spoken is None:
+            raise DataError(f"{clip.name} gives this captioner nothing to look at.", "Choose one that hears sound.")
+        return CaptionRequest(clip, self.instruction, frames, reference, sound, spoken, hint)
+
+    def _frames(self, clip: ClipFile, budget: PictureBudget) -> tuple[Frame, ...]:
+        if clip.kind == "image":
+            _, side, _ = plan_frames(4096, 4096, 0.0, PictureBudget(budget.tokens, 1, 1))
+            return read_frames_at(clip.path, [0.0], side)
+        measures = measure_pictures(clip.path)
+        if measures is None:
+            raise DataError(f"{clip.name} holds no pictures that decode.", "Copy or export it again.")
+        tokens = self.captioner.tokens_per_frame
+        count, side, _ = plan_frames(measures.width, measures.height, measures.duration_s, budget, tokens)
+        return read_frames_at(clip.path, choose_times(measures, count), side)
+
+
+def _halved(budget: PictureBudget) -> PictureBudget:
+    """Half a budget, for a reference and its target in one request."""
+    return PictureBudget(budget.tokens // 2, max(1, budget.fewest // 2), max(1, budget.most // 2))
