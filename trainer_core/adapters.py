@@ -39,6 +39,7 @@ class AdapterFacts:
     rank: int | None = None
     reference_spatial_scale: int = 1
     reference_temporal_scale: int = 1
+    average_decay: float | None = None
 
     def metadata(self) -> dict[str, str]:
         """safetensors metadata; scale factors only where they are not 1, under every name that a reader knows."""
@@ -53,6 +54,8 @@ class AdapterFacts:
         }
         if self.rank is not None:
             found["rank"] = str(self.rank)
+        if self.average_decay is not None:
+            found["ema_decay"] = str(self.average_decay)
         if self.reference_spatial_scale != 1:
             for key in (
                 "reference_downscale_factor",

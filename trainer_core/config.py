@@ -341,6 +341,26 @@ class MemorySection(Section):
     precompute_text: bool = False
 
 
+class EvaluationSection(Section):
+    """The held-out evaluation. `share` is the most of the training time it may take; `interval` in steps, null: derived
+    from `share` and measured times; `clips` names samples to hold out where the dataset declares no split."""
+
+    share: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    interval: PositiveInt | None = None
+    clips: list[str] = []
+
+
+class TrainingSection(Section):
+    """How a run is guarded. `ema_decay`: an exponential moving average of the weights is kept and saved beside them;
+    `non_finite`: a step whose loss or gradient is not finite ends the run, or is skipped up to `max_skipped_steps`;
+    `early_stop`: the run ends when the verdict is sure of a plateau, overfitting or divergence."""
+
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    non_finite: Literal["stop", "skip"] = "stop"
+    max_skipped_steps: PositiveInt = 10
+    early_stop: bool = False
+
+
 class LtxAgentSection(Section):
     """What upstream's schema has no word for; `ltx-agent export --upstream` leaves it out."""
 
@@ -354,6 +374,8 @@ class LtxAgentSection(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     torch_compile: bool = False
     memory: MemorySection = MemorySection()
+    evaluation: EvaluationSection = EvaluationSection()
+    training: TrainingSection = TrainingSection()
 
     @field_validator("buckets")
     @classmethod
@@ -444,8 +466,6 @@ def dump_config(config: TrainingConfig) -> str:
 def settings_without_effect(config: TrainingConfig) -> list[str]:
     """Name the settings of an upstream YAML that this version accepts and does not act on, one sentence each."""
     found = []
-    if config.checkpoints.save_training_state != "off" and not config.checkpoints.no_resume:
-        found.append("checkpoints: weights are saved, the optimizer's state is not, so a run can't be resumed exactly.")
     if config.hub.push_to_hub:
         found.append("hub.push_to_hub: nothing is pushed.")
     if config.wandb.enabled:

@@ -94,6 +94,15 @@ def append_jsonl(path: Path, row: dict[str, Any]) -> None:
         raise storage_error(path, error) from error
 
 
+def fsync_file(path: Path) -> None:
+    """Make what was written to `path` survive a power cut."""
+    try:
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
 def read_json(path: Path) -> Any:
     """Return the JSON document in `path`. Raises ConfigError when it is not JSON."""
     try:

@@ -3,16 +3,21 @@
 Everything it has to say goes into the run folder; whoever started it may be long gone.
 """
 
+import contextlib
 import os
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 
-from trainer_core.config import TrainingConfig, load_config
+from trainer_core.config import TrainingConfig
 from trainer_core.errors import LtxError, TrainingError
-from trainer_core.run_folder import RunFolder, RunStatus
+from trainer_core.lease import TrainingLease
+from trainer_core.resume import run_config
+from trainer_core.run_folder import RunFolder, RunState, RunStatus
 from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.stop import Stopped, StopRequest
 
 
 def main() -> int:
@@ -24,38 +29,48 @@ def main() -> int:
 
 
 def launch(run: RunFolder) -> int:
-    """Encode and train; status.json tells how far it got, and why it ended."""
-    config = load_config(run.config_path)
-    status = RunStatus("starting", steps=config.optimization.steps, stage="encoding", started_at=time.time())
-    with StatusKeeper(run, status, writes=_rank() == 0) as keeper:
+    """Encode and train, from where the run stands; status.json tells how far it got, and why it ended."""
+    writes = _rank() == 0
+    try:
+        with TrainingLease(run.lease_path) if writes else nullcontext(), StopRequest(run) as stop:
+            return _supervised(run, stop, writes)
+    except LtxError as error:  # before there is a status of its own to write to: another process trains here
+        _say(str(error))
+        return error.exit_code
+
+
+def _supervised(run: RunFolder, stop: StopRequest, writes: bool) -> int:
+    config = run_config(run)
+    with StatusKeeper(run, _first_status(run, config.optimization.steps), writes=writes) as keeper:
+        code = 0
         try:
-            _encode_and_train(config, run, keeper)
+            _encode_and_train(config, run, keeper, stop)
+        except Stopped:
+            keeper.update(state="done", stage="stopped", eta_s=0.0)
         except LtxError as error:
-            keeper.update(
-                state="diverged" if isinstance(error, TrainingError) else "failed", error=str(error), eta_s=None
-            )
-            keeper.record("failed", error=str(error))
-            print(error, file=sys.stderr, flush=True)
+            state: RunState = "diverged" if isinstance(error, TrainingError) else "failed"
+            _record_end(keeper, state, str(error))
+            _say(str(error))
             code = error.exit_code
         except BaseException as error:
-            keeper.update(state="failed", error=f"{type(error).__name__}: {error}", eta_s=None)
-            keeper.record("failed", error=f"{type(error).__name__}: {error}")
-            traceback.print_exc()
-            code = 5
-        else:
-            code = 0
+            _record_end(keeper, "failed", f"{type(error).__name__}: {error}")
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+            code = 130 if isinstance(error, KeyboardInterrupt) else 5
         keeper.update(finished_at=time.time())
-        keeper.record("ended", state=keeper.status.state, step=keeper.status.step)
+        with contextlib.suppress(LtxError):  # a full disk or a vanished folder: the exit code still tells
+            keeper.record("ended", state=keeper.status.state, step=keeper.status.step)
     return code
 
 
-def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper) -> None:
+def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper, stop: StopRequest) -> None:
     # several ranks train on what `ltx-agent encode` made before: encoding is one process's work
     if config.ltx_agent.dataset is not None and "WORLD_SIZE" not in os.environ:
         from trainer_core.data.encode import encode_dataset
 
         def report(what: str, done: int, total: int) -> None:
             keeper.update(stage=f"encoding {what} {done}/{total}")
+            stop.check()
 
         summary = encode_dataset(config, report)
         keeper.record("encoded", samples=summary.samples, encoded=summary.encoded, reused=summary.reused)
@@ -67,7 +82,33 @@ def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeep
     keeper.update(stage="loading the model")
     from trainer_core.training.loop import train
 
-    train(config, run, keeper)
+    train(config, run, keeper, stop)
+
+
+def _first_status(run: RunFolder, steps: int) -> RunStatus:
+    """A status of this process; what earlier ones of this run reached stays known."""
+    before = run.read_status() if run.status_path.exists() else RunStatus("queued")
+    return RunStatus(
+        "starting",
+        step=before.step,
+        steps=steps,
+        stage="encoding",
+        started_at=before.started_at or time.time(),
+        last_checkpoint=before.last_checkpoint,
+        best_checkpoint=before.best_checkpoint,
+        verdict=before.verdict,
+    )
+
+
+def _record_end(keeper: StatusKeeper, state: RunState, error: str) -> None:
+    keeper.update(state=state, error=error, eta_s=None, eta_parts_s=None)
+    with contextlib.suppress(LtxError):
+        keeper.record("failed", error=error)
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be long gone
+        print(text, file=sys.stderr, flush=True)
 
 
 def _rank() -> int:

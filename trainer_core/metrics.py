@@ -19,18 +19,21 @@ class StepSeconds:
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One row of metrics.jsonl. Losses are means over the step's samples; None where the modality is not generated."""
+    """One row of metrics.jsonl. Losses are means over the step's samples; None where the modality is not generated.
+
+    A step that was skipped because something in it was not finite has no losses and no `grad_norm`.
+    """
 
     step: int
     time_s: float
     epoch: int
-    loss: float
+    loss: float | None
     loss_video: float | None
     loss_audio: float | None
     sigma_video: float | None
     sigma_audio: float | None
     lr: float
-    grad_norm: float
+    grad_norm: float | None
     step_s: StepSeconds
     memory_bytes: int
     samples_seen: int
@@ -47,3 +50,19 @@ def read_steps(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [row for row in read_jsonl(path) if "heldout" not in row]
+
+
+def append_heldout(path: Path, row: dict[str, Any]) -> None:
+    """Append one held-out row: `step, heldout {video, audio, by_sigma_bin, relative, clips}, train {…}, seconds`."""
+    append_jsonl(path, row)
+
+
+def heldout_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the held-out rows of `path`, one a step, in order of step; empty when there is none yet."""
+    if not path.exists():
+        return []
+    rows: dict[int, dict[str, Any]] = {}
+    for row in read_jsonl(path):
+        if "heldout" in row:
+            rows.setdefault(row["step"], row)
+    return [rows[step] for step in sorted(rows)]

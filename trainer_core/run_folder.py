@@ -1,7 +1,8 @@
 """The run folder: the contract between a training process and whoever watches it. No torch.
 
-`<project>/runs/<id>/` holds config.yaml (resolved, written once), metrics.jsonl, events.jsonl, status.json,
-run-summary.md, checkpoints/ and samples/.
+`<project>/runs/<id>/` holds config.yaml (resolved, written once), resumes.jsonl (what each resume changed),
+metrics.jsonl, events.jsonl, status.json, run-summary.md, checkpoints/ (weights), state/ (what a resume needs) and
+samples/.
 """
 
 import os
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trainer_core.errors import ConfigError
-from trainer_core.files import append_jsonl, read_json, storage_error, write_json
+from trainer_core.files import append_jsonl, read_json, read_jsonl, storage_error, write_json
+from trainer_core.lease import machine_id, process_identity
 
 RunState = Literal["queued", "starting", "running", "stopping", "done", "failed", "diverged"]
 LIVE_STATES: frozenset[str] = frozenset({"queued", "starting", "running", "stopping"})
@@ -21,7 +23,11 @@ LEASE_S = 60.0
 
 @dataclass(frozen=True)
 class RunStatus:
-    """`status.json`. Times are Unix seconds; checkpoints are paths relative to the run folder."""
+    """`status.json`. Times are Unix seconds; checkpoints are paths relative to the run folder.
+
+    `process` and `machine` tell the trainer from a later process under the same pid and from other machines' processes;
+    `eta_parts_s` keeps training, evaluation, saving and validation apart.
+    """
 
     state: RunState
     step: int = 0
@@ -36,6 +42,9 @@ class RunStatus:
     stage: str | None = None
     started_at: float | None = None
     finished_at: float | None = None
+    process: str | None = None
+    machine: str | None = None
+    eta_parts_s: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,52 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def states(self) -> Path:
+        return self.path / "state"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples"
+
+    @property
+    def set_aside(self) -> Path:
+        """Where a resume puts what lies behind the step it goes back to: nothing is deleted."""
+        return self.path / "set-aside"
+
+    @property
+    def lease_path(self) -> Path:
+        return self.path / ".lease"
+
+    @property
+    def resumes_path(self) -> Path:
+        return self.path / "resumes.jsonl"
+
+    @property
+    def cut_metrics_path(self) -> Path:
+        """The metrics rows that resumes cut off, each with the step that was resumed from."""
+        return self.path / "metrics.cut.jsonl"
+
+    @property
+    def evaluation_path(self) -> Path:
+        """The plan of the held-out evaluation: which clips, sigmas and how often."""
+        return self.path / "evaluation.json"
+
+    @property
+    def summary_path(self) -> Path:
+        return self.path / "run-summary.md"
+
+    def resumes(self) -> list[dict[str, Any]]:
+        """What each resume asked for, oldest first: `{"time", "from_step", "overrides"}`."""
+        return read_jsonl(self.resumes_path) if self.resumes_path.exists() else []
+
+    def events(self) -> list[dict[str, Any]]:
+        """The rows of events.jsonl, oldest first."""
+        return read_jsonl(self.events_path) if self.events_path.exists() else []
+
+    def state_steps(self) -> list[int]:
+        """Steps with a saved state to go on from, oldest first; their checksums are looked at when one is used."""
+        names = [path.parent.name for path in self.states.glob("step_*/manifest.json")]
+        return sorted(int(name[5:]) for name in names if name[5:].isdigit())
 
     def write_status(self, status: RunStatus) -> None:
         write_json(self.status_path, asdict(status))
@@ -133,10 +186,15 @@ def start_order(path: Path) -> tuple[str, int]:
 
 
 def _is_alive(status: RunStatus) -> bool:
+    """On the machine of the trainer its process decides, whatever the clock says; from elsewhere the lease does."""
     if status.pid is None or status.lease_expires_at is None:
         return status.state == "queued"
+    if status.machine == machine_id() and status.process is not None:
+        return process_identity(status.pid) == status.process
     if time.time() > status.lease_expires_at:
         return False
+    if status.machine is not None:
+        return True
     try:
         os.kill(status.pid, 0)
     except ProcessLookupError:
@@ -147,5 +205,8 @@ def _is_alive(status: RunStatus) -> bool:
 
 
 def _abandoned(status: RunStatus) -> RunStatus:
-    error = f"The trainer (process {status.pid}) ended without finishing; it was last seen at step {status.step}."
-    return replace(status, state="failed", error=status.error or error, eta_s=None)
+    error = (
+        f"The trainer (process {status.pid}) ended without finishing; it was last seen at step {status.step}. "
+        "Go on from its last checkpoint with `ltx-agent resume`."
+    )
+    return replace(status, state="failed", error=status.error or error, eta_s=None, eta_parts_s=None)

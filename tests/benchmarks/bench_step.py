@@ -19,9 +19,10 @@ from trainer_core.model.text import TextFeatures, connect
 from trainer_core.objective import load_recipe, merged
 from trainer_core.run_folder import RunStatus, create_run_folder
 from trainer_core.training.keeper import StatusKeeper
-from trainer_core.training.loop import log, optimize, sample_generators
+from trainer_core.training.loop import log
 from trainer_core.training.setup import Session, set_up
 from trainer_core.training.step import MODALITIES, draw, model_input, prepare
+from trainer_core.training.update import optimize, sample_generators
 
 pytestmark = pytest.mark.bench
 

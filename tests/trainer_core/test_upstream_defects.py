@@ -18,7 +18,7 @@ from trainer_core.files import write_jsonl
 from trainer_core.launch import launch
 from trainer_core.model.tiny import tiny_source
 from trainer_core.run_folder import create_run_folder
-from trainer_core.training.loop import sample_generators
+from trainer_core.training.update import sample_generators
 
 
 def batch_of(indices: tuple[int, ...], epoch: int) -> Batch:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from tools.monitor.status import loss_points, ordered_steps
-from tools.monitor.trend import smoothed, smoothing_width
 from trainer_core.config import is_tiny, load_config
 from trainer_core.errors import DataError
 from trainer_core.files import replacing
 from trainer_core.run_folder import LIVE_STATES, RunFolder
+from trainer_core.verdict.trend import smoothed, smoothing_width
 
 CURVES = (("loss_video", "video", "#2f6fb5"), ("loss_audio", "audio", "#c8641e"))
 

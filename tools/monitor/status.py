@@ -5,12 +5,25 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tools.monitor.trend import smoothed, smoothing_width
-from tools.monitor.verdict import Verdict, judge
-from trainer_core.metrics import read_steps
+from trainer_core.metrics import heldout_rows, read_steps
 from trainer_core.run_folder import RunFolder, RunState
+from trainer_core.verdict.judge import judge
+from trainer_core.verdict.trend import smoothed, smoothing_width
+from trainer_core.verdict.verdict import Verdict
 
 RECENT_STEPS = 20
+ALERT_KINDS = frozenset(
+    {
+        "gradient spike",
+        "loss explosion",
+        "skipped step",
+        "damaged state",
+        "damaged weights",
+        "not saved",
+        "out of memory",
+        "validation failed",
+    }
+)
 LOG_TAIL_BYTES = 65536
 
 
@@ -21,6 +34,17 @@ class LossSummary(BaseModel):
 
     first: float
     last: float
+
+
+class Alert(BaseModel):
+    """Something odd that the trainer saw; `command` is what it offers to do about it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    step: int | None
+    message: str
+    command: str | None = None
 
 
 class StatusResult(BaseModel):
@@ -45,6 +69,11 @@ class StatusResult(BaseModel):
     losses: dict[str, LossSummary]
     step_s: dict[str, float]
     verdict: Verdict
+    process: str | None = None
+    machine: str | None = None
+    eta_parts_s: dict[str, float] | None = None
+    heldout: dict[str, Any] | None = None
+    alerts: list[Alert] = []
 
 
 def describe_run(run: RunFolder) -> StatusResult:
@@ -72,9 +101,14 @@ def describe_run(run: RunFolder) -> StatusResult:
         last_checkpoint=status.last_checkpoint,
         best_checkpoint=status.best_checkpoint,
         error=error,
+        process=status.process,
+        machine=status.machine,
+        eta_parts_s=status.eta_parts_s,
+        heldout=_latest_heldout(run),
+        alerts=alerts(run),
         losses=_losses(rows),
         step_s=_step_seconds(rows),
-        verdict=judge(rows, status),
+        verdict=judge(rows, heldout_rows(run.metrics_path), error if status.state == "diverged" else None),
     )
 
 
@@ -88,6 +122,20 @@ def loss_points(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[
     """Return steps and values of `loss`, `loss_video` or `loss_audio`, where it was measured."""
     found = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
     return [step for step, _ in found], [value for _, value in found]
+
+
+def alerts(run: RunFolder) -> list[Alert]:
+    """Return what events.jsonl tells of spikes, explosions, skipped steps, damage and failures, oldest first."""
+    return [
+        Alert(
+            kind=event["kind"],
+            step=event.get("step"),
+            message=str(event["message"]),
+            command=(event.get("offer") or {}).get("command"),
+        )
+        for event in run.events()
+        if event["kind"] in ALERT_KINDS and event.get("message")
+    ]
 
 
 def last_log_line(run: RunFolder) -> str:
@@ -108,6 +156,13 @@ def _losses(rows: list[dict[str, Any]]) -> dict[str, LossSummary]:
             curve = smoothed(values, smoothing_width(len(values)))
             found[name] = LossSummary(first=curve[0], last=curve[-1])
     return found
+
+
+def _latest_heldout(run: RunFolder) -> dict[str, Any] | None:
+    rows = heldout_rows(run.metrics_path)
+    if not rows:
+        return None
+    return {"step": rows[-1]["step"], **{part: rows[-1][part]["relative"] for part in ("heldout", "train")}}
 
 
 def _step_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -1,13 +1,17 @@
 """Keeps a run's status.json fresh from a thread of its own, so that a slow disk never delays a training step."""
 
+import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from trainer_core.errors import LtxError
+from trainer_core.lease import machine_id, process_identity
+from trainer_core.logs import rotate_log
 from trainer_core.run_folder import LEASE_S, RunFolder, RunStatus
 
 _REFRESH_S = 1.0
@@ -22,7 +26,10 @@ class StatusKeeper:
     def __init__(self, run: RunFolder, status: RunStatus, *, writes: bool = True) -> None:
         self._writes = writes
         self._run = run
-        self._status = replace(status, pid=os.getpid())
+        pid = os.getpid()
+        self._status = replace(status, pid=pid, process=process_identity(pid), machine=machine_id())
+        self.estimate: Callable[[], dict[str, float] | None] | None = None
+        """Called once a refresh for the seconds left by part: not in the training's thread."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._refresh, name="status-keeper", daemon=True)
@@ -56,13 +63,27 @@ class StatusKeeper:
     def _refresh(self) -> None:
         while not self._ended.wait(_REFRESH_S):
             try:
+                self._estimate()
                 self._write()
+                if self._writes:
+                    rotate_log(self._run.log_path)
             except LtxError as error:  # the disk may have room again at the next turn; the run's own writes decide
-                print(f"status: {error}", flush=True)
+                with contextlib.suppress(OSError):
+                    print(f"status: {error}", flush=True)
+
+    def _estimate(self) -> None:
+        if self.estimate is None or self._status.state != "running":
+            return
+        try:
+            parts = self.estimate()
+        except RuntimeError:  # a step was counted while its list was read: the next turn will do
+            return
+        if parts is not None and self._status.state == "running":
+            self.update(eta_s=sum(parts.values()), eta_parts_s=parts)
 
     def _write(self) -> None:
         with self._lock:
             self._status = replace(self._status, lease_expires_at=time.time() + LEASE_S)
             status = self._status
-        if self._writes:
+        if self._writes and self._run.path.is_dir():  # a run folder that was removed is not made again
             self._run.write_status(status)

@@ -20,11 +20,15 @@ from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.source import ModelSource
 from trainer_core.objective import Objective, name_of, objective_of, reference_scales
+from trainer_core.pace import Pace
 from trainer_core.quantization import quantization_named
 from trainer_core.run_folder import RunFolder
+from trainer_core.training.alarms import Alarms
 from trainer_core.training.checkpoint import Checkpoints
+from trainer_core.training.ema import WeightAverage
 from trainer_core.training.noise import SigmaSampler, sigma_sampler
 from trainer_core.training.optim import build_optimizer, build_schedule
+from trainer_core.training.split import divide, heldout_names
 
 
 @dataclass
@@ -45,7 +49,19 @@ class Session:
     stream: BatchStream
     checkpoints: Checkpoints
     autocast: Callable[[], AbstractContextManager[Any]]
-    seconds_a_step: list[float] = field(default_factory=list)
+    heldout: list[SampleFiles] = field(default_factory=list)
+    average: WeightAverage | None = None
+    pace: Pace = field(default_factory=Pace)
+    alarms: Alarms = field(default_factory=Alarms)
+    skipped: int = 0
+    skip_note: str | None = None
+    step: int = 0
+    """Optimizer steps done."""
+    saved_step: int = 0
+    mid_update: bool = False
+    """True while weights, optimizer and schedule may disagree: such a state is never saved."""
+    random_before: dict[str, Any] | None = None
+    """The random states at the beginning of a step that is under way, where the model draws any (dropout)."""
 
 
 def set_up(config: TrainingConfig, run: RunFolder) -> Session:
@@ -55,12 +71,9 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     _refuse_quantized_full_training(config)
     objective = objective_of(config.strategy)
     source = open_model(config.model)
-    declared = (
-        [window.name for window in read_windows(config) if window.split == "train"]
-        if config.ltx_agent.dataset is not None
-        else None
-    )
+    declared = None if config.ltx_agent.dataset is None else [window.name for window in read_windows(config)]
     samples = find_samples(Path(config.data.preprocessed_data_root), objective, source.factors, declared)
+    samples, heldout = divide(samples, heldout_names(config))
     sampler = sigma_sampler(config.flow_matching.timestep_sampling_mode, config.flow_matching.timestep_sampling_params)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     precision = config.acceleration.mixed_precision_mode
@@ -75,6 +88,7 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     if config.ltx_agent.torch_compile:
         transformer.compile_repeated_blocks()
     optimizer = build_optimizer(config.optimization, parameters)
+    decay = config.ltx_agent.training.ema_decay
     return Session(
         config=config,
         run=run,
@@ -90,6 +104,8 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
         stream=BatchStream(samples, objective, config.optimization.batch_size, config.seed),
         checkpoints=Checkpoints(run, config),
         autocast=_autocast(precision, accelerator.device),
+        heldout=heldout,
+        average=None if decay is None else WeightAverage(parameters, decay),
     )
 
 

@@ -3,8 +3,11 @@ from collections.abc import Callable
 import pytest
 
 from tools.monitor.status import ordered_steps
-from tools.monitor.verdict import MIN_STEPS, Verdict, judge
+from trainer_core.metrics import heldout_rows
 from trainer_core.run_folder import RunFolder, RunStatus
+from trainer_core.verdict.judge import judge
+from trainer_core.verdict.training import MIN_STEPS
+from trainer_core.verdict.verdict import Verdict
 
 WriteRun = Callable[..., RunFolder]
 
@@ -13,7 +16,7 @@ WriteRun = Callable[..., RunFolder]
 def verdict_of(write_run: WriteRun) -> Callable[..., Verdict]:
     def judged(steps: int, **curves: object) -> Verdict:
         run = write_run(RunStatus("done", step=steps, steps=steps), steps, **curves)
-        return judge(ordered_steps(run), run.read_status())
+        return judge(ordered_steps(run), heldout_rows(run.metrics_path), run.read_status().error)
 
     return judged
 
@@ -62,6 +65,5 @@ def test_training_loss_never_claims_overfitting_or_a_best_step(verdict_of: Calla
 
 
 def test_diverged_run_quotes_the_trainer() -> None:
-    status = RunStatus("diverged", step=3, error="The loss of step 3 is nan; clip_017 was in it.")
-    verdict = judge([], status)
+    verdict = judge([], [], "The loss of step 3 is nan; clip_017 was in it.")
     assert (verdict.kind, verdict.evidence) == ("diverging", ["The loss of step 3 is nan; clip_017 was in it."])

@@ -21,7 +21,7 @@ from trainer_core.errors import TrainingError
 from trainer_core.launch import launch
 from trainer_core.metrics import read_steps
 from trainer_core.run_folder import LIVE_STATES, RunFolder, create_run_folder
-from trainer_core.training import loop
+from trainer_core.training import update
 from trainer_core.training.checkpoint import Checkpoints
 
 CONTRACT = {
@@ -104,7 +104,7 @@ def test_the_newest_checkpoint_is_kept_beyond_five_digits(tmp_path, config_for):
     run = new_run(tmp_path, config)
     for step in (99_999, 100_000):
         (run.checkpoints / f"lora_weights_step_{step:05d}.safetensors").touch()
-    Checkpoints(run, config)._prune()
+    Checkpoints(run, config).prune(None)
     assert [path.name for path in run.checkpoints.iterdir()] == ["lora_weights_step_100000.safetensors"]
 
 
@@ -122,14 +122,14 @@ def test_seed_zero_is_a_seed(tmp_path, config_for):
 
 def test_a_step_logs_the_mean_of_all_its_micro_batches(tmp_path, config_for, monkeypatch):
     seen = []
-    real = loop.training_step
+    real = update.training_step
 
     def spy(*given, **named):
         result = real(*given, **named)
         seen.append(result)
         return result
 
-    monkeypatch.setattr(loop, "training_step", spy)
+    monkeypatch.setattr(update, "training_step", spy)
     overlay = {"optimization": {"steps": 1, "gradient_accumulation_steps": 4}}
     row = read_steps(run_to_end(tmp_path, config_for("t2v", overlay)).metrics_path)[0]
     assert len(seen) == 4
@@ -308,7 +308,7 @@ def test_gradients_are_clipped_as_torch_clips_them(max_norm):
     for parameters in (ours, torchs):
         parameters[0].grad = torch.tensor([3.0, 0.0, 0.0])
         parameters[1].grad = torch.tensor([0.0, 4.0])
-    assert loop.clip_gradients(ours, max_norm) == 5.0
+    assert update.clip_gradients(ours, max_norm) == 5.0
     torch.nn.utils.clip_grad_norm_(torchs, max_norm or math.inf)
     for mine, other in zip(ours, torchs, strict=True):
         assert mine.grad is not None

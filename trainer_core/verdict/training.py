@@ -1,17 +1,12 @@
-"""What a run's training loss says about it, with its evidence and no more certainty than there is.
+"""What a run's training loss says about it, with its evidence and no more certainty than there is. No torch.
 
 A training loss can't tell overfitting and can't name a best step: both need held-out clips.
 """
 
-import math
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from tools.monitor.trend import Trend, measure_trend
-from trainer_core.run_folder import RunStatus
-
-VerdictKind = Literal["continue", "plateau", "overfitting", "diverging", "dead", "unsure"]
+from trainer_core.verdict.trend import Trend, measure_trend
+from trainer_core.verdict.verdict import Verdict, is_finite
 
 MIN_STEPS = 40
 """Fewer steps say nothing: each step draws its own noise level, which moves the loss more than learning does."""
@@ -21,39 +16,13 @@ STRONG_RISE = 0.5
 """A rise of half the level within the window is divergence; smaller rises are within what noise levels do."""
 FLAT_BAND = 0.05
 """A curve is flat when its change over the window lies within this share of its level, at 95 %."""
-DEAD_STEPS = 5
 CONFIDENCE_CAP = 0.8
 """No verdict from training loss alone is more certain than this."""
 LIMIT_OF_EVIDENCE = "This is training loss only: it can't show overfitting or a best step; that needs held-out clips."
 
 
-class Verdict(BaseModel):
-    """A judgement of a run; `confidence` from 0 (none) to 1."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: VerdictKind
-    confidence: float
-    evidence: list[str]
-    best_step: int | None = None
-
-
-def judge(rows: list[dict[str, Any]], status: RunStatus) -> Verdict:
-    """Judge a run by its training rows (in order of step) and its status."""
-    if status.state == "diverged":
-        evidence = status.error or f"the trainer stopped at step {status.step} because the run diverged"
-        return Verdict(kind="diverging", confidence=1.0, evidence=[evidence])
-    for row in rows:
-        if not _is_finite(row["loss"]):
-            return Verdict(
-                kind="diverging", confidence=1.0, evidence=[f"the loss of step {row['step']} is not a finite number"]
-            )
-    if _without_gradient(rows):
-        return Verdict(
-            kind="dead",
-            confidence=CONFIDENCE_CAP,
-            evidence=[f"the gradient was exactly 0 in each of the last {DEAD_STEPS} steps: nothing is being learned"],
-        )
+def judge_training(rows: list[dict[str, Any]]) -> Verdict:
+    """Judge by training rows in order of step, all of them finite."""
     if len(rows) < MIN_STEPS:
         evidence = f"{len(rows)} steps were measured; a judgement takes at least {MIN_STEPS}"
         return Verdict(kind="unsure", confidence=0.0, evidence=[evidence, LIMIT_OF_EVIDENCE])
@@ -81,7 +50,7 @@ def _trends(rows: list[dict[str, Any]]) -> dict[str, Trend]:
     window = rows[len(rows) // 2 :]
     found = {}
     for name in ("video", "audio"):
-        points = [(row["step"], row[f"loss_{name}"]) for row in window if _is_finite(row.get(f"loss_{name}"))]
+        points = [(row["step"], row[f"loss_{name}"]) for row in window if is_finite(row.get(f"loss_{name}"))]
         if len(points) >= 3:
             found[name] = measure_trend([step for step, _ in points], [value for _, value in points])
     if not found:
@@ -100,12 +69,3 @@ def _sentence(name: str, trend: Trend) -> str:
 
 def _confidence(trends: list[Trend]) -> float:
     return round(min(CONFIDENCE_CAP, 1 - min(trend.p_value for trend in trends)), 2)
-
-
-def _without_gradient(rows: list[dict[str, Any]]) -> bool:
-    latest = rows[-DEAD_STEPS:]
-    return len(latest) == DEAD_STEPS and all(row["grad_norm"] == 0 for row in latest)
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.monitor.trend import measure_trend, smoothed, smoothing_width
+from trainer_core.verdict.trend import measure_trend, smoothed, smoothing_width
 
 LEVELS = st.lists(st.floats(0.01, 100), min_size=3, max_size=60)
 

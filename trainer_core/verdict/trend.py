@@ -1,4 +1,4 @@
-"""Robust statistics of a noisy loss curve: running median, Theil-Sen slope, Mann-Kendall test."""
+"""Robust statistics of a noisy loss curve: running median, Theil-Sen slope, Mann-Kendall test. No torch."""
 
 import math
 from dataclasses import dataclass
@@ -39,12 +39,15 @@ def measure_trend(steps: list[int], values: list[float]) -> Trend:
     """Return the Theil-Sen trend of `values` over `steps` (at least three points).
 
     Slope: Sen 1968, "Estimates of the regression coefficient based on Kendall's tau", with its confidence interval.
+    Variance of the test: Hamed and Rao 1998, "A modified Mann-Kendall trend test for autocorrelated data".
     """
     x, y = _blocks(steps, values)
     count = len(y)
     slopes = sorted((y[j] - y[i]) / (x[j] - x[i]) for i in range(count) for j in range(i + 1, count))
     concordance = sum((slope > 0) - (slope < 0) for slope in slopes)
-    deviation = math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    slope = median(slopes)
+    dependence = _autocorrelation_factor([value - slope * at for at, value in zip(x, y, strict=True)])
+    deviation = math.sqrt(dependence * count * (count - 1) * (2 * count + 5) / 18)
     z = (abs(concordance) - 1) / deviation if concordance else 0.0
     reach = NormalDist().inv_cdf(0.975) * deviation
     low = slopes[max(0, math.floor((len(slopes) - reach) / 2))]
@@ -54,11 +57,33 @@ def measure_trend(steps: list[int], values: list[float]) -> Trend:
     return Trend(
         steps=steps[-1] - steps[0] + 1,
         level=level,
-        change=_scaled(median(slopes), scale),
+        change=_scaled(slope, scale),
         change_low=_scaled(low, scale),
         change_high=_scaled(high, scale),
         p_value=2 * (1 - NormalDist().cdf(max(0.0, z))),
     )
+
+
+def _autocorrelation_factor(residuals: list[float]) -> float:
+    """By how much autocorrelation of the detrended series widens the test's variance; at least 1.
+
+    Only lags whose autocorrelation of ranks is significant at 95 % count (Hamed and Rao, equations 5 and 6).
+    """
+    count = len(residuals)
+    order = sorted(range(count), key=lambda index: residuals[index])
+    ranks = [0.0] * count
+    for rank, index in enumerate(order):
+        ranks[index] = rank - (count - 1) / 2
+    total = sum(rank * rank for rank in ranks)
+    if count < 4 or max(residuals) == min(residuals):
+        return 1.0
+    limit = NormalDist().inv_cdf(0.975) / math.sqrt(count)
+    widening = 0.0
+    for lag in range(1, count // 2):
+        correlation = sum(ranks[i] * ranks[i + lag] for i in range(count - lag)) / total
+        if abs(correlation) > limit:
+            widening += (count - lag) * (count - lag - 1) * (count - lag - 2) * correlation
+    return max(1.0, 1 + 2 * widening / (count * (count - 1) * (count - 2)))
 
 
 def _scaled(slope: float, scale: float) -> float:

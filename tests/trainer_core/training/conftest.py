@@ -1,0 +1,99 @@
+"""Runs in this process, and trainers in forked processes that can be killed at any moment and start at once."""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer_core.config import TrainingConfig, dump_config
+from trainer_core.launch import launch
+from trainer_core.run_folder import RunFolder, create_run_folder
+
+
+@dataclass
+class Forked:
+    """A trainer in a process forked from this one: everything is imported already, so it begins at once."""
+
+    pid: int
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, limit_s: float = 120.0) -> int:
+        """The exit code, negative for a signal."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.002)
+        self.kill()
+        os.waitpid(self.pid, 0)
+        raise AssertionError("the trainer did not end in time")
+
+    def ended(self) -> bool:
+        """Whether it has ended; it stays to be waited for."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def fork_trainer(run: RunFolder, prepare: Callable[[], None] | None = None) -> Forked:
+    """Start `launch(run)` in a forked process; `prepare` runs in it first."""
+    pid = os.fork()
+    if pid:
+        return Forked(pid)
+    code = 70
+    try:
+        os.setsid()
+        log = os.open(run.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if prepare is not None:
+            prepare()
+        code = launch(run)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Callable[[TrainingConfig], RunFolder]:
+    """`new_run(config)`: an empty run folder with that config."""
+
+    def make(config: TrainingConfig) -> RunFolder:
+        run = create_run_folder(tmp_path / "runs")
+        run.config_path.write_text(dump_config(config))
+        return run
+
+    return make
+
+
+@pytest.fixture
+def exact_run(config_for: Callable[..., TrainingConfig]) -> Callable[..., TrainingConfig]:
+    """A config whose run has everything that a resume must bring back: held-out clips, average, dropout, a schedule."""
+
+    def build(**overlay: Any) -> TrainingConfig:
+        everything = {
+            "lora": {"dropout": 0.1},
+            "optimization": {"steps": 12, "scheduler_type": "cosine"},
+            "checkpoints": {"interval": 3, "keep_last_n": 2, "precision": "bfloat16"},
+            "ltx_agent": {
+                "warmup_steps": 3,
+                "evaluation": {"interval": 3, "clips": ["clips/clip 3"]},
+                "training": {"ema_decay": 0.9},
+            },
+        }
+        from trainer_core.objective import merged
+
+        return config_for("t2v", merged(everything, overlay))
+
+    return build

@@ -1,0 +1,79 @@
+"""When a run fails: what was trained is saved if it can be, and what to do next is written down."""
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from trainer_core.errors import LtxError, TrainingError
+from trainer_core.training.alarms import EXPLOSION_STEPS, Alarm
+from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.saving import save
+from trainer_core.training.setup import Session
+
+
+@contextlib.contextmanager
+def rescued(session: Session, keeper: StatusKeeper) -> Iterator[None]:
+    """Save the last whole step when something fails inside, then let the failure go on.
+
+    A GPU that runs out of memory becomes a TrainingError with the next thing to try.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        session.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        _save_last_step(session, keeper)
+        raise _out_of_memory(session, keeper, error) from error
+    except Exception:
+        _save_last_step(session, keeper)
+        raise
+
+
+def rollback_offer(session: Session, alarm: Alarm) -> dict[str, Any] | None:
+    """For an explosion: the state before it and half the learning rate; None when there is no such state."""
+    if alarm.kind != "loss explosion":
+        return None
+    before = [step for step in session.run.state_steps() if step <= alarm.step - EXPLOSION_STEPS]
+    if not before:
+        return None
+    rate = session.config.optimization.learning_rate / 2
+    return {
+        "from_step": before[-1],
+        "overrides": {"optimization": {"learning_rate": rate}},
+        "command": f"ltx-agent stop {session.run.path}; "
+        f"ltx-agent resume {session.run.path} --from-step {before[-1]} --lr {rate:g}",
+    }
+
+
+def _save_last_step(session: Session, keeper: StatusKeeper) -> None:
+    """Save where that can't make things worse: one process, a whole step, its folder still there."""
+    unsaved = session.step > session.saved_step
+    if not unsaved or session.mid_update or session.accelerator.num_processes > 1 or not session.run.path.is_dir():
+        return
+    try:
+        save(session, session.step, keeper)
+    except (LtxError, OSError) as error:
+        keeper.record("not saved", step=session.step, message=str(error))
+
+
+def _out_of_memory(session: Session, keeper: StatusKeeper, error: Exception) -> TrainingError:
+    proposal = _next_rung(session)
+    said = f"The GPU ran out of memory in step {session.step + 1}."
+    keeper.record("out of memory", step=session.step, message=f"{said} {error}", proposal=proposal)
+    advice = "Train with less: a smaller bucket, enable_gradient_checkpointing, int8 quantization."
+    if proposal is not None:
+        advice = f"Next to try: {proposal}."
+    return TrainingError(said, f"{advice} Then go on with `ltx-agent resume`.")
+
+
+def _next_rung(session: Session) -> str | None:
+    """The next step down the declared ladder of memory savings, in words."""
+    if importlib.util.find_spec("trainer_core.memory") is None:
+        return None
+    next_rung = getattr(importlib.import_module("trainer_core.memory"), "next_rung", None)
+    rung = None if next_rung is None else next_rung(session.config)
+    return None if rung is None else str(rung)

@@ -1,0 +1,79 @@
+"""What is looked at after a save: held-out clips, the verdict they give, rendered samples. It never harms the run."""
+
+import importlib
+import traceback
+from typing import Any
+
+from trainer_core.errors import LtxError
+from trainer_core.metrics import heldout_rows, read_steps
+from trainer_core.training.heldout import Evaluator
+from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.randomness import kept_randomness
+from trainer_core.training.saving import best_saved
+from trainer_core.training.setup import Session
+from trainer_core.verdict.judge import judge
+from trainer_core.verdict.verdict import Verdict
+
+SURE = 0.9
+"""An early stop needs a verdict this sure."""
+STOPPING_KINDS = frozenset({"plateau", "overfitting", "diverging", "dead"})
+
+
+def review(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> str | None:
+    """Evaluate and render what is due at the session's step; return why the run shall end early, None to go on."""
+    ended = None
+    if evaluator.due(session.step):
+        with session.pace.measuring("evaluation"), kept_randomness():
+            row = evaluator.evaluate(session.step)
+        ended = _judge(session, row, keeper)
+    if _rendering_due(session):
+        with session.pace.measuring("validation"), kept_randomness():
+            _render(session, keeper)
+    return ended
+
+
+def _judge(session: Session, row: dict[str, Any], keeper: StatusKeeper) -> str | None:
+    """Tell the verdict and the best checkpoint so far; the main process's verdict is everyone's."""
+    from accelerate.utils import gather_object
+
+    verdict = judge(read_steps(session.run.metrics_path), heldout_rows(session.run.metrics_path))
+    best = best_saved(session)
+    keeper.update(verdict=verdict.model_dump())
+    keeper.record(
+        "evaluated", step=row["step"], relative=row["heldout"]["relative"], verdict=verdict.kind, seconds=row["seconds"]
+    )
+    if best is not None and session.accelerator.is_main_process:
+        path = session.checkpoints.mark_best(best)
+        if path is not None:
+            keeper.update(best_checkpoint=path.relative_to(session.run.path).as_posix())
+    session.accelerator.wait_for_everyone()
+    reasons: list[str | None] = gather_object([_reason_to_end(verdict)])
+    return reasons[0] if session.config.ltx_agent.training.early_stop else None
+
+
+def _reason_to_end(verdict: Verdict) -> str | None:
+    if verdict.kind in STOPPING_KINDS and verdict.confidence >= SURE:
+        return f"{verdict.kind} (confidence {verdict.confidence:.0%}): {verdict.evidence[0]}"
+    return None
+
+
+def _rendering_due(session: Session) -> bool:
+    settings, step = session.config.validation, session.step
+    if not settings.samples or settings.interval is None or not session.accelerator.is_main_process:
+        return False
+    if step == 0:
+        return not settings.skip_initial_validation
+    return step % settings.interval == 0
+
+
+def _render(session: Session, keeper: StatusKeeper) -> None:
+    try:
+        renderer = importlib.import_module("trainer_core.sampling.validation")
+    except ModuleNotFoundError:
+        return
+    try:
+        renderer.render_samples(session, session.step, keeper)
+    except Exception as error:  # whatever it is: what was trained is saved already, and goes on
+        keeper.record("validation failed", step=session.step, message=f"{type(error).__name__}: {error}")
+        if not isinstance(error, LtxError):
+            traceback.print_exc()
