@@ -9,9 +9,9 @@ from trainer_core.errors import ConfigError, DataError
 def heldout_names(config: TrainingConfig) -> set[str]:
     """Names of the samples to hold out, without `.pt`; empty when neither dataset nor config holds any out."""
     named = set(config.ltx_agent.evaluation.clips)
-    if named or config.ltx_agent.dataset is None:
+    if config.ltx_agent.dataset is None:
         return named
-    return {window.name for window in read_windows(config) if window.split == "heldout"}
+    return named | {window.name for window in read_windows(config) if window.split == "heldout"}
 
 
 def divide(samples: list[SampleFiles], heldout: set[str]) -> tuple[list[SampleFiles], list[SampleFiles]]:
