@@ -41,6 +41,11 @@ class Project:
         return self.path / "project.json"
 
     @property
+    def looks_path(self) -> Path:
+        """What inspection saw, by content: a cache that may be deleted."""
+        return self.path / ".looks.sqlite"
+
+    @property
     def report_path(self) -> Path:
         return self.path / "report.json"
 

@@ -6,32 +6,33 @@ from pathlib import Path
 
 from tools.inspect.checks.all import CHECKS
 from tools.inspect.checks.check import Seen
-from tools.inspect.checks.sound import audio_status
+from tools.inspect.described import audio_of, measures_of
 from tools.inspect.look import Look
 from tools.inspect.names import displayed
 from tools.inspect.objectives import judge_objectives
 from tools.inspect.report import (
-    Audio,
     BucketCount,
     Clip,
     Flag,
-    Measures,
     Report,
     Seconds,
     Status,
     Summary,
 )
 from tools.inspect.samples import cut, extent, working_frame_rate
+from tools.inspect.sources import FoundFile
 from trainer_core.data.buckets import Bucket, BucketLimits, propose_buckets
 
 
-def assemble(looks: Sequence[Look], limits: BucketLimits, frame_rate: float | None) -> Report:
+def assemble(
+    found: Sequence[FoundFile], looks: Sequence[Look], limits: BucketLimits, frame_rate: float | None
+) -> Report:
     """Return the report on all files; `frame_rate` None takes the one that most footage has."""
     probes = [look.probe for look in looks if look.probe is not None]
     rate = frame_rate or working_frame_rate(probes)
     extents = [offered for offered in (extent(probe, rate) for probe in probes) if offered is not None]
     buckets = propose_buckets(extents, limits)
-    clips = _with_collisions([_clip(look, rate, buckets) for look in looks])
+    clips = _with_collisions([_clip(entry, look, rate, buckets) for entry, look in zip(found, looks, strict=True)])
     usable = [clip for clip in clips if clip.samples]
     chosen = Counter(clip.samples[0].bucket for clip in usable)
     total_s = sum(clip.duration_s for clip in clips)
@@ -54,24 +55,18 @@ def report_buckets(report: Report) -> list[Bucket]:
     return [Bucket(entry.width, entry.height, entry.frames) for entry in report.buckets]
 
 
-def _clip(look: Look, rate: float, buckets: Sequence[Bucket]) -> Clip:
-    found, probe = look.found, look.probe
+def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket]) -> Clip:
+    probe = look.probe
     if probe is None:
-        flags = [] if look.error is None else [_undecodable(look.error.message, look.error.hint)]
+        flags = [] if look.error is None else [_undecodable(look.error, look.hint)]
         status: Status = "unusable" if look.kind == "other" else "unreadable"
-        return Clip(source=found.source, path=found.path, kind=look.kind, status=status, flags=flags)
-    seen = Seen(probe, look.picture, look.sound, rate, cut(probe, rate, buckets))
-    columns, pairing = _paired(look)
-    flags = [flag for check in CHECKS for flag in check(seen)] + pairing
-    blocked = any(flag.severity == "block" for flag in flags)
-    audio = Audio(status=audio_status(seen))
-    if probe.audio is not None:
-        audio = Audio(
-            status=audio_status(seen),
-            sample_rate_hz=probe.audio.sample_rate_hz,
-            channels=probe.audio.channels,
-            duration_s=round(probe.audio.duration_s, 4),
+        return Clip(
+            source=found.source, path=found.path, sha256=look.sha256, kind=look.kind, status=status, flags=flags
         )
+    seen = Seen(probe, look.numbers, rate, cut(probe, rate, buckets))
+    columns, pairing = _paired(found)
+    flags = [flag for check in CHECKS for flag in check.judge(seen)] + pairing
+    blocked = any(flag.severity == "block" for flag in flags)
     return Clip(
         source=found.source,
         path=found.path,
@@ -86,13 +81,16 @@ def _clip(look: Look, rate: float, buckets: Sequence[Bucket]) -> Clip:
         height=probe.height,
         rotation=probe.rotation,
         sample_aspect=round(probe.sample_aspect, 6),
-        audio=audio,
+        codec=probe.codec,
+        pixel_format=probe.pixel_format,
+        bit_depth=probe.bit_depth,
+        transfer=probe.transfer if probe.kind != "audio" else None,
+        interlaced=any(flag.id == "interlaced" for flag in flags),
+        audio=audio_of(seen),
         samples=[] if blocked else list(seen.cut.samples),
         flags=flags,
-        measures=Measures(
-            brightness=look.picture.brightness, motion=look.picture.motion, sound_rms_dbfs=look.sound.rms_dbfs
-        ),
-        scene=look.scene,
+        measures=measures_of(seen),
+        scene=look.numbers.get("near_duplicate", {}).get("signatures", []),
         columns=columns,
     )
 
@@ -108,14 +106,14 @@ def _status(flags: Sequence[Flag]) -> Status:
     return "flagged" if "warn" in severities else "ok"
 
 
-def _paired(look: Look) -> tuple[dict[str, str], list[Flag]]:
+def _paired(found: FoundFile) -> tuple[dict[str, str], list[Flag]]:
     """The further files of a metadata row that are there, and flags for those that can't be used."""
     columns, flags = {}, []
-    for column, path in look.found.columns.items():
+    for column, path in found.columns.items():
         if column == "audio":
             message = f"The sound in another file, {displayed(path)}, is not used: sound is read from the clip itself."
             remedy = "Put the sound into the clip's own sound track."
-        elif (Path(look.found.source) / path).is_file():
+        elif (Path(found.source) / path).is_file():
             columns[column] = path
             continue
         else:

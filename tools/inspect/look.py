@@ -1,64 +1,146 @@
-"""Looking at one file: its hash, what decoding it gives, its measures and a picture; or why it can't be decoded."""
+"""Looking at one file: its hash, what decoding it gives, what the checks measured; or why it can't be decoded."""
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tools.inspect.measures import PictureMeasures, SoundMeasures, Thumbnail
+from av.audio.frame import AudioFrame
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from tools.inspect.checks.all import CHECKS
+from tools.inspect.checks.check import Measure, Numbers
+from tools.inspect.light import Light
+from tools.inspect.picture import Picture
 from tools.inspect.report import Kind
-from tools.inspect.scenes import SceneSignatures
-from tools.inspect.sources import FoundFile
-from trainer_core.data.probe import ClipProbe, probe
+from tools.inspect.shown import ContactSheet, Curves
+from tools.inspect.sound import Sound
+from trainer_core.data.probe import AudioProbe, ClipProbe, probe
 from trainer_core.errors import DataError
 
-_TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".srt", ".vtt", ".md", ".yaml", ".yml"})
+TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".srt", ".vtt", ".md", ".yaml", ".yml"})
 _MEDIA_SUFFIXES: dict[Kind, str] = {
     "video": ".mp4 .mov .mkv .webm .avi .m4v .mpg .mpeg .ts .mts .m2ts .mxf .wmv .flv .ogv .3gp .y4m .gif",
     "image": ".png .jpg .jpeg .webp .bmp .tif .tiff",
     "audio": ".wav .mp3 .flac .m4a .aac .ogg .opus .aif .aiff .wma .caf",
 }
+STUDY_INTERVAL_S = 0.25
+"""Costly measures look at four pictures a second."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one file gave. `probe` is None when it isn't media (`error` None) or can't be decoded (`error` says why)."""
+    """What one file gave. `probe` is None when it isn't media (`error` None) or can't be decoded (`error` says why).
 
-    found: FoundFile
+    `sheet` is a contact sheet, a JPEG in base64.
+    """
+
     kind: Kind
     probe: ClipProbe | None = None
-    error: DataError | None = None
+    error: str | None = None
+    hint: str = ""
     sha256: str | None = None
-    thumbnail: str | None = None
-    picture: PictureMeasures = field(default_factory=PictureMeasures)
-    sound: SoundMeasures = field(default_factory=SoundMeasures)
-    scene: list[str] = field(default_factory=list)
+    numbers: dict[str, Numbers] = field(default_factory=dict)
+    sheet: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """This look as JSON."""
+        return asdict(self)
 
 
-def look_at(found: FoundFile) -> Look:
-    """Decode one file, once. A file that can't be decoded is a finding, not an exception."""
-    expected = expected_kind(found.file)
-    if found.problem is not None:
-        return Look(found, "video", error=DataError(f"{found.path!r}: {found.problem}.", "Check its permissions."))
-    if found.file.suffix.lower() in _TEXT_SUFFIXES:
-        return Look(found, "other")
-    picture, sound, thumbnail, scene = PictureMeasures(), SoundMeasures(), Thumbnail(), SceneSignatures()
+def read_look(document: dict[str, Any]) -> Look:
+    """The look that `document` was made of."""
+    found = document["probe"]
+    if found is not None:
+        found = dict(found)
+        audio = found.pop("audio")
+        found = ClipProbe(**found, audio=AudioProbe(**audio) if audio is not None else None)
+    return Look(**{**document, "probe": found})
+
+
+def look_at(file: Path, alive: Callable[[], None] | None = None) -> Look:
+    """Decode one file, once. A file that can't be decoded is a finding, not an exception.
+
+    `alive` is called for every picture and piece of sound.
+    """
+    expected = expected_kind(file)
+    digest: str | None = None
+    watcher = Watcher(alive)
     try:
-        seen = probe(found.file, (picture, sound, thumbnail, scene))
-        digest = _sha256(found.file)
+        digest = digest_of(file)
+        seen = probe(file, (watcher,))
     except DataError as error:
-        return Look(found, expected, error=error if expected != "other" else None)
-    return Look(found, seen.kind, seen, None, digest, thumbnail.data_uri(seen), picture, sound, scene.signatures)
+        if expected == "other":
+            return Look("other", sha256=digest)
+        return Look(expected, error=error.message, hint=error.hint, sha256=digest)
+    return Look(seen.kind, seen, sha256=digest, numbers=watcher.numbers(), sheet=watcher.sheet.jpeg(seen))
 
 
-def expected_kind(path: Path) -> Kind:
+def expected_kind(file: Path) -> Kind:
     """What a file's name promises."""
-    suffix = path.suffix.lower()
+    suffix = file.suffix.lower()
     return next((kind for kind, suffixes in _MEDIA_SUFFIXES.items() if suffix in suffixes.split()), "other")
 
 
-def _sha256(path: Path) -> str:
+def digest_of(file: Path) -> str:
+    """The sha256 of a regular file. Raises DataError when it can't be read."""
     try:
-        with path.open("rb") as handle:
+        if not file.is_file():
+            raise DataError(f"{file.name!r} is not a regular file.", "Remove it from the clips folder.")
+        with file.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{path.name!r} can't be read: {error.strerror}.", "Check the disk and try again.") from error
+        raise DataError(
+            f"{file.name!r} can't be read: {error.strerror or error}.",
+            "Check that it exists and that you may read it.",
+        ) from error
+
+
+class Watcher:
+    """Shows every measure what is decoded: the small picture of all, the details of a few a second, all sound."""
+
+    def __init__(self, alive: Callable[[], None] | None = None) -> None:
+        self.sheet = ContactSheet()
+        self._named: dict[str, Measure] = {check.name: check.measure() for check in CHECKS if check.measure is not None}
+        self._named |= {"light": Light(), "curves": Curves()}
+        measures = [*self._named.values(), self.sheet]
+        self._seeing = _overriding(measures, "see")
+        self._studying = _overriding(measures, "study")
+        self._hearing = _overriding(measures, "hear")
+        self._alive = alive
+        self._converter = VideoReformatter()
+        self._previous: Picture | None = None
+        self._pictures = 0
+        self._next_study_s = 0.0
+
+    def see(self, time_s: float, frame: VideoFrame) -> None:
+        picture = Picture(self._pictures, time_s, frame, self._converter, self._previous)
+        for see in self._seeing:
+            see(picture)
+        if time_s >= self._next_study_s - 1e-6:
+            self._next_study_s = time_s + STUDY_INTERVAL_S
+            for study in self._studying:
+                study(picture)
+        picture.forget()
+        self._previous = picture
+        self._pictures += 1
+        if self._alive is not None:
+            self._alive()
+
+    def hear(self, time_s: float, frame: AudioFrame) -> None:
+        sound = Sound(time_s, frame)
+        for hear in self._hearing:
+            hear(sound)
+        if self._alive is not None:
+            self._alive()
+
+    def numbers(self) -> dict[str, Numbers]:
+        """What all measures found, by the name of the check."""
+        return {name: measure.numbers() for name, measure in self._named.items()}
+
+
+def _overriding(measures: Iterable[Measure], method: str) -> list[Callable[..., None]]:
+    """The bound methods of those measures that have one of their own: the others needn't be called."""
+    return [getattr(each, method) for each in measures if getattr(type(each), method) is not getattr(Measure, method)]

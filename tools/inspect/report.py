@@ -38,6 +38,7 @@ FlagId = Literal[
     "corrupt_tail",
     "header_mismatch",
     "name_collision",
+    "mono",
     "unpaired",
 ]
 Severity = Literal["block", "warn", "note"]

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from tools.inspect.checks.check import Measure, Numbers
+from tools.inspect.picture import Picture
+
 MAX_SIGNATURES = 8
 FIRST_INTERVAL_S = 0.5
 FLAT_SPREAD = 4.0
@@ -23,17 +26,22 @@ SAME_SCENE_BITS, SAME_SCENE_COLOUR = 18, 10.0
 _ROWS_AT_ONCE = 2048
 
 
-class SceneSignatures:
+class SceneSignatures(Measure):
     """Signatures of up to MAX_SIGNATURES pictures, evenly spaced over a clip whose length isn't known beforehand."""
 
     def __init__(self) -> None:
         self.interval_s = FIRST_INTERVAL_S
         self._taken: list[tuple[float, str]] = []
 
-    def process_frame(self, index: int, time_s: float, bgr_small: np.ndarray) -> None:  # noqa: ARG002 (an Observer's)
-        if self._taken and time_s < self._taken[-1][0] + self.interval_s:
+    def study(self, picture: Picture) -> None:
+        if not self._taken or picture.time_s >= self._taken[-1][0] + self.interval_s - 1e-6:
+            self.add(picture.time_s, picture.colour)
+
+    def add(self, time_s: float, bgr: np.ndarray) -> None:
+        """Take a picture, uint8 [h, w, 3], if it is time for the next one and it isn't flat."""
+        if self._taken and time_s < self._taken[-1][0] + self.interval_s - 1e-6:
             return
-        signature = signature_of(bgr_small)
+        signature = signature_of(bgr)
         if signature is None:
             return
         self._taken.append((time_s, signature))
@@ -41,12 +49,12 @@ class SceneSignatures:
             self.interval_s *= 2
             self._taken = self._taken[::2]
 
-    def process_audio(self, samples: np.ndarray) -> None:
-        """Sound says nothing about pictures."""
-
     @property
     def signatures(self) -> list[str]:
         return [signature for _, signature in self._taken]
+
+    def numbers(self) -> Numbers:
+        return {"signatures": self.signatures}
 
 
 def signature_of(bgr: np.ndarray) -> str | None:

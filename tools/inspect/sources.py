@@ -32,6 +32,11 @@ class FoundFile:
     def file(self) -> Path:
         return Path(self.source) / self.path
 
+    @property
+    def key(self) -> bytes:
+        """The file's path as the file system spells it."""
+        return os.fsencode(os.path.join(self.source, self.path))  # noqa: PTH118 (a Path costs ten times as much)
+
 
 def find_files(sources: list[str]) -> list[FoundFile]:
     """Return the files of all sources, in a stable order.

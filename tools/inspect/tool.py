@@ -1,18 +1,17 @@
 """The inspection tool: look at every clip, write report.json and report.html, and say what was found."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tools.inspect.assemble import assemble, report_buckets
-from tools.inspect.look import Look, look_at
+from tools.inspect.looking import look_at_all
 from tools.inspect.names import displayed
 from tools.inspect.page import render_page
 from tools.inspect.report import Clip, Report, Seconds
-from tools.inspect.sources import FoundFile, find_files
+from tools.inspect.sources import find_files
+from tools.inspect.store import look_store
 from tools.project import Progress, Project
 from tools.spec import Tool
 from trainer_core.config import is_tiny
@@ -77,15 +76,21 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
     possible. Run it first, and again whenever the clips changed.
     """
     facts = project.facts
-    looks = _look_at_all(find_files(facts.sources), progress)
+    found = find_files(facts.sources)
     sources = [displayed(source) for source in facts.sources]
-    if all(look.kind == "other" for look in looks):
-        raise DataError(
-            f"There is no video, image or sound in {', '.join(sources)}, only {_plural(len(looks), 'other file')}.",
-            "Give the folder that holds the clips.",
-        )
-    report = assemble(looks, TINY_LIMITS if is_tiny(facts.model) else REAL_LIMITS, arguments.frame_rate)
-    thumbnails = {(look.found.source, look.found.path): look.thumbnail for look in looks if look.thumbnail is not None}
+    with look_store(project.looks_path) as store:
+        looks = look_at_all(found, store, progress)
+        if all(look.kind == "other" for look in looks):
+            raise DataError(
+                f"There is no video, image or sound in {', '.join(sources)}, only {_plural(len(looks), 'other file')}.",
+                "Give the folder that holds the clips.",
+            )
+        report = assemble(found, looks, TINY_LIMITS if is_tiny(facts.model) else REAL_LIMITS, arguments.frame_rate)
+        thumbnails = {
+            (clip.source, clip.path): f"data:image/jpeg;base64,{sheet}"
+            for clip in report.clips
+            if clip.sha256 and (sheet := store.sheet(clip.sha256))
+        }
     write_text(project.report_html_path, render_page(report, thumbnails, sources))
     write_json(project.report_path, report.model_dump())
     result = _result(project, report)
@@ -95,19 +100,6 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
             f"Every clip with its reason stands in {displayed(result.report_html)}.",
         )
     return result
-
-
-def _look_at_all(found: Sequence[FoundFile], progress: Progress | None) -> list[Look]:
-    """Look at all files on as many threads as there are processors; decoding runs outside Python's lock."""
-    executor = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="inspect")
-    try:
-        futures = [executor.submit(look_at, entry) for entry in found]
-        for done, _ in enumerate(as_completed(futures), start=1):
-            if progress is not None:
-                progress("looking at clips", done, len(futures))
-        return [future.result() for future in futures]
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _result(project: Project, report: Report) -> InspectResult:

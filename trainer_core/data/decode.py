@@ -42,6 +42,8 @@ SEEK_MARGIN_S = 1.0
 CONTIGUOUS_S = 0.005
 """Sound packets closer than this are one stream; some containers round their times to milliseconds."""
 RESAMPLER_MARGIN_S = 0.1
+MAX_PIXELS = 1 << 27
+"""The largest picture that is decoded, 134 megapixels: more than any camera's, less than a header can claim."""
 
 
 def read_frames(path: Path, start_s: float, frames: int, frame_rate: float, width: int, height: int) -> np.ndarray:
@@ -137,6 +139,7 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
                     "Export it with H.264.",
                 )
             stream.thread_type = "AUTO"
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             return stream
     return None
 

@@ -1,17 +1,16 @@
 """What a clip is, found by decoding all of it once, with room for others to measure on the way. No torch."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import av
-import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from trainer_core.data.decode import (
@@ -23,7 +22,6 @@ from trainer_core.data.decode import (
     nominal_interval_s,
     opened,
     picture_stream,
-    planar_float,
     quarter_turns,
     sound_stream,
     tick_s,
@@ -32,18 +30,22 @@ from trainer_core.errors import DataError
 
 FEWEST_FRAMES = 9
 """The shortest video sample (two latent frames); a damaged clip with fewer decodable frames is undecodable."""
-THUMBNAIL_SIDE_PX = 160
 IRREGULAR_SHARE = 0.01
+MAX_DISTINCT_INTERVALS = 4096
+TRANSFERS = {10: "log", 9: "log", 16: "pq", 18: "hlg"}
+"""Transfer characteristics by their numbers in ITU-T H.273, where they aren't those of ordinary video."""
+WIDE_GAMUT = 9
+"""BT.2020 in H.273's numbers of colour primaries."""
 
 
 class Observer(Protocol):
-    """Something that measures a clip while `probe` decodes it."""
+    """Something that looks and listens while `probe` decodes a clip."""
 
-    def process_frame(self, index: int, time_s: float, bgr_small: np.ndarray) -> None:
-        """Take one picture, uint8 [h, w, 3] in BGR, longer side at most THUMBNAIL_SIDE_PX, not rotated."""
+    def see(self, time_s: float, frame: VideoFrame) -> None:
+        """Take one picture, as coded: not rotated, in the stream's own pixel format; seconds from the first picture."""
 
-    def process_audio(self, samples: np.ndarray) -> None:
-        """Take some consecutive sound, float32 [C, N] in -1..1, at the stream's own rate and channels."""
+    def hear(self, time_s: float, frame: AudioFrame) -> None:
+        """Take some sound, in the stream's own format; seconds from the first sound."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,10 @@ class AudioProbe:
 
 @dataclass(frozen=True)
 class ClipProbe:
-    """What decoding a file from beginning to end gave. Sizes are as displayed: after rotation, with square pixels."""
+    """What decoding a file from beginning to end gave. Sizes are as displayed: after rotation, with square pixels.
+
+    `transfer` is "sdr", "pq", "hlg" or "log" by the pictures' tag, `interlaced` whether most are marked as two fields.
+    """
 
     kind: Literal["video", "image", "audio"]
     duration_s: float
@@ -84,6 +89,13 @@ class ClipProbe:
     header_duration_s: float | None = None
     damaged_packets: int = 0
     damaged_tail: bool = False
+    codec: str | None = None
+    pixel_format: str | None = None
+    bit_depth: int | None = None
+    transfer: str = "sdr"
+    wide_gamut: bool = False
+    interlaced: bool = False
+    sizes: int = 1
 
 
 def probe(path: Path, observers: Sequence[Observer] = ()) -> ClipProbe:
@@ -107,9 +119,9 @@ def probe(path: Path, observers: Sequence[Observer] = ()) -> ClipProbe:
                 seen_sound.add(frame, damage.counts["audio"])
         if picture is None:
             return _audio_probe_only(path, sound, seen_sound, damage)
-        if not seen_pictures.times:
+        if not seen_pictures.frames:
             raise DataError(f"No picture of {path.name!r} can be decoded ({codec_name(picture)}).", "Export it again.")
-        frames = len(seen_pictures.times)
+        frames = seen_pictures.frames
         damaged_tail = damage.last_at.get("video") == frames
         if damaged_tail and frames < FEWEST_FRAMES:
             raise DataError(
@@ -120,36 +132,46 @@ def probe(path: Path, observers: Sequence[Observer] = ()) -> ClipProbe:
 
 
 class _PictureTally:
-    """Counts and times pictures and hands them, small, to the observers."""
+    """Counts and times pictures and shows them to the observers; what it keeps doesn't grow with the clip."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self.observers = observers
-        self.converter = VideoReformatter()
         self.timeline: Timeline | None = None
-        self.times: list[float] = []
         self.first: VideoFrame | None = None
-        self.small = (0, 0)
+        self.frames = 0
+        self.first_s = 0.0
+        self.last_s = 0.0
+        self.last_interval_s = 0.0
+        self.intervals_us: Counter[int] = Counter()
+        self.interlaced = 0
+        self.sizes: set[tuple[int, int]] = set()
 
     def add(self, frame: VideoFrame, stream: VideoStream | None) -> None:
         assert stream is not None
-        if self.timeline is None or self.first is None:
+        if self.timeline is None:
             self.timeline = Timeline(nominal_interval_s(stream))
             self.first = frame
-            scale = min(1.0, THUMBNAIL_SIDE_PX / max(frame.width, frame.height))
-            self.small = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
         time_s = self.timeline.time_of(frame)
         if time_s is None:
             return
-        if self.observers:
-            # The cheapest scaler that still averages a little: thumbnails for measures, the costliest part of a probe.
-            small = self.converter.reformat(frame, *self.small, "bgr24", interpolation="FAST_BILINEAR").to_ndarray()
-            for observer in self.observers:
-                observer.process_frame(len(self.times), time_s - (self.times[0] if self.times else time_s), small)
-        self.times.append(time_s)
+        if self.frames:
+            self.last_interval_s = time_s - self.last_s
+            interval_us = round(self.last_interval_s * 1e6)
+            if interval_us in self.intervals_us or len(self.intervals_us) < MAX_DISTINCT_INTERVALS:
+                self.intervals_us[interval_us] += 1
+        else:
+            self.first_s = time_s
+        self.last_s = time_s
+        self.frames += 1
+        self.interlaced += frame.interlaced_frame
+        if len(self.sizes) < MAX_DISTINCT_INTERVALS:
+            self.sizes.add((frame.width, frame.height))
+        for observer in self.observers:
+            observer.see(time_s - self.first_s, frame)
 
 
 class _SoundTally:
-    """Counts and times sound and hands it to the observers."""
+    """Counts and times sound and plays it to the observers."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self.observers = observers
@@ -169,10 +191,8 @@ class _SoundTally:
             self.longest_damage_s = max(self.longest_damage_s, time_s - self.end_s)
         self.damaged_packets = damaged_packets
         self.end_s = time_s + frame.samples / frame.sample_rate
-        if self.observers:
-            samples = planar_float(frame)
-            for observer in self.observers:
-                observer.process_audio(samples)
+        for observer in self.observers:
+            observer.hear(time_s - self.first_s, frame)
 
 
 def _sound_probe(stream: AudioStream | None, tally: _SoundTally, damage: Damage, origin_s: float) -> AudioProbe | None:
@@ -208,16 +228,17 @@ def _picture_probe(
     damage: Damage,
     damaged_tail: bool,
 ) -> ClipProbe:
-    first, times = pictures.first, pictures.times
+    first, frames = pictures.first, pictures.frames
     assert first is not None
-    audio = _sound_probe(sound, heard, damage, times[0])
+    audio = _sound_probe(sound, heard, damage, pictures.first_s)
     sample_aspect = float(picture.sample_aspect_ratio or 1) or 1.0
     width, height = round(first.width * sample_aspect), first.height
     if quarter_turns(first.rotation) % 2:
         width, height = height, width
-    still = len(times) == 1 and (container.format.name.endswith("_pipe") or container.format.name in ("image2", "gif"))
+    still = frames == 1 and (container.format.name.endswith("_pipe") or container.format.name in ("image2", "gif"))
     # The last picture is shown as long as the one before it; a lone one for its nominal interval.
-    last_interval_s = times[-1] - times[-2] if len(times) > 1 else nominal_interval_s(picture)
+    last_interval_s = pictures.last_interval_s if frames > 1 else nominal_interval_s(picture)
+    length_s = pictures.last_s - pictures.first_s
     header_duration_s: float | None = None
     if picture.duration is not None and picture.time_base:
         header_duration_s = float(picture.duration * picture.time_base)
@@ -225,10 +246,10 @@ def _picture_probe(
         header_duration_s = container.duration / av.time_base
     return ClipProbe(
         kind="image" if still else "video",
-        duration_s=0.0 if still else times[-1] - times[0] + last_interval_s,
-        frames=len(times),
-        fps=None if len(times) == 1 else (len(times) - 1) / (times[-1] - times[0]),
-        vfr=_is_irregular(times, tick_s(picture)),
+        duration_s=0.0 if still else length_s + last_interval_s,
+        frames=frames,
+        fps=None if frames == 1 else (frames - 1) / length_s,
+        vfr=_is_irregular(pictures.intervals_us, tick_s(picture)),
         width=width,
         height=height,
         rotation=quarter_turns(first.rotation) * 90,
@@ -238,14 +259,26 @@ def _picture_probe(
         header_duration_s=None if still else header_duration_s,
         damaged_packets=damage.counts["video"],
         damaged_tail=damaged_tail,
+        codec=codec_name(picture),
+        pixel_format=first.format.name,
+        bit_depth=max((component.bits for component in first.format.components), default=8),
+        transfer=TRANSFERS.get(first.color_trc, "sdr"),
+        wide_gamut=first.color_primaries == WIDE_GAMUT,
+        interlaced=2 * pictures.interlaced > frames,
+        sizes=len(pictures.sizes),
     )
 
 
-def _is_irregular(times: Sequence[float], tick_s: float) -> bool:
+def _is_irregular(intervals_us: Counter[int], tick_s: float) -> bool:
     """Whether more than one interval in a hundred differs from the median by a fifth of it, beyond rounding."""
-    if len(times) < 3:
+    total = intervals_us.total()
+    if total < 2:
         return False
-    intervals = np.diff(times)
-    median = float(np.median(intervals))
-    irregular = np.abs(intervals - median) > 0.2 * median + 2 * tick_s
-    return float(irregular.mean()) > IRREGULAR_SHARE
+    median_us, passed = 0, 0
+    for interval_us in sorted(intervals_us):
+        median_us, passed = interval_us, passed + intervals_us[interval_us]
+        if 2 * passed >= total:
+            break
+    allowed_us = 0.2 * median_us + 2e6 * tick_s
+    irregular = sum(count for interval_us, count in intervals_us.items() if abs(interval_us - median_us) > allowed_us)
+    return irregular / total > IRREGULAR_SHARE

@@ -126,7 +126,7 @@ def test_signatures_are_few_however_long_the_clip_and_flat_pictures_have_none() 
     signatures = SceneSignatures()
     picture = np.random.default_rng(0).integers(0, 255, (96, 160, 3), np.uint8)
     for index in range(5000):
-        signatures.process_frame(index, index / 24, picture)
+        signatures.add(index / 24, picture)
     assert MAX_SIGNATURES // 2 <= len(signatures.signatures) <= MAX_SIGNATURES
     assert signature_of(np.full((96, 160, 3), 128, np.uint8)) is None
     assert alike([[], []]) == []
@@ -134,9 +134,8 @@ def test_signatures_are_few_however_long_the_clip_and_flat_pictures_have_none() 
 
 def test_the_real_clips_fall_into_their_scenes(real_clips) -> None:
     from tools.inspect.look import look_at
-    from tools.inspect.sources import FoundFile
 
     names = sorted(path.name for path in real_clips.iterdir())
-    looks = [look_at(FoundFile(str(real_clips), name)) for name in names]
-    pairs = {(names[i], names[j]) for i, j in alike([look.scene for look in looks])}
+    looks = [look_at(real_clips / name) for name in names]
+    pairs = {(names[i], names[j]) for i, j in alike([look.numbers["near_duplicate"]["signatures"] for look in looks])}
     assert all(left[:5] == right[:5] for left, right in pairs), pairs

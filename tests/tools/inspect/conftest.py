@@ -14,6 +14,14 @@ from tools.project import Project, ProjectFacts
 from trainer_core.files import read_json
 
 
+def _mosaic(size: tuple[int, int]) -> Callable[[int], np.ndarray]:
+    """Pictures [H, W, 3] of one drifting mosaic, another for each size: sharp, clean, in motion, without a fault."""
+    width, height = size
+    tiles = np.random.default_rng(width * height).integers(20, 235, (height // 16 + 1, width // 8 + 2, 3), np.uint8)
+    whole = tiles.repeat(16, axis=0).repeat(16, axis=1)[:height]
+    return lambda index: np.roll(whole, -2 * index, axis=1)[:, :width]
+
+
 def _write_clip(
     path: Path,
     *,
@@ -26,8 +34,8 @@ def _write_clip(
     faststart: bool = False,
     times_s: Sequence[Fraction] | None = None,
 ) -> Path:
-    """Write moving noise, or what `picture` draws, with the mono sound [N] given."""
-    noise = np.random.default_rng(7)
+    """Write a mosaic that drifts by, or what `picture` draws, with the mono sound [N] given."""
+    drift = _mosaic(size)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
         video = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
@@ -36,7 +44,7 @@ def _write_clip(
             video.codec_context.time_base = Fraction(1, 1000)
         audio = container.add_stream("aac", rate=rate_hz, layout="mono") if sound is not None else None
         for index in range(frames):
-            drawn = picture(index) if picture else noise.integers(0, 255, (*size[::-1], 3), np.uint8)
+            drawn = picture(index) if picture else drift(index)
             shown = av.VideoFrame.from_ndarray(drawn, format="rgb24")
             if times_s is not None:
                 shown.time_base, shown.pts = Fraction(1, 1000), round(times_s[index] * 1000)
@@ -104,3 +112,9 @@ def write_clip() -> Callable[..., Path]:
 def tone() -> Callable[..., np.ndarray]:
     """`tone(seconds, level=0.3)`: mono samples at 48 kHz."""
     return _tone
+
+
+@pytest.fixture
+def mosaic() -> Callable[[tuple[int, int]], Callable[[int], np.ndarray]]:
+    """`mosaic((width, height))(index)`: pictures without a fault."""
+    return _mosaic

@@ -11,8 +11,9 @@ import pytest
 def test_real_footage_raises_no_false_alarm(footage, inspection):
     inspection.run(footage)
     assert inspection.flags("bigbuckbunny.mp4") == {}
-    assert set(inspection.flags("bikes.mp4")) == {"no_audio"}
-    assert set(inspection.flags("carphone_pristine.mp4")) == {"no_audio"}
+    assert set(inspection.flags("bikes.mp4")) == {"no_audio", "scene_cut"}
+    assert set(inspection.flags("carphone_pristine.mp4")) == {"no_audio", "odd_pixel_aspect"}
+    assert inspection.flags("carphone_pristine.mp4")["odd_pixel_aspect"]["severity"] == "note"
 
 
 def test_a_picture_that_never_moves(inspection, tmp_path, write_clip):
@@ -83,9 +84,14 @@ def test_slow_clips_and_varying_rates(inspection, tmp_path, write_clip, footage)
     assert "low_fps" not in inspection.flags("bikes.mp4")
 
 
-def test_a_varying_rate_is_noted_not_warned(inspection, tmp_path, write_clip, tone):
+def test_a_varying_rate_is_noted_not_warned(inspection, tmp_path, write_clip, mosaic, tone):
     times_s = [Fraction(index, 25) + (Fraction(1, 50) if index % 3 == 1 else 0) for index in range(60)]
-    write_clip(tmp_path / "clips" / "phone.mp4", frames=60, times_s=times_s, sound=tone(2.4))
+    drift = mosaic((192, 128))
+
+    def picture(index: int) -> np.ndarray:
+        return drift(round(50 * times_s[index]))
+
+    write_clip(tmp_path / "clips" / "phone.mp4", frames=60, times_s=times_s, picture=picture, sound=tone(2.4))
     inspection.run(tmp_path / "clips")
     assert inspection.clip("phone.mp4")["vfr"]
     assert inspection.clip("phone.mp4")["status"] == "ok"
@@ -106,7 +112,12 @@ def test_a_header_that_lies(inspection, tmp_path, write_clip):
 
 
 def test_damage_inside_a_clip(inspection, tmp_path, write_clip):
-    path = write_clip(tmp_path / "clips" / "hole.mp4", frames=60, faststart=True)
+    noise = np.random.default_rng(7)
+
+    def picture(_index: int) -> np.ndarray:
+        return noise.integers(0, 255, (128, 192, 3), np.uint8)
+
+    path = write_clip(tmp_path / "clips" / "hole.mp4", frames=60, picture=picture, faststart=True)
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 20000] = bytes(20000)

@@ -307,28 +307,28 @@ def test_probe_counts_by_decoding(footage):
     assert (bikes.frames, bikes.audio) == (250, None)
 
 
-def test_observers_see_every_picture_small_and_all_sound(footage):
+def test_observers_see_every_picture_and_hear_all_sound(footage):
     class Watcher:
         def __init__(self) -> None:
             self.times: list[float] = []
-            self.shapes: set[tuple[int, ...]] = set()
+            self.sizes: set[tuple[int, int]] = set()
             self.samples = 0
 
-        def process_frame(self, index: int, time_s: float, bgr_small: np.ndarray) -> None:
-            assert index == len(self.times)
+        def see(self, time_s: float, frame: av.VideoFrame) -> None:
             self.times.append(time_s)
-            self.shapes.add((*bgr_small.shape, bgr_small.dtype.name))
+            self.sizes.add((frame.width, frame.height))
 
-        def process_audio(self, samples: np.ndarray) -> None:
-            assert samples.dtype == np.float32
-            assert samples.shape[0] == 6
-            self.samples += samples.shape[1]
+        def hear(self, time_s: float, frame: av.AudioFrame) -> None:
+            assert time_s == pytest.approx(self.samples / 48000)
+            self.samples += frame.samples
 
     watcher = Watcher()
     found = probe(footage / "bigbuckbunny.mp4", [watcher])
     assert watcher.times == [pytest.approx(index / 25) for index in range(132)]
-    assert watcher.shapes == {(90, 160, 3, "uint8")}
+    assert watcher.sizes == {(1280, 720)}
     assert watcher.samples == round(found.audio.duration_s * 48000)
+    assert (found.codec, found.pixel_format, found.bit_depth) == ("h264", "yuv420p", 8)
+    assert (found.transfer, found.interlaced, found.sizes) == ("sdr", False, 1)
 
 
 @pytest.mark.parametrize("name", ["still.png", "still.jpg", "still%03d.png"])

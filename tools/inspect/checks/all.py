@@ -1,22 +1,76 @@
 """The list of checks that every clip goes through."""
 
-from tools.inspect.checks.check import Check
-from tools.inspect.checks.container import corrupt_tail, damaged_inside, header_mismatch
-from tools.inspect.checks.picture import black, low_resolution, static
-from tools.inspect.checks.sound import av_length_mismatch, no_audio, silent
-from tools.inspect.checks.timing import low_fps, too_short, vfr
-
-CHECKS: tuple[Check, ...] = (
-    too_short,
-    low_resolution,
-    corrupt_tail,
-    damaged_inside,
-    header_mismatch,
-    vfr,
-    low_fps,
-    static,
-    black,
-    no_audio,
-    silent,
+from tools.inspect.checks import (
+    audio_dropout,
     av_length_mismatch,
+    black,
+    blur,
+    clipping,
+    corrupt_tail,
+    flash,
+    flicker,
+    hdr,
+    header_mismatch,
+    interlaced,
+    letterbox,
+    loudness,
+    low_fps,
+    low_resolution,
+    low_sample_rate,
+    near_duplicate,
+    no_audio,
+    noise,
+    odd_pixel_aspect,
+    overexposed,
+    rotated,
+    scene_cut,
+    shake,
+    silent,
+    speech,
+    static,
+    text_overlay,
+    too_short,
+    undecodable,
+    underexposed,
+    vfr,
 )
+from tools.inspect.checks.check import Check
+
+CHECKS: tuple[Check, ...] = tuple(
+    module.CHECK
+    for module in (
+        too_short,
+        low_resolution,
+        undecodable,
+        corrupt_tail,
+        header_mismatch,
+        scene_cut,
+        letterbox,
+        text_overlay,
+        static,
+        black,
+        flash,
+        low_fps,
+        vfr,
+        interlaced,
+        hdr,
+        rotated,
+        odd_pixel_aspect,
+        blur,
+        noise,
+        underexposed,
+        overexposed,
+        flicker,
+        shake,
+        near_duplicate,
+        no_audio,
+        silent,
+        av_length_mismatch,
+        clipping,
+        loudness,
+        audio_dropout,
+        low_sample_rate,
+        speech,
+    )
+)
+"""In the order in which a clip's flags are listed, before they are sorted by severity."""

@@ -1,23 +1,60 @@
-"""What every check sees, and what a check is: a function from it to flags."""
+"""What a check is: a measure that watches the clip while it is decoded, and a judgement on what it measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from tools.inspect.measures import PictureMeasures, SoundMeasures
+from tools.inspect.picture import Picture
 from tools.inspect.report import Flag
 from tools.inspect.samples import Cut
+from tools.inspect.sound import Sound
 from trainer_core.data.probe import ClipProbe
+
+Numbers = dict[str, Any]
+"""What a measure found, as JSON: numbers, short lists of numbers, spans in seconds."""
+
+
+class Measure:
+    """Watches one clip; what it keeps must not grow with the clip. Times in seconds from the first picture or sound."""
+
+    def see(self, picture: Picture) -> None:
+        """Take every picture."""
+
+    def study(self, picture: Picture) -> None:
+        """Take a few pictures a second, for what costs more."""
+
+    def hear(self, sound: Sound) -> None:
+        """Take all sound, a piece at a time."""
+
+    def numbers(self) -> Numbers:
+        """Say what was measured; called once, at the end."""
+        return {}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One decoded clip, its measures, the working frame rate and how it was cut into samples."""
+    """One decoded clip, what all measures found by the names of their checks, and how it was cut into samples."""
 
     probe: ClipProbe
-    picture: PictureMeasures
-    sound: SoundMeasures
+    numbers: dict[str, Numbers]
     frame_rate: float
     cut: Cut
 
+    @property
+    def moving(self) -> bool:
+        """Whether it is a video rather than a still or sound alone."""
+        return self.probe.kind == "video"
 
-Check = Callable[[Seen], list[Flag]]
+    @property
+    def sound_start_s(self) -> float:
+        """When its sound starts on the pictures' clock; 0 for sound alone."""
+        return self.probe.audio.start_s if self.probe.audio is not None and self.probe.kind != "audio" else 0.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named check. `judge` turns what was seen into flags; it is cheap and runs again on every report."""
+
+    name: str
+    judge: Callable[[Seen], Iterator[Flag]]
+    measure: type[Measure] | None = None

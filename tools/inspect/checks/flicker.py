@@ -1,0 +1,68 @@
+"""Light that swings from picture to picture."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from tools.inspect.checks.check import Check, Measure, Numbers, Seen
+from tools.inspect.picture import Picture
+from tools.inspect.report import Flag
+
+MOST_SWING = 2.4
+"""Luma steps: how far the mean light of a picture lies off the middle of its neighbours, in the typical second."""
+WINDOW = 24
+"""Pictures over which one swing is measured."""
+FEWEST_TURNS = 0.25
+"""Of all pictures at least this share must turn the light around; slow changes turn seldom."""
+KEPT = 512
+
+
+class _Swings(Measure):
+    def __init__(self) -> None:
+        self._means: deque[float] = deque(maxlen=WINDOW)
+        self._swings: list[float] = []
+        self._since = 0
+
+    def see(self, picture: Picture) -> None:
+        if picture.change is None:
+            self._means.clear()
+        self._means.append(picture.mean)
+        self._since += 1
+        if len(self._means) == WINDOW and self._since >= WINDOW and len(self._swings) < KEPT:
+            self._since = 0
+            self._swings.append(swing(np.array(self._means)))
+
+    def numbers(self) -> Numbers:
+        if not self._swings and len(self._means) >= WINDOW // 2:
+            self._swings.append(swing(np.array(self._means)))
+        return {"swing": round(float(np.median(self._swings)), 3)} if self._swings else {}
+
+
+def swing(means: np.ndarray) -> float:
+    """How far the means [N] swing around their local line, the median over N; 0 where they seldom turn.
+
+    The median leaves single flashes and cuts out; a rhythm of two to six pictures is seen.
+    """
+    smooth = np.convolve(np.pad(means, 3, mode="reflect"), np.ones(7) / 7, mode="valid")
+    off = means - smooth
+    steps = np.diff(means)
+    turns = float(np.mean(steps[1:] * steps[:-1] < 0)) if len(steps) > 1 else 0.0
+    return float(np.median(np.abs(off))) if turns >= FEWEST_TURNS else 0.0
+
+
+def judge(seen: Seen) -> Iterator[Flag]:
+    value = seen.numbers.get("flicker", {}).get("swing")
+    if not seen.moving or value is None or value <= MOST_SWING:
+        return
+    yield Flag(
+        id="flicker",
+        severity="warn",
+        value=value,
+        threshold=MOST_SWING,
+        message=f"Its light flickers: it swings by {value:.1f} of 255 steps from picture to picture.",
+        remedy="Deflicker it, or leave it out: the model would learn the flicker.",
+    )
+
+
+CHECK = Check("flicker", judge, _Swings)

@@ -1,0 +1,16 @@
+"""What a clip looks like over time, as signatures of its pictures; duplicates.py compares the clips by them."""
+
+from collections.abc import Iterator
+
+from tools.inspect.checks.check import Check, Seen
+from tools.inspect.report import Flag
+from tools.inspect.scenes import SceneSignatures
+
+
+def judge(seen: Seen) -> Iterator[Flag]:
+    """Nothing: a clip alone is no duplicate."""
+    del seen
+    return iter(())
+
+
+CHECK = Check("near_duplicate", judge, SceneSignatures)
