@@ -14,8 +14,8 @@ POINTS = 2048
 INTERVAL_S = 0.25
 GONE_DB = -80.0
 """Below the strongest frequency; past a low-pass filter there is nothing at all."""
-FILLED_SHARE = 0.6
-"""Of the band below its end so much must sound: a pure tone has no band."""
+FILLED_DB, FILLED_SHARE = -60.0, 0.5
+"""Of the band below its end half must sound louder than that: a pure tone has no band."""
 LOUD_ENOUGH = 1e-3
 SAME_SHARE = 1e-4
 """Energy of the difference of two channels, as a share of their sum, below which they are the same."""
@@ -65,7 +65,7 @@ class _Band(Measure):
             sounding = levels > levels.max() + GONE_DB
             top = int(np.flatnonzero(sounding)[-1])
             numbers["band_hz"] = round(top * self._rate_hz / POINTS)
-            numbers["filled"] = round(float(np.mean(sounding[: top + 1])), 3)
+            numbers["filled"] = round(float(np.mean(levels[: top + 1] > levels.max() + FILLED_DB)), 3)
         return numbers
 
 
