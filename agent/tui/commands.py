@@ -1,0 +1,199 @@
+"""What the slash commands and the palette do: a part of the application, apart so that each can grow."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual import on, work
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from agent.tui.screens.workbench import PANES
+from agent.tui.slash import BY_NAME, COMMANDS, Parsed, parse
+
+if TYPE_CHECKING:
+    from agent.tui.app import LtxApp
+
+PANE_NAMES = frozenset(name for name, _ in PANES)
+
+
+class SlashCommands(App[None]):
+    """Handlers of commands and of the panes' wishes."""
+
+    def run_slash(self: "LtxApp", text: str) -> bool:  # type: ignore[misc]
+        """Run `text` when it is a slash command; False when it is something to say."""
+        parsed = parse(text)
+        if parsed is None:
+            return False
+        if parsed.command is None:
+            known = ", ".join(f"/{command.name}" for command in COMMANDS)
+            self.talk.notice(f"There is no command /{parsed.name}. There are: {known}.", "warn")
+            return True
+        if parsed.name in PANE_NAMES:
+            self.workbench.show(parsed.name)
+        elif parsed.command.says:
+            self.say(parsed.command.says)
+        else:
+            getattr(self, f"slash_{parsed.name}")(parsed)
+        return True
+
+    def slash_help(self, _: Parsed) -> None:
+        self.action_help()
+
+    def slash_undo(self: "LtxApp", _: Parsed) -> None:  # type: ignore[misc]
+        self.in_conversation(_undo)
+
+    def slash_model(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
+        if not parsed.argument:
+            self.talk.notice(f"You talk to {self.model}. /model NAME talks to another one, /model builtin to the rules.")
+            return
+        self.in_conversation(lambda session: _set_model(session, parsed.argument))
+
+    def slash_goal(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
+        if not parsed.argument:
+            goal = self.project.facts.goal if self.project else ""
+            self.talk.notice(f"The goal: {goal}" if goal else "No goal is named. /goal TEXT names one.")
+            return
+        self.say(parsed.argument)
+
+    def slash_compare(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
+        self.workbench.show("curves")
+        if not parsed.argument:
+            self.curves.action_compare()
+        elif parsed.argument in self.runs:
+            self.curves.compare(parsed.argument)
+        else:
+            self.talk.notice(f"There is no run {parsed.argument}. There are: {', '.join(self.runs) or 'none yet'}.", "warn")
+
+    def slash_open(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
+        if parsed.argument:
+            self.open_folder(Path(parsed.argument).expanduser())
+        else:
+            from agent.tui.screens.welcome import Welcome
+
+            self.push_screen(Welcome())
+
+    def slash_copy(self: "LtxApp", _: Parsed) -> None:  # type: ignore[misc]
+        if self.talk.last_said:
+            self.copy_to_clipboard(self.talk.last_said)
+            self.notify("The last answer is copied.")
+        else:
+            self.notify("There is no answer to copy yet.")
+
+    def slash_export(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
+        assert self.project is not None
+        path = Path(parsed.argument).expanduser() if parsed.argument else self.project.path / "conversation.md"
+        self.in_conversation(lambda session: _export(session, path))
+
+    def slash_theme(self, _: Parsed) -> None:
+        self.action_toggle_theme()  # type: ignore[attr-defined]
+
+    async def slash_quit(self, _: Parsed) -> None:
+        await self.action_quit()
+
+    def in_conversation(self: "LtxApp", turn: Any) -> None:  # type: ignore[misc]
+        """Run something on the session in its own thread."""
+        if self.conversation is None:
+            self.notify("There is no conversation.", severity="warning")
+        else:
+            self.conversation.take(turn)
+
+    def open_folder(self: "LtxApp", folder: Path) -> None:  # type: ignore[misc]
+        """Open a project, or make one of a folder of clips."""
+        self._find_project(folder)
+
+    def action_help(self: "LtxApp") -> None:  # type: ignore[misc]
+        """Show the keys of the place that has the focus."""
+        from agent.tui.panes.pane import Pane
+        from agent.tui.screens.keys import Keys
+
+        if isinstance(self.screen, Keys):
+            self.pop_screen()
+            return
+        node: Any = self.focused or self.screen
+        while node is not None and not isinstance(node, Pane | Screen):
+            node = node.parent
+        about = getattr(node, "HELP", "") or "Keys that work here."
+        title = getattr(node, "TITLE", None) or "ltx-agent"
+        here, everywhere = self._keys()
+        self.push_screen(Keys(title, about, here, everywhere))
+
+    def _keys(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        here: dict[str, list[str]] = {}
+        everywhere: dict[str, list[str]] = {}
+        for key, active in self.screen.active_bindings.items():
+            binding = active.binding
+            if not binding.description or binding.key.startswith("super+"):
+                continue
+            into = everywhere if active.node is self else here
+            into.setdefault(binding.description, []).append(self.get_key_display(binding) if key else key)
+        return _rows(here), _rows(everywhere)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette knows every slash command and the usual ones of an application."""
+        for command in COMMANDS:
+            if not command.argument or command.argument.startswith("["):
+                yield SystemCommand(
+                    f"/{command.name}", command.description, lambda name=command.name: self.run_slash(f"/{name}")  # type: ignore[attr-defined,misc]
+                )
+            else:
+                yield SystemCommand(
+                    f"/{command.name} …",
+                    command.description,
+                    lambda name=command.name: self._begin_command(name),  # type: ignore[attr-defined,misc]
+                )
+        yield SystemCommand("Themes", "choose one of all themes", self.action_change_theme)
+        yield SystemCommand("Save a picture of the screen", "as SVG", lambda: self.set_timer(0.1, self.deliver_screenshot))
+
+    def _begin_command(self: "LtxApp", name: str) -> None:  # type: ignore[misc]
+        assert name in BY_NAME
+        self.workbench.show("talk")
+        self.talk.prompt.write(f"/{name} ")
+
+    @work(thread=True)
+    def show_with_system(self, path: Path) -> None:
+        """Open a file with the program that the system has for it, where there is a display."""
+        import os
+        import shutil
+        import subprocess
+
+        program = next((name for name in ("open", "xdg-open") if shutil.which(name)), None)
+        seen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or program == "open"
+        if program is None or not seen or os.environ.get("SSH_CONNECTION"):
+            self.call_from_thread(self.copy_to_clipboard, str(path))
+            self.call_from_thread(self.notify, f"No display here; its path is copied:\n{path}")
+            return
+        subprocess.Popen(
+            [program, str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def _rows(found: dict[str, list[str]]) -> list[tuple[str, str]]:
+    return [(" ".join(dict.fromkeys(keys)), description) for description, keys in found.items()]
+
+
+def _undo(session: Any) -> Iterable[Any]:
+    from agent.events import Alerted
+
+    lines = session.undo()
+    yield Alerted("undo", "note", lines[0], lines[1:])
+
+
+def _set_model(session: Any, name: str) -> Iterable[Any]:
+    from agent.events import Alerted
+
+    session.set_model(name)
+    yield Alerted("model", "note", f"You talk to {session.model_name} from now on.")
+
+
+def _export(session: Any, path: Path) -> Iterable[Any]:
+    from agent.events import Alerted
+    from agent.tui.export import markdown
+    from trainer_core.files import write_text
+
+    write_text(path, markdown(session.transcript()))
+    yield Alerted("export", "note", f"The conversation is in {path}.")

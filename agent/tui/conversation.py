@@ -1,0 +1,134 @@
+"""The conversation's own thread: it opens the session, runs one turn at a time and posts what it hears. No Textual.
+
+The terminal's thread only ever puts words into a queue, so no model call, scan or file ever makes it wait.
+"""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tools.project import Project
+from trainer_core.errors import LtxError
+
+if TYPE_CHECKING:
+    from agent.session import Session
+
+ALERTS_EVERY_S = 2.0
+
+Post = Callable[[object], None]
+Turn = Callable[["Session"], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The session is open; `history` are its events so far, `model` who answers."""
+
+    history: list[Any]
+    model: str
+
+
+@dataclass(frozen=True)
+class Began:
+    """A turn has begun."""
+
+
+@dataclass(frozen=True)
+class Happened:
+    """One event of `agent.session`."""
+
+    event: Any
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A turn has ended; `error` says why when it was not by itself."""
+
+    error: Exception | None = None
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The session can't be used."""
+
+    error: Exception
+
+
+class Conversation:
+    """A session in a thread of its own; `post` is called from that thread."""
+
+    def __init__(self, project: Project, llm: str, post: Post) -> None:
+        self._project, self._llm, self._post = project, llm, post
+        self._turns: queue.Queue[Turn | None] = queue.Queue()
+        self._interrupted = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="conversation", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def take(self, turn: Turn) -> None:
+        """Run `turn` when the ones before it have ended."""
+        self._turns.put(turn)
+
+    def interrupt(self) -> None:
+        """End the turn that is going on at its next event; what was written stays."""
+        self._interrupted.set()
+
+    def close(self, wait_s: float) -> bool:
+        """Ask the thread to end; True when it has ended within `wait_s`."""
+        self._interrupted.set()
+        self._turns.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            from agent.desk import Desk
+            from agent.llm import choose_model
+            from agent.session import open_session
+
+            with open_session(Desk(self._project, choose_model(self._llm))) as session:
+                self._post(Opened(_history(session), session.model_name))
+                if session.is_unfinished:
+                    self.take(lambda opened: opened.resume())
+                while (turn := self._next(session)) is not None:
+                    self._post(Began())
+                    self._post(self._hear(session, turn))
+        except Exception as error:
+            self._post(Closed(error))
+
+    def _next(self, session: "Session") -> Turn | None:
+        """Wait for the next turn, posting what happens outside the conversation meanwhile."""
+        while True:
+            for alert in session.alerts():
+                self._post(Happened(alert))
+            with contextlib.suppress(queue.Empty):
+                return self._turns.get(timeout=ALERTS_EVERY_S)
+
+    def _hear(self, session: "Session", turn: Turn) -> Ended:
+        self._interrupted.clear()
+        try:
+            with contextlib.closing(turn(session)) as events:  # type: ignore[type-var]  # sessions answer with generators
+                for event in events:
+                    self._post(Happened(event))
+                    if self._interrupted.is_set():
+                        return Ended(interrupted=True)
+        except LtxError as error:
+            return Ended(error)
+        except Exception as error:
+            from agent.crash import record_crash
+
+            return Ended(RuntimeError(record_crash(error)))
+        return Ended()
+
+
+def _history(session: "Session") -> list[Any]:
+    from agent.events import Asked
+
+    events: list[Any] = list(session.transcript())
+    question = session.pending()
+    return [*events, Asked(question)] if question is not None else events

@@ -1,0 +1,139 @@
+"""The slash commands: one table for parsing, completion, the palette and the key screen. No Textual."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class Command:
+    """`/name argument`; `says` is what the person might as well have said to the assistant."""
+
+    name: str
+    description: str
+    argument: str = ""
+    says: str = ""
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("help", "keys and commands of this screen"),
+    Command("talk", "show the conversation"),
+    Command("plan", "show the training YAML"),
+    Command("curves", "show the live curves"),
+    Command("clips", "show the clips with their flags and captions"),
+    Command("run", "show the run: state, time left, verdict"),
+    Command("samples", "show what the run has generated"),
+    Command("inspect", "look at the clips again", says="inspect the clips"),
+    Command("caption", "caption the clips", says="caption the clips"),
+    Command("draft", "draft the plan again", says="draft the plan"),
+    Command("start", "start training, after an approval", says="start training"),
+    Command("stop", "stop the run after its current step; it saves first", says="stop training"),
+    Command("status", "ask how the run goes", says="status"),
+    Command("undo", "take back the last decision and the plan files it changed"),
+    Command("model", "talk to another model: builtin, or a name at the endpoint", "NAME"),
+    Command("goal", "say what the adapter shall learn", "TEXT"),
+    Command("compare", "lay the curves of another run behind these", "[RUN]"),
+    Command("open", "open another project, or a folder of clips", "FOLDER"),
+    Command("copy", "copy the last answer"),
+    Command("export", "write the conversation into a Markdown file", "[FILE]"),
+    Command("theme", "switch between the dark and the light theme"),
+    Command("quit", "leave; a run that trains goes on"),
+)
+BY_NAME = {command.name: command for command in COMMANDS}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A slash command as typed; `command` is None when there is none of this name."""
+
+    name: str
+    argument: str
+    command: Command | None
+
+
+def parse(words: str) -> Parsed | None:
+    """Return the slash command that `words` are; None when they are something to say.
+
+    A path such as /home/me/clips is something to say.
+    """
+    if not words.startswith("/") or "\n" in words:
+        return None
+    name, _, argument = words[1:].partition(" ")
+    if "/" in name or (name not in BY_NAME and Path(words.split()[0]).exists()):
+        return None
+    return Parsed(name, argument.strip(), BY_NAME.get(name))
+
+
+def completions(words: str, *, runs: Sequence[str] = (), models: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return (whole text, description) for what `words` could become."""
+    if not words.startswith("/") or "\n" in words:
+        return []
+    name, space, argument = words[1:].partition(" ")
+    if not space:
+        return [
+            (f"/{command.name}{' ' if command.argument else ''}", command.description)
+            for command in COMMANDS
+            if command.name.startswith(name) or _abbreviates(name, command.name)
+        ]
+    if name == "compare":
+        return [(f"/compare {run}", "run") for run in runs if run.startswith(argument)]
+    if name == "model":
+        return [(f"/model {model}", "") for model in ("builtin", *models) if model.startswith(argument)]
+    if name in ("open", "export"):
+        return [(f"/{name} {path}", "") for path in _paths(argument, folders_only=name == "open")]
+    return []
+
+
+def dropped_paths(pasted: str) -> list[Path]:
+    """Return the paths that a terminal pasted for files dropped on it; empty when it is any other text.
+
+    Terminals quote, escape or send file:// addresses, separated by blanks or line breaks.
+    """
+    text = pasted.strip()
+    if not text or len(text) > 32_768:
+        return []
+    if Path(text).is_absolute() and _exists(Path(text)):
+        return [Path(text)]
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return []
+    paths = []
+    for word in words:
+        parts = urlsplit(word)
+        path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(word)
+        if not path.is_absolute() or not _exists(path):
+            return []
+        paths.append(path)
+    return paths
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _abbreviates(short: str, name: str) -> bool:
+    letters = iter(name)
+    return len(short) > 1 and name[0] == short[0] and all(letter in letters for letter in short)
+
+
+def _paths(start: str, *, folders_only: bool, most: int = 12) -> list[str]:
+    typed = os.path.expanduser(start)  # noqa: PTH111 (a trailing separator matters here)
+    folder, prefix = os.path.split(typed)
+    try:
+        entries = sorted(Path(folder or ".").iterdir())
+    except OSError:
+        return []
+    found = []
+    for entry in entries:
+        if entry.name.startswith(prefix) and (prefix.startswith(".") or not entry.name.startswith(".")):
+            is_folder = entry.is_dir()
+            if is_folder or not folders_only:
+                found.append(os.path.join(folder, entry.name) + ("/" if is_folder else ""))  # noqa: PTH118
+    return found[:most]
