@@ -45,13 +45,25 @@ def _no_verb(context: typer.Context) -> None:
 @app.command()
 def chat(
     project: Annotated[Path | None, typer.Argument(metavar="[PROJECT]", help="Project, or a folder of clips.")] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Line mode, for dumb terminals and SSH.")] = False,  # noqa: ARG001 (line mode is the only one there is)
+    plain: Annotated[bool, typer.Option("--plain", help="Line mode, for screen readers and dumb terminals.")] = False,
     llm: LlmOption = "auto",
 ) -> None:
-    """Talk, line by line; the conversation goes on where it ended."""
-    from agent.plain import talk
+    """Talk, on the full screen or line by line; the conversation goes on where it ended."""
+    if plain or not _is_full_terminal():
+        from agent.plain import talk
 
-    talk(project, llm)
+        talk(project, llm)
+    else:
+        from agent.tui.open import open_tui
+
+        open_tui(project, llm)
+
+
+def _is_full_terminal() -> bool:
+    """Whether there is a terminal that a full screen can be drawn on."""
+    import os
+
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 VERBS: list[Callable[..., None]] = [

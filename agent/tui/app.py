@@ -3,8 +3,6 @@
 Three threads work for it and only post: the conversation, the watcher of the project's files, and short workers.
 """
 
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,8 +19,11 @@ from agent.tui.screens.workbench import PANES, Workbench
 from agent.tui.themes import DARK, THEMES, fitting_theme, opposite
 from agent.tui.widgets.entries import ApprovalCard
 from agent.tui.widgets.prompt import Prompt
+from agent.tui.wishes import PaneWishes
 from tools.project import Project
 
+BESIDE = {"captions": "clips", "start": "run", "resume": "run"}
+"""The pane that shows what an approval is about; the plan for all others."""
 SHOWN_AT_FIRST = 60
 """How many events of an earlier talk are shown on opening; the rest comes when it is asked for."""
 
@@ -34,7 +35,7 @@ class Posted(Message):
     payload: object
 
 
-class LtxApp(SlashCommands, App[None]):
+class LtxApp(SlashCommands, PaneWishes, App[None]):
     """Talk, plan and curves of one project."""
 
     CSS_PATH = "ltx.tcss"
@@ -62,7 +63,9 @@ class LtxApp(SlashCommands, App[None]):
     ) -> None:
         super().__init__(ansi_color=None)
         self._target, self._llm, self._first_error = target, llm, error
-        self._wanted_theme = theme
+        for known in THEMES:
+            self.register_theme(known)
+        self.theme = theme or fitting_theme(self.console.color_system)
         self.picture_kind = picture_kind
         self.project: Project | None = None
         self.conversation: Conversation | None = None
@@ -81,9 +84,6 @@ class LtxApp(SlashCommands, App[None]):
         return self.workbench
 
     def on_mount(self) -> None:
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = self._wanted_theme or fitting_theme(self.console.color_system)
         self.call_after_refresh(self._fill)
 
     async def _fill(self) -> None:
@@ -106,7 +106,7 @@ class LtxApp(SlashCommands, App[None]):
         if found is None:
             self.call_from_thread(self._no_project, self._first_error)
         else:
-            self.call_from_thread(self.open_project, found, goal)
+            self.call_from_thread(self._open, found, goal)
 
     def _no_project(self, error: str) -> None:
         from agent.tui.screens.welcome import Welcome
@@ -115,6 +115,9 @@ class LtxApp(SlashCommands, App[None]):
             self.push_screen(Welcome())
         if error:
             self.call_after_refresh(lambda: self.screen.refuse(error))  # type: ignore[attr-defined]
+
+    def _open(self, project: Project, goal: str | None) -> None:
+        self.run_worker(self.open_project(project, goal), group="open", exclusive=True)
 
     async def open_project(self, project: Project, goal: str | None = None) -> None:
         """Show this project and take up its conversation where it was."""
@@ -128,14 +131,18 @@ class LtxApp(SlashCommands, App[None]):
         self.project, self._goal = project, goal
         self.seen, self.runs, self._texts, self._chosen = {}, (), {}, (None, None)
         await self.talk.clear()
-        self.talk.prompt.history = PromptHistory(project.path / ".prompt-history.jsonl")
-        self.watcher = Watcher(project, lambda payload: self.post_message(Posted(payload)))
+        self.talk.prompt.past = PromptHistory(project.path / ".prompt-history.jsonl")
+        self.watcher = Watcher(project, self._post)
         self.watcher.start()
-        self.conversation = Conversation(project, self._llm, lambda payload: self.post_message(Posted(payload)))
+        self.conversation = Conversation(project, self._llm, self._post)
         self.conversation.start()
         self.talk.working("opening the conversation")
         self.show_head()
         self.workbench.show("talk")
+
+    def _post(self, payload: object) -> None:
+        """Called from the threads."""
+        self.post_message(Posted(payload))
 
     @on(Posted)
     async def _hear(self, message: Posted) -> None:
@@ -209,8 +216,7 @@ class LtxApp(SlashCommands, App[None]):
             question = event.question
             costs = [f"{cost.text} ({cost.basis})" for cost in question.costs]
             talk.ask(question.approval, question.question, question.details, costs)
-            if question.approval == "plan":
-                self.workbench.show("plan", focus=False) if not self.workbench.has_class("-narrow") else None
+            self.workbench.show_beside(BESIDE.get(question.approval, "plan"))
 
     def _ended(self, ended: Ended) -> None:
         self.is_working = False
@@ -269,7 +275,7 @@ class LtxApp(SlashCommands, App[None]):
             return
         shown = self._chosen[0] if self._chosen[0] in self.seen else (self.runs[-1] if self.runs else None)
         seen = self.seen.get(shown) if shown else None
-        run = about_run(seen, self.workbench.size.width) if seen is not None else Content.styled("no run yet", "$text-muted")
+        run = about_run(seen, self.workbench.size.width) if seen is not None else Content.styled("no run yet", "$muted")
         self.workbench.show_head(about_project(self.project, self.model), run)
 
     @on(Prompt.Sent)
@@ -377,19 +383,3 @@ def _summary(tool: str, result: dict[str, Any] | None) -> list[str]:
         return list(SUMMARIES[tool](result))
     except (KeyError, TypeError):  # a result that was shortened for the session file, or of an earlier version
         return []
-
-
-def open_tui(target: Path | None, llm: str) -> None:
-    """Open the full screen until the person leaves; a run that trains goes on."""
-    from agent.tui.widgets.picture import prepare_graphics
-
-    app = LtxApp(target, llm, picture_kind=prepare_graphics())
-    app.run()
-    started = time.monotonic()
-    ended = app.close_threads(wait_s=3.0)
-    if app.return_code:
-        raise SystemExit(app.return_code)
-    if not ended:
-        # A tool is still at work in its thread. Its files are whole at any moment, so nothing is lost by not waiting.
-        print(f"Left after {time.monotonic() - started:.0f} s while a tool was at work; what it wrote stays.", flush=True)
-        os._exit(0)

@@ -46,7 +46,7 @@ class ClipRow:
 
 
 def clip_rows(report: str | None, captions: str | None, dataset: str | None) -> list[ClipRow]:
-    """Return the rows from the texts of report.json, captions.jsonl and dataset.jsonl; what can't be read is left out."""
+    """Return the rows from the texts of report.json, captions.jsonl and dataset.jsonl; unreadable rows are left out."""
     try:
         clips = json.loads(report)["clips"] if report else []
     except (ValueError, KeyError, TypeError):
@@ -55,8 +55,10 @@ def clip_rows(report: str | None, captions: str | None, dataset: str | None) -> 
     exact = {(row.get("path"), row.get("sha256")): row for row in entries}
     by_content = {row.get("sha256"): row for row in entries}
     splits = {_dataset_path(row): str(row.get("split", "train")) for row in _rows(dataset)}
-    return [_row(clip, exact.get((clip["path"], clip.get("sha256"))) or by_content.get(clip.get("sha256")) or {}, splits)
-            for clip in clips]
+    return [
+        _row(clip, exact.get((clip["path"], clip.get("sha256"))) or by_content.get(clip.get("sha256")) or {}, splits)
+        for clip in clips
+    ]
 
 
 def _row(clip: dict[str, Any], entry: dict[str, Any], splits: dict[str, str]) -> ClipRow:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textual import on, work
+from textual import work
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
@@ -37,7 +37,7 @@ class SlashCommands(App[None]):
             getattr(self, f"slash_{parsed.name}")(parsed)
         return True
 
-    def slash_help(self, _: Parsed) -> None:
+    def slash_help(self: "LtxApp", _: Parsed) -> None:  # type: ignore[misc]
         self.action_help()
 
     def slash_undo(self: "LtxApp", _: Parsed) -> None:  # type: ignore[misc]
@@ -45,7 +45,9 @@ class SlashCommands(App[None]):
 
     def slash_model(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
         if not parsed.argument:
-            self.talk.notice(f"You talk to {self.model}. /model NAME talks to another one, /model builtin to the rules.")
+            self.talk.notice(
+                f"You talk to {self.model}. /model NAME talks to another one, /model builtin to the rules."
+            )
             return
         self.in_conversation(lambda session: _set_model(session, parsed.argument))
 
@@ -63,7 +65,9 @@ class SlashCommands(App[None]):
         elif parsed.argument in self.runs:
             self.curves.compare(parsed.argument)
         else:
-            self.talk.notice(f"There is no run {parsed.argument}. There are: {', '.join(self.runs) or 'none yet'}.", "warn")
+            self.talk.notice(
+                f"There is no run {parsed.argument}. There are: {', '.join(self.runs) or 'none yet'}.", "warn"
+            )
 
     def slash_open(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
         if parsed.argument:
@@ -115,35 +119,39 @@ class SlashCommands(App[None]):
             node = node.parent
         about = getattr(node, "HELP", "") or "Keys that work here."
         title = getattr(node, "TITLE", None) or "ltx-agent"
-        here, everywhere = self._keys()
-        self.push_screen(Keys(title, about, here, everywhere))
+        self.push_screen(Keys(title, about, *self._keys()))
 
-    def _keys(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    def _keys(self) -> tuple[list[tuple[str, str]], ...]:
         here: dict[str, list[str]] = {}
+        moving: dict[str, list[str]] = {}  # Textual's own keys, whose descriptions begin with a capital
         everywhere: dict[str, list[str]] = {}
         for key, active in self.screen.active_bindings.items():
             binding = active.binding
             if not binding.description or binding.key.startswith("super+"):
                 continue
-            into = everywhere if active.node is self else here
+            into = everywhere if active.node is self else here if binding.description[:1].islower() else moving
             into.setdefault(binding.description, []).append(self.get_key_display(binding) if key else key)
-        return _rows(here), _rows(everywhere)
+        return _rows(here), _rows(everywhere), _rows(moving)
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002 (the signature is Textual's)
         """The palette knows every slash command and the usual ones of an application."""
         for command in COMMANDS:
             if not command.argument or command.argument.startswith("["):
                 yield SystemCommand(
-                    f"/{command.name}", command.description, lambda name=command.name: self.run_slash(f"/{name}")  # type: ignore[attr-defined,misc]
+                    f"/{command.name}",
+                    command.description,
+                    lambda name=command.name: self.run_slash(f"/{name}"),  # type: ignore[misc]
                 )
             else:
                 yield SystemCommand(
                     f"/{command.name} …",
                     command.description,
-                    lambda name=command.name: self._begin_command(name),  # type: ignore[attr-defined,misc]
+                    lambda name=command.name: self._begin_command(name),  # type: ignore[misc]
                 )
         yield SystemCommand("Themes", "choose one of all themes", self.action_change_theme)
-        yield SystemCommand("Save a picture of the screen", "as SVG", lambda: self.set_timer(0.1, self.deliver_screenshot))
+        yield SystemCommand(
+            "Save a picture of the screen", "as SVG", lambda: self.set_timer(0.1, self.deliver_screenshot)
+        )
 
     def _begin_command(self: "LtxApp", name: str) -> None:  # type: ignore[misc]
         assert name in BY_NAME

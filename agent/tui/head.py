@@ -30,10 +30,10 @@ def about_run(seen: "RunSeen", width: int) -> Content:
     sign, colour = STATE_STYLES[status.state]
     parts: list[Any] = [(f"{sign} {status.state} ", f"bold {colour}"), f"{status.step:,}/{status.steps:,}"]
     if status.eta_s and status.state in LIVE_STATES:
-        parts.append((f" {duration(status.eta_s)} left", "$text-muted"))
+        parts.append((f" {duration(status.eta_s)} left", "$muted"))
     loss = seen.steps.mean("loss")
     if len(loss):
-        parts.append((f" loss {loss[-1]:.3g}", "$text-muted"))
+        parts.append((f" loss {loss[-1]:.3g}", "$muted"))
         if width >= 100:
             parts.append((" " + sparkline(loss, SPARK_WIDTH), "$primary"))
     return Content.assemble(*parts)

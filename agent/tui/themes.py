@@ -22,6 +22,7 @@ _DARK = Theme(
     panel="#22262f",
     dark=True,
     variables={
+        "muted": "#8b919e",
         "border": "#39404d",
         "border-blurred": "#272b34",
         "footer-background": "#15171c",
@@ -51,6 +52,7 @@ _LIGHT = Theme(
     panel="#eceae5",
     dark=False,
     variables={
+        "muted": "#6d6a64",
         "border": "#c9c5bc",
         "border-blurred": "#dedbd4",
         "footer-background": "#f7f6f3",
@@ -89,6 +91,7 @@ def _sixteen(name: str, base: str, *, dark: bool) -> Theme:
         dark=dark,
         variables={
             **theme.variables,
+            "muted": muted,
             "border": "ansi_blue",
             "border-blurred": muted,
             "footer-background": "ansi_default",

@@ -1,4 +1,4 @@
-"""One picture of a clip, made where nothing waits for it. No Textual; PyAV is imported when the first one is asked for."""
+"""One picture of a clip, made where nothing waits for it. No Textual; PyAV comes with the first one."""
 
 from collections import OrderedDict
 from pathlib import Path

@@ -20,7 +20,9 @@ from trainer_core.run_folder import LIVE_STATES, RunFolder, RunStatus
 LIVE_S = 0.5
 IDLE_S = 2.0
 LOG_TAIL_BYTES = 8192
-SAMPLE_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".png", ".jpg", ".jpeg", ".webp", ".wav", ".flac", ".mp3"})
+SAMPLE_SUFFIXES = frozenset(
+    {".mp4", ".mov", ".webm", ".mkv", ".png", ".jpg", ".jpeg", ".webp", ".wav", ".flac", ".mp3"}
+)
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,14 @@ class Watcher:
             watched.events_stamp, watched.marks = events, _marks(run)
         samples = _samples(run)
         log = _stamp(run.log_path)
-        seen = (replace(status, lease_expires_at=None), reader.steps.version, reader.heldout.version, events, samples, log)
+        seen = (
+            replace(status, lease_expires_at=None),
+            reader.steps.version,
+            reader.heldout.version,
+            events,
+            samples,
+            log,
+        )
         if seen != watched.seen:
             watched.seen = seen
             done, total = reader.progress

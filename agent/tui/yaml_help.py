@@ -1,4 +1,4 @@
-"""What the training YAML's schema knows about a line: its key's meaning, what may stand there, what is wrong. No Textual.
+"""What the schema knows about a line of the training YAML: what may stand there, why, what is wrong. No Textual.
 
 Lines and columns count from 0.
 """
@@ -87,7 +87,9 @@ def completions(text: str, line: int, column: int) -> list[tuple[str, str]]:
     key = _KEY.match(before)
     if key is not None:
         path = [*_parents(lines, line, _indent_of(key)), key["key"]]
-        values = [value for entry in _entries(path[:-1]) for value in _values(entry.get("properties", {}).get(path[-1]))]
+        values = [
+            value for entry in _entries(path[:-1]) for value in _values(entry.get("properties", {}).get(path[-1]))
+        ]
         return [(value, "") for value in dict.fromkeys(values) if value.startswith(start) and value != start]
     lead = re.match(r"\s*(- +)?", before)
     indent = lead.end() if lead else 0
@@ -115,7 +117,10 @@ def _problem(message: str, text: str) -> Problem:
         return Problem(0, 0, message.removeprefix(": ").removeprefix(", "))
     said = found[3].strip() or message
     if "not valid YAML" in message:
-        said = "not valid YAML: " + re.sub(r'\s*in "<unicode string>", line \d+, column \d+:?', "", message).split(":", 1)[1]
+        said = (
+            "not valid YAML: "
+            + re.sub(r'\s*in "<unicode string>", line \d+, column \d+:?', "", message).split(":", 1)[1]
+        )
         last = list(_PLACE.finditer(message))[-1]
         line = int(re.findall(r"line (\d+), column (\d+)", message)[-1][0]) if last else int(found[1])
         return Problem(min(line, text.count("\n") + 1) - 1, 0, " ".join(said.split()))
@@ -143,9 +148,7 @@ def _entries(path: list[str]) -> list[dict[str, Any]]:
     for part in path:
         inside = [entry["properties"][part] for entry in entries if part in entry.get("properties", {})]
         entries = [found for entry in inside for found in _options(entry)]
-        entries = [
-            found for entry in entries for found in (_options(entry["items"]) if "items" in entry else [entry])
-        ]
+        entries = [found for entry in entries for found in (_options(entry["items"]) if "items" in entry else [entry])]
     return entries
 
 

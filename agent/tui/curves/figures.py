@@ -1,6 +1,6 @@
 """Which traces each figure of a run has, and what stands at a step. No Textual."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -128,24 +128,25 @@ def plot_of(
     if data.compared is not None:
         for line in figure.lines:
             if data.compared.has(line.measure):
-                curve = smoother(data.compared, line.measure)
-                traces.append(Trace(f"{line.label} of the other", data.compared, line.measure, "compared", "", curve))
+                other = smoother(data.compared, line.measure)
+                traces.append(Trace(f"{line.label} of the other", data.compared, line.measure, "compared", "", other))
     for line in figure.lines:
         if drawn.has(line.measure):
             # The smoothed curve comes from the whole run, so that zooming never changes it.
-            curve = smoother(data.steps, line.measure) if drawn is data.steps else None
-            raw_colour = line.raw_colour if raw or curve is None else ""
-            traces.append(Trace(line.label, drawn, line.measure, line.colour, raw_colour, curve))
-            if curve is None:
-                smoothed = smoother(data.steps, line.measure)
-                traces.append(Trace(line.label, data.steps, line.measure, line.colour, "", smoothed))
+            raw_colour = line.raw_colour if raw else ""
+            if figure.smoothed:
+                traces.append(Trace(line.label, drawn, line.measure, line.colour, raw_colour))
+                curve = smoother(data.steps, line.measure)
+                traces.append(Trace(line.label, data.steps, line.measure, line.colour, "", curve))
+            else:
+                traces.append(Trace(line.label, drawn, line.measure, line.colour, "", drawn.mean(line.measure)))
         if line.heldout and data.heldout.has(line.heldout):
             points = Trace(f"{line.label} held out", data.heldout, line.heldout, "heldout", points=True)
             traces.append(points)
     return Plot(figure.name, traces, view, log, cursor, marks, value_format(figure))
 
 
-def value_format(figure: Figure):  # type: ignore[no-untyped-def]  # a function of one float to text
+def value_format(figure: Figure) -> Callable[[float], str]:
     """How the figure's values are written on its axis."""
     if figure.name == "memory":
         return lambda value: f"{value / 1e9:.3g}G"

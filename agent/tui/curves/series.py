@@ -1,7 +1,7 @@
-"""A run's measures in a fixed amount of memory: buckets of neighbouring steps with their least, greatest and mean value.
+"""A run's measures in a fixed amount of memory: buckets of neighbouring steps with their least, greatest, mean value.
 
-When all buckets are taken, neighbours are merged in pairs: a run of a thousand steps keeps every value, one of a million
-keeps the envelope, and both take the same memory. N rows, K measures, B buckets.
+When all buckets are taken, neighbours are merged in pairs: a run of a thousand steps keeps every value, one of a
+million keeps the envelope, and both take the same memory. N rows, K measures, B buckets.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ HELDOUT_MEASURES = ("heldout", "heldout_video", "heldout_audio")
 
 
 class Series:
-    """Measures over steps, bucketed. `first_step`, `last_step` [B] and `low`, `high`, `mean` [B, K] are float, NaN where
-    a measure is absent; `offset` [B] is where each bucket's first row begins in the file."""
+    """Measures over steps, bucketed. `first_step`, `last_step` [B] and `low`, `high`, `mean` [B] of a measure are
+    float, NaN where it is absent; `offset` [B] is where each bucket's first row begins in the file."""
 
     def __init__(self, measures: Sequence[str], buckets: int = BUCKETS) -> None:
         assert buckets % 2 == 0

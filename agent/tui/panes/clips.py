@@ -1,11 +1,12 @@
-"""The clips as a table, with the picture, the flags and the caption of the one under the cursor; captions are editable."""
+"""The clips as a table, with picture, flags and caption of the one under the cursor; captions are editable."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
@@ -17,15 +18,16 @@ from agent.tui.panes.pane import Pane
 from agent.tui.thumbnails import Thumbnails
 from agent.tui.widgets.picture import Picture
 
-SIGNS = {"block": ("✗", "$error"), "warn": ("▲", "$warning"), "note": ("·", "$text-muted"), "": ("✓", "$success")}
+SIGNS = {"block": ("✗", "$error"), "warn": ("▲", "$warning"), "note": ("·", "$muted"), "": ("✓", "$success")}
 ROWS_AT_ONCE = 400
+MOST_CELLS = (1, 30, 8, 10, 12, 8, 16, 40)
 COLUMNS = ("", "clip", "length", "size", "sound", "split", "caption", "flags")
 
 
 class CaptionEditor(TextArea):
     """Where a caption is written."""
 
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "save", priority=True),
         Binding("escape", "cancel", "cancel", priority=True),
     ]
@@ -51,7 +53,7 @@ class ClipsPane(Pane):
         "✗ can't be trained on, ▲ look at it, · handled already. Enter or e edits the caption; what you write is kept "
         "as yours. v marks a draft as reviewed. / filters by any word: a name, a flag, “review”, “silent”."
     )
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "edit", "edit caption"),
         Binding("v", "reviewed", "reviewed"),
         Binding("slash", "filter", "filter", key_display="/"),
@@ -99,7 +101,7 @@ class ClipsPane(Pane):
     def on_mount(self) -> None:
         super().on_mount()
         self._filter.display = self._editor.display = False
-        self._table.add_columns(*COLUMNS)
+        self._fill()
 
     def take_focus(self) -> None:
         self._table.focus()
@@ -119,7 +121,9 @@ class ClipsPane(Pane):
     def _fill(self) -> None:
         here = self.current
         self._shown = matching(self._rows, self._words)
-        self._table.clear()
+        self._table.clear(columns=True)
+        for label, width in zip(COLUMNS, _widths(self._shown), strict=True):
+            self._table.add_column(label, width=width)
         self._add_rows(0, self._shown, here)
         self._show_title()
 
@@ -152,8 +156,10 @@ class ClipsPane(Pane):
     def _show_current(self) -> None:
         row = self.current
         if row is None:
-            said = "No clips yet. Say “inspect”, or drop a folder of clips here." if not self._rows else "Nothing matches."
-            self._about.update(Content.styled(said, "$text-muted"))
+            said = (
+                "No clips yet. Say “inspect”, or drop a folder of clips here." if not self._rows else "Nothing matches."
+            )
+            self._about.update(Content.styled(said, "$muted"))
             self._picture.show(None)
             return
         self._about.update(_about(row))
@@ -262,20 +268,32 @@ def _cells(row: ClipRow) -> list[Content]:
         Content("" if row.sound in ("", "none") else row.sound),
         Content(row.split),
         Content.assemble(row.source, review),
-        Content.styled(flags, "$text-muted"),
+        Content.styled(flags, "$muted"),
     ]
+
+
+def _widths(rows: list[ClipRow]) -> list[int]:
+    """The width of each column: of its widest text, names and flags within bounds."""
+    widest = [len(label) for label in COLUMNS]
+    for row in rows:
+        widest = [max(width, cell.cell_length) for width, cell in zip(widest, _cells(row), strict=True)]
+    return [min(width, most) for width, most in zip(widest, MOST_CELLS, strict=True)]
 
 
 def _about(row: ClipRow) -> Content:
     lines = [Content.styled(clean(row.path), "bold")]
-    lines.append(Content.styled(clean(_measures(row)), "$text-muted"))
+    lines.append(Content.styled(clean(_measures(row)), "$muted"))
     for flag in row.flags:
         sign, colour = SIGNS.get(flag.severity, SIGNS["note"])
         lines.append(Content.assemble((f"{sign} {flag.id}  ", colour), clean(f"{flag.message} {flag.remedy}")))
     lines += [Content.styled(f"▲ {clean(flag)}", "$warning") for flag in row.caption_flags]
     if row.caption:
         source = f"{row.source}, to be reviewed" if row.needs_review else row.source
-        lines += [Content(""), Content.styled(f"caption ({clean(source)})", "$accent"), Content(clean_lines(row.caption))]
+        lines += [
+            Content(""),
+            Content.styled(f"caption ({clean(source)})", "$accent"),
+            Content(clean_lines(row.caption)),
+        ]
     return Content("\n").join(lines)
 
 

@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.message import Message
 from textual.widgets import Static
@@ -50,7 +51,7 @@ class CurvesPane(Pane, can_focus=True):
         "The bright line is the running median, the shade behind it every single step (from the least to the greatest "
         "where a column holds many). Crosses are held-out losses. ★ is the best checkpoint, ▲ an event, ✗ trouble."
     )
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1,2,3,4,5,6", "figure", "figure", key_display="1-6"),
         Binding("g", "grid", "all figures"),
         Binding("plus,equals_sign", "zoom(1)", "zoom", key_display="+ -"),

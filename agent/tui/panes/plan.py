@@ -1,11 +1,11 @@
 """The training YAML: read with a hint a line, edited in place, checked as one types, and each proposal as a diff."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
@@ -27,11 +27,11 @@ class PlanPane(Pane):
 
     TITLE = "Plan"
     HELP = (
-        "Each line's hint says what may stand there and why the draft chose its value. Press e to edit, Tab completes "
-        "from the schema, Ctrl+S saves; Esc leaves the editor and keeps what you wrote. When a new draft comes, d shows "
+        "Each line's hint says what may stand there and why the draft chose its value. e edits, Tab completes "
+        "from the schema, Ctrl+S saves; Esc leaves the editor and keeps it. When a new draft comes, d shows "
         "what differs, hunk by hunk: a takes one, r leaves it as it was."
     )
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "edit", "edit"),
         Binding("d", "diff", "changes"),
         Binding("x", "next_problem", "next problem", show=False),
@@ -163,7 +163,7 @@ class PlanPane(Pane):
             parts.append(Content.styled(f"line {first.line + 1}: {clean(first.message)}", "$error"))
         if known is not None:
             default = f"   default {clean(known.default)}" if known.default else ""
-            parts.append(Content.assemble((known.key, "bold"), (f"  {clean(known.allowed)}{default}", "$text-muted")))
+            parts.append(Content.assemble((known.key, "bold"), (f"  {clean(known.allowed)}{default}", "$muted")))
             if known.reason:
                 parts.append(Content.styled(f"why: {clean(known.reason)}", "italic $accent"))
         self._hint.update(Content("\n").join(parts) if parts else Content(""))
@@ -226,7 +226,7 @@ class PlanPane(Pane):
         self._options.clear_options()
         self._options.add_options(
             [
-                Option(Content.assemble(clean(what), (f"  {clean(about)}", "$text-muted")), id=str(number))
+                Option(Content.assemble(clean(what), (f"  {clean(about)}", "$muted")), id=str(number))
                 for number, (what, about) in enumerate(found)
             ]
         )

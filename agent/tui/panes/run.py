@@ -1,11 +1,11 @@
 """A run in figures: state, time left, speed, memory, verdict with its evidence, checkpoints, the log's last lines."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
@@ -18,7 +18,7 @@ from agent.tui.watch import RunSeen
 from trainer_core.run_folder import LIVE_STATES
 
 STATE_STYLES = {
-    "queued": ("◌", "$text-muted"),
+    "queued": ("◌", "$muted"),
     "starting": ("◌", "$primary"),
     "running": ("●", "$success"),
     "stopping": ("◌", "$warning"),
@@ -26,8 +26,12 @@ STATE_STYLES = {
     "failed": ("✗", "$error"),
     "diverged": ("✗", "$error"),
 }
-PARTS = (("data_s", "data", "$warning"), ("forward_s", "forward", "$primary"),
-         ("backward_s", "backward", "$secondary"), ("optimizer_s", "optimizer", "$accent"))
+PARTS = (
+    ("data_s", "data", "$warning"),
+    ("forward_s", "forward", "$primary"),
+    ("backward_s", "backward", "$secondary"),
+    ("optimizer_s", "optimizer", "$accent"),
+)
 RECENT = 20
 BAR_WIDTH = 40
 
@@ -40,7 +44,7 @@ class RunPane(Pane, can_focus=True):
         "Training is a process of its own: closing this screen, or losing the terminal, changes nothing. t starts a "
         "run after an approval, X asks it to stop after its current step; it saves before it ends."
     )
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "say('start training')", "start"),
         Binding("X", "say('stop training')", "stop"),
         Binding("a", "say('is it working?')", "ask how it goes"),
@@ -100,8 +104,8 @@ class RunPane(Pane, can_focus=True):
         seen = self._seen
         self._bar.display = seen is not None
         if seen is None:
-            self._head.update(Content.styled("No run yet.", "$text-muted"))
-            self._body.update(Content.styled("When the plan is right, say “start”, or press t.", "$text-muted"))
+            self._head.update(Content.styled("No run yet.", "$muted"))
+            self._body.update(Content.styled("When the plan is right, say “start”, or press t.", "$muted"))
             return
         self._show_title()
         status = seen.status
@@ -130,9 +134,9 @@ def headline(seen: RunSeen) -> Content:
     sign, colour = STATE_STYLES[status.state]
     parts: list[Any] = [(f"{sign} {status.state}", f"bold {colour}"), f"  step {status.step:,} of {status.steps:,}"]
     if status.eta_s and status.state in LIVE_STATES:
-        parts.append((f"  about {duration(status.eta_s)} left", "$text-muted"))
+        parts.append((f"  about {duration(status.eta_s)} left", "$muted"))
     if status.stage and status.state in LIVE_STATES:
-        parts.append((f"  {clean(status.stage)}", "$text-muted"))
+        parts.append((f"  {clean(status.stage)}", "$muted"))
     return Content.assemble(*parts)
 
 
@@ -146,7 +150,11 @@ def _lines(seen: RunSeen) -> list[Content]:
         lines += _speed(seen)
         memory = steps.mean("memory_bytes")
         if np.isfinite(memory[-1]) and memory[-1] > 0:
-            lines.append(_row("memory", f"{memory[-1] / 1e9:.2f} GB, at most {np.nanmax(steps.high('memory_bytes')) / 1e9:.2f} GB"))
+            lines.append(
+                _row(
+                    "memory", f"{memory[-1] / 1e9:.2f} GB, at most {np.nanmax(steps.high('memory_bytes')) / 1e9:.2f} GB"
+                )
+            )
         lines.append(_row("learning rate", f"{steps.mean('lr')[-1]:.3g}"))
         lines.append(_row("gradient norm", f"{steps.mean('grad_norm')[-1]:.3g}"))
     if status.last_checkpoint:
@@ -160,19 +168,19 @@ def _lines(seen: RunSeen) -> list[Content]:
     log = [line for line in clean_lines(seen.log_tail).splitlines() if line.strip()][-6:]
     if log:
         lines += [Content(""), Content.styled("log", "$accent")]
-        lines += [Content.styled(f"  {line}", "$text-muted") for line in log]
+        lines += [Content.styled(f"  {line}", "$muted") for line in log]
     return lines
 
 
 def _verdict(verdict: dict[str, Any] | None) -> list[Content]:
     if not verdict:
         return []
-    colour = {"continue": "$success", "plateau": "$warning", "unsure": "$text-muted"}.get(verdict["kind"], "$error")
+    colour = {"continue": "$success", "plateau": "$warning", "unsure": "$muted"}.get(verdict["kind"], "$error")
     lines = [
         Content.assemble(
-            ("verdict         ", "$text-muted"),
+            ("verdict         ", "$muted"),
             (clean(str(verdict["kind"])), f"bold {colour}"),
-            (f"  confidence {verdict.get('confidence', 0):.0%}", "$text-muted"),
+            (f"  confidence {verdict.get('confidence', 0):.0%}", "$muted"),
         )
     ]
     lines += [Content(clean(f"  – {evidence}")) for evidence in verdict.get("evidence", [])]
@@ -184,7 +192,9 @@ def _speed(seen: RunSeen) -> list[Content]:
     whole = sum(recent.values())
     if not whole > 0:
         return []
-    bar = [("█" * max(round(recent[name] / whole * BAR_WIDTH), int(recent[name] > 0)), colour) for name, _, colour in PARTS]
+    bar = [
+        ("█" * max(round(recent[name] / whole * BAR_WIDTH), int(recent[name] > 0)), colour) for name, _, colour in PARTS
+    ]
     said = [(f"{label} {recent[name] / whole:.0%}  ", colour) for name, label, colour in PARTS]
     return [
         _row("speed", f"{whole:.3g} s a step" if whole >= 0.1 else f"{1 / whole:.1f} steps a second"),
@@ -194,4 +204,4 @@ def _speed(seen: RunSeen) -> list[Content]:
 
 
 def _row(name: str, value: str) -> Content:
-    return Content.assemble((f"{name:<16}", "$text-muted"), clean(value))
+    return Content.assemble((f"{name:<16}", "$muted"), clean(value))

@@ -3,11 +3,12 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
@@ -31,7 +32,7 @@ class SamplesPane(Pane):
         "What the run rendered after a save, the newest last. Enter or o opens one with the system's program; over SSH "
         "y copies its path, to be fetched from where you are. The preview is the picture from its middle."
     )
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o,enter", "open", "open", priority=False),
         Binding("y", "copy", "copy path"),
     ]
@@ -75,7 +76,9 @@ class SamplesPane(Pane):
         self._list.clear_options()
         self._list.add_options([Option(Content(clean(str(path.relative_to(root))))) for path in self._paths])
         if self._paths:
-            self._list.highlighted = len(self._paths) - 1 if was_last or here is None else min(here, len(self._paths) - 1)
+            self._list.highlighted = (
+                len(self._paths) - 1 if was_last or here is None else min(here, len(self._paths) - 1)
+            )
         self.border_title = f"{self.TITLE} · {seen.id} · {len(self._paths)}"
         self._show_current()
 
@@ -89,13 +92,13 @@ class SamplesPane(Pane):
         path = self.current
         if path is None:
             said = "No samples yet. They are rendered after a save when the plan's validation names prompts."
-            self._about.update(Content.styled(said, "$text-muted"))
+            self._about.update(Content.styled(said, "$muted"))
             self._picture.show(None)
             return
         step = re.search(r"step[_-]?0*(\d+)", str(path.relative_to(self._root)))
         at = f"step {int(step[1]):,}  " if step else ""
         size = path.stat().st_size if path.exists() else 0
-        self._about.update(Content.assemble((at, "bold"), clean(path.name), (f"  {size / 1e6:.2f} MB", "$text-muted")))
+        self._about.update(Content.assemble((at, "bold"), clean(path.name), (f"  {size / 1e6:.2f} MB", "$muted")))
         if path.suffix.lower() in SOUND_SUFFIXES:
             self._picture.show(None)
         else:

@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widget import Widget
@@ -24,7 +25,7 @@ MOUNTED = 80
 class Transcript(VerticalScroll, can_focus=True):
     """The entries, the newest at the bottom."""
 
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "copy_entry", "copy last answer", show=False),
         Binding("end", "scroll_end", "newest", show=False),
     ]
@@ -38,7 +39,10 @@ class TalkPane(Pane):
         "Say what you want in your own words, or type / for commands. Enter sends, Ctrl+J breaks the line, ↑ brings "
         "back what you said. Drop a folder of clips on the terminal to open it. Esc interrupts what is at work."
     )
-    BINDINGS = [Binding("pageup", "page(-1)", "scroll", show=False), Binding("pagedown", "page(1)", "scroll", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "page(-1)", "scroll", show=False),
+        Binding("pagedown", "page(1)", "scroll", show=False),
+    ]
 
     @dataclass
     class EarlierWanted(Message):
@@ -118,6 +122,9 @@ class TalkPane(Pane):
 
     def ask(self, approval: str, question: str, details: list[str], costs: list[str]) -> None:
         """Show an approval; it takes the focus unless the person is writing."""
+        if self._call is not None:
+            self._call.waits()
+        self.working("")
         self.card = ApprovalCard(approval, question, details, costs)
         self._mount(self.card)
         if not self.prompt.text and self.display:

@@ -11,6 +11,8 @@ from textual.widgets import Static
 
 from agent.tui.slash import COMMANDS
 
+Rows = list[tuple[str, str]]
+
 
 class Keys(ModalScreen[None]):
     """Keys of the place that had the focus, keys that work everywhere, and commands."""
@@ -23,9 +25,10 @@ class Keys(ModalScreen[None]):
         Binding("pageup", "scroll(-12)", show=False),
     ]
 
-    def __init__(self, title: str, about: str, here: list[tuple[str, str]], everywhere: list[tuple[str, str]]) -> None:
+    def __init__(self, title: str, about: str, here: Rows, everywhere: Rows, moving: Rows) -> None:
         super().__init__()
-        self._title, self._about, self._here, self._everywhere = title, about, here, everywhere
+        self._title, self._about = title, about
+        self._here, self._everywhere, self._moving = here, everywhere, moving
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="keys", can_focus=False) as box:
@@ -39,6 +42,8 @@ class Keys(ModalScreen[None]):
             yield Static("commands", classes="label")
             commands = [(f"/{command.name} {command.argument}".strip(), command.description) for command in COMMANDS]
             yield Static(_table(commands))
+            yield Static("moving and editing", classes="label")
+            yield Static(_table([(key, text.lower()) for key, text in self._moving]))
 
     def action_scroll(self, lines: int) -> None:
         self.query_one("#keys").scroll_relative(y=lines, animate=False)

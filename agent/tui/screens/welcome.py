@@ -1,5 +1,6 @@
 """The first screen where there is no project yet: what was found, which clips, what for. It asks nothing else."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -34,9 +35,8 @@ class FolderInput(Input):
 
 
 def _common(texts: list[str]) -> str:
-    import os.path
-
-    return os.path.commonprefix(texts)
+    same = itertools.takewhile(lambda characters: len(set(characters)) == 1, zip(*texts, strict=False))
+    return "".join(characters[0] for characters in same)
 
 
 class Welcome(Screen[None]):
@@ -98,7 +98,7 @@ class Welcome(Screen[None]):
         lines = [("who answers", found.answers), ("GPU", found.gpu)]
         if found.models:
             lines.append(("models", ", ".join(_near(path, found.here) for path in found.models)))
-        told = [Content.assemble((f"{name:<12}", "$text-muted"), clean(text)) for name, text in lines]
+        told = [Content.assemble((f"{name:<12}", "$muted"), clean(text)) for name, text in lines]
         self.query_one("#welcome-found", Static).update(Content("\n").join(told))
         if options:
             folders.highlighted = 0

@@ -1,7 +1,6 @@
 """The one screen of a project: talk, plan, curves, clips, run and samples, as many as fit at a time."""
 
-from typing import ClassVar
-
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
@@ -10,6 +9,7 @@ from textual.widgets import Footer, Static
 
 from agent.screen import clean
 from agent.tui.panes.talk import TalkPane
+from agent.tui.widgets.tabs import Tabs
 
 PANES: tuple[tuple[str, str], ...] = (
     ("talk", "Talk"),
@@ -27,8 +27,12 @@ ALWAYS_HUGE = frozenset({"talk", "curves", "run"})
 class Workbench(Screen[None]):
     """Shows one pane where there is little room, three or five where there is more."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (116, "-wide"), (190, "-huge")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-low"), (30, "-tall")]
+    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [  # noqa: RUF012 (Textual's own name and kind)
+        (0, "-narrow"),
+        (116, "-wide"),
+        (190, "-huge"),
+    ]
+    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-low"), (30, "-tall")]  # noqa: RUF012 (as above)
     AUTO_FOCUS = "#prompt"
 
     def __init__(self) -> None:
@@ -40,7 +44,7 @@ class Workbench(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(id="head")
-        yield Static(id="tabs")
+        yield Tabs(PANES, id="tabs")
         with Container(id="body"):
             yield TalkPane(id="talk")
         yield Footer()
@@ -77,13 +81,19 @@ class Workbench(Screen[None]):
         self._zoomed = not self._zoomed
         self._arrange()
 
+    def show_beside(self, name: str) -> None:
+        """Bring a pane beside the talk to the front, where both are in sight; it takes no focus."""
+        if name not in ALWAYS_WIDE:
+            self._side = name
+            self._arrange()
+
     def follow_focus(self, name: str) -> None:
         """The person moved the focus into a pane: it is the one in front."""
         if name != self.shown:
             self.shown = name
             self._arrange()
 
-    def visible(self) -> set[str]:
+    def in_view(self) -> set[str]:
         """The panes that the present size and choice show."""
         if self._zoomed or self.has_class("-narrow") or not (self.has_class("-wide") or self.has_class("-huge")):
             return {self.shown}
@@ -96,28 +106,25 @@ class Workbench(Screen[None]):
         return {*ALWAYS_WIDE, side}
 
     def _arrange(self) -> None:
-        visible = self.visible()
+        visible = self.in_view()
         body = self.query_one("#body")
         for pane in body.children:
             pane.display = pane.id in visible
         for count in range(1, 5):
             body.set_class(len(visible) == count, f"-panes-{count}")
-        self._show_tabs(visible)
+        self.query_one(Tabs).show(self.shown, visible, zoomed=self._zoomed)
 
-    def _show_tabs(self, visible: set[str]) -> None:
-        parts: list[Content] = []
-        for number, (name, title) in enumerate(PANES, start=2):
-            style = "bold $primary reverse" if name == self.shown else "$foreground" if name in visible else "$text-muted"
-            tab = Content.from_markup(f"[@click=app.show_pane('{name}')] F{number} {title} [/]")
-            parts.append(tab.stylize(style))
-        zoomed = Content.styled("  F8 whole screen", "$text-muted" if not self._zoomed else "bold $primary")
-        self.query_one("#tabs", Static).update(Content("").join([*parts, zoomed]))
+    @on(Tabs.Clicked)
+    def _tab_clicked(self, message: Tabs.Clicked) -> None:
+        self.show(message.name)
 
     def show_head(self, about: str, run: Content) -> None:
         """Say which project this is, and how its run goes."""
         self._about, self._run = about, run
         width = self.size.width or 80
         room = max(width - run.cell_length - 4, 0)
-        left = Content.assemble((" ltx-agent ", "bold $primary"), (clean(about), "$text-muted")).truncate(room, ellipsis=True)
+        left = Content.assemble((" ltx-agent ", "bold $primary"), (clean(about), "$muted")).truncate(
+            room, ellipsis=True
+        )
         gap = max(width - left.cell_length - run.cell_length - 1, 1)
         self.query_one("#head", Static).update(Content.assemble(left, " " * gap, run))

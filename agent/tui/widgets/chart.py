@@ -56,7 +56,7 @@ class Chart(Widget):
     def render_line(self, y: int) -> Strip:
         if self._lines is None:
             self._lines = self._draw()
-        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width)
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
 
     def _draw(self) -> list[Strip]:
         width, height = self.size

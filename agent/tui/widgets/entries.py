@@ -44,10 +44,11 @@ class Said(VerticalGroup):
 
     async def add(self, piece: str) -> None:
         """Append a piece of a text that is still coming."""
+        before = self.text
         self.text += piece
         if self._stream is None:
             self._stream = Markdown.get_stream(self._body)  # type: ignore[assignment]
-        await self._stream.write(_safe_markdown(piece))  # type: ignore[attr-defined]
+        await self._stream.write(_safe_markdown(piece, before))  # type: ignore[attr-defined]
 
     async def finish(self, text: str) -> None:
         """Show the whole text in place of the pieces."""
@@ -59,8 +60,16 @@ class Said(VerticalGroup):
             await self._body.update(_safe_markdown(text))
 
 
-def _safe_markdown(text: str) -> str:
-    return clean_lines(text)
+def _safe_markdown(text: str, before: str = "") -> str:
+    """Return Markdown that keeps its line breaks, as people write in a talk; code stays as it is."""
+    lines = clean_lines(text).split("\n")
+    in_code = before.count("```") % 2 == 1
+    kept = []
+    for line in lines:
+        fence = line.lstrip().startswith("```")
+        in_code ^= fence
+        kept.append(line if in_code or fence or not line.strip() else f"{line}  ")
+    return "\n".join(kept)
 
 
 class ToolCall(Collapsible):
@@ -83,6 +92,9 @@ class ToolCall(Collapsible):
         if len(raw) > LONGEST_SHOWN:
             raw = f"{raw[:LONGEST_SHOWN]}\n… {len(raw) - LONGEST_SHOWN} characters more"
         self._detail.update(self._body("\n".join([*lines, "", raw] if raw else lines)))
+
+    def waits(self) -> None:
+        self.title = self._line("◌", "waits for your word")
 
     def progressed(self, what: str, done: int, total: int) -> None:
         share = f"{what} {done} of {total}" if total else what
@@ -135,15 +147,17 @@ class ApprovalCard(VerticalGroup, can_focus=True):
 
     def compose(self) -> ComposeResult:
         yield Static(clean(self.question), classes="question", markup=False)
-        with VerticalScroll(classes="details", can_focus=False):
-            text = "\n".join(self._details)
+        text = "\n".join(self._details)
+        with VerticalScroll(classes="details", can_focus=False) as details:
+            details.display = bool(text.strip())
             if self.approval == "plan":
                 yield Markdown(clean_lines(text), open_links=False)
             else:
-                yield Static(clean_lines(text), markup=False)
+                yield Static(clean_lines(text.replace("\n", "\n\n")), markup=False)
         if self._costs:
             yield Static(clean_lines("\n".join(f"cost: {line}" for line in self._costs)), classes="costs", markup=False)
-        yield Static(Content.from_markup("[b $primary]y[/] yes   [b $primary]n[/] no   [b $primary]w[/] in words"))
+        keys = "[b $primary]y[/] yes   [b $primary]n[/] no   [b $primary]w[/] in words"
+        yield Static(Content.from_markup(keys), classes="keys")
 
     def action_answer(self, approved: bool) -> None:
         if not self.has_class("-answered"):

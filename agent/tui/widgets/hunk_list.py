@@ -28,10 +28,10 @@ class HunkView(Static):
         before, after = self._around
         sign = ("✓ taken", "$success") if taken else ("✗ left as it was", "$error")
         lines = [Content.assemble((f"{self._hunk.title}  ", "bold"), sign)]
-        lines += [Content.styled(f"  {clean(line)}", "$text-muted") for line in before]
+        lines += [Content.styled(f"  {clean(line)}", "$muted") for line in before]
         lines += [Content.styled(f"- {clean(line)}", "$error") for line in self._hunk.before]
         lines += [Content.styled(f"+ {clean(line)}", "$success") for line in self._hunk.after]
-        lines += [Content.styled(f"  {clean(line)}", "$text-muted") for line in after]
+        lines += [Content.styled(f"  {clean(line)}", "$muted") for line in after]
         self.update(Content("\n").join(lines))
 
 

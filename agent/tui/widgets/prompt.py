@@ -28,11 +28,13 @@ class Completions(Static):
             style = "bold $primary" if number == chosen else "$foreground"
             lines.append(
                 Content.assemble(
-                    ("› " if number == chosen else "  ", style), (clean(text), style), (f"  {description}", "$text-muted")
+                    ("› " if number == chosen else "  ", style),
+                    (clean(text), style),
+                    (f"  {description}", "$muted"),
                 )
             )
         if len(found) > SHOWN_COMPLETIONS:
-            lines.append(Content.styled(f"  {chosen + 1} of {len(found)}", "$text-muted"))
+            lines.append(Content.styled(f"  {chosen + 1} of {len(found)}", "$muted"))
         self.update(Content("\n").join(lines))
 
 
@@ -72,7 +74,7 @@ class Prompt(TextArea):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, soft_wrap=True, show_line_numbers=False, tab_behavior="focus", compact=True)
-        self.history = PromptHistory(None)
+        self.past = PromptHistory(None)
         self.runs: tuple[str, ...] = ()
         self._found: list[tuple[str, str]] = []
         self._chosen = 0
@@ -101,7 +103,7 @@ class Prompt(TextArea):
         text = self.text.strip()
         if not text:
             return
-        self.history.add(text)
+        self.past.add(text)
         self.write("")
         self.post_message(self.Sent(text))
 
@@ -117,7 +119,7 @@ class Prompt(TextArea):
     def action_earlier(self) -> None:
         if self._found:
             self._show_completions(self._found, (self._chosen - 1) % len(self._found))
-        elif self.cursor_at_first_line and (text := self.history.earlier(self.text)) is not None:
+        elif self.cursor_at_first_line and (text := self.past.earlier(self.text)) is not None:
             self.write(text)
         else:
             self.action_cursor_up()
@@ -125,7 +127,7 @@ class Prompt(TextArea):
     def action_later(self) -> None:
         if self._found:
             self._show_completions(self._found, (self._chosen + 1) % len(self._found))
-        elif self.cursor_at_last_line and (text := self.history.later()) is not None:
+        elif self.cursor_at_last_line and (text := self.past.later()) is not None:
             self.write(text)
         else:
             self.action_cursor_down()
