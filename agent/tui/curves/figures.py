@@ -8,7 +8,7 @@ import numpy as np
 from agent.tui.curves.columns import View, smooth
 from agent.tui.curves.plot import Plot, Trace
 from agent.tui.curves.series import Series
-from tools.monitor.trend import smoothing_width
+from trainer_core.verdict.trend import smoothing_width
 
 SMOOTHINGS = ("auto", "strong", "off")
 
