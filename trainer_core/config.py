@@ -424,6 +424,30 @@ class TrainingConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _memory_switches_go_together(self) -> Self:
+        savings, options = self.ltx_agent.memory, self.optimization
+        full = self.model.training_mode == "full"
+        if (savings.swap_blocks or savings.offload_activations) and not options.enable_gradient_checkpointing:
+            key = "swap_blocks" if savings.swap_blocks else "offload_activations"
+            raise ValueError(
+                f"ltx_agent.memory.{key} needs optimization.enable_gradient_checkpointing: true; without it the "
+                "backward pass would keep everything on the device"
+            )
+        if savings.swap_blocks and full:
+            raise ValueError("ltx_agent.memory.swap_blocks is for a frozen base; full training moves every block")
+        if savings.swap_blocks and self.ltx_agent.torch_compile:
+            raise ValueError("ltx_agent.memory.swap_blocks can't go with ltx_agent.torch_compile: set one of them off")
+        if savings.fused_optimizer:
+            if not full:
+                raise ValueError("ltx_agent.memory.fused_optimizer is for full training; a LoRA's gradients are small")
+            if options.gradient_accumulation_steps != 1 or options.max_grad_norm != 0:
+                raise ValueError(
+                    "ltx_agent.memory.fused_optimizer updates before the other gradients exist: set "
+                    "optimization.gradient_accumulation_steps: 1 and max_grad_norm: 0"
+                )
+        return self
+
     @property
     def strategy(self) -> FlexibleStrategy:
         """The training strategy, a legacy one rewritten as the flexible one it stands for."""

@@ -109,6 +109,11 @@ class BatchStream(Dataset[Batch]):
             [self.samples[sample] for sample in batches[index]], self.objective, tuple(batches[index]), epoch
         )
 
+    def every_sample(self) -> Iterator[Batch]:
+        """Each sample alone, once, in the dataset's order."""
+        for index, sample in enumerate(self.samples):
+            yield load_batch([sample], self.objective, (index,))
+
     def positions(self, first_step: int, steps: int, rank: int, ranks: int, accumulation: int) -> Iterator[int]:
         """Stream positions of one rank: optimizer step s takes ranks·accumulation consecutive batches."""
         for step in range(first_step, steps):

@@ -8,7 +8,7 @@ import torch
 
 from trainer_core.errors import ConfigError
 from trainer_core.model.quantize import text_encoder_quantization
-from trainer_core.model.source import Part, Version, sampled_digest
+from trainer_core.model.source import Part, Placement, Version, sampled_digest
 from trainer_core.model.streaming import Held, empty, fill
 from trainer_core.model.versions import USUAL_FACTORS
 from trainer_core.objective import VaeFactors
@@ -41,16 +41,14 @@ class FolderSource:
         folder = self._folder(part)
         return f"{part}:{sampled_digest([*folder.glob('*.json'), *folder.glob('*.safetensors')])}"
 
-    def transformer(
-        self, dtype: torch.dtype, device: torch.device | None = None, quantization: str | None = None
-    ) -> Any:
+    def transformer(self, dtype: torch.dtype, placement: Placement = Placement()) -> Any:
         from diffusers import LTX2VideoTransformer3DModel
         from safetensors import SafetensorError
 
         folder = self._folder("transformer")
         module = empty(LTX2VideoTransformer3DModel, _config(folder))
         try:
-            fill(module, _weights_in(folder), f"LTX-{self.version}", dtype, device, quantization)
+            fill(module, _weights_in(folder), f"LTX-{self.version}", dtype, placement)
         except (OSError, SafetensorError) as error:
             raise ConfigError(
                 f"{folder} can't be loaded as LTX2VideoTransformer3DModel: {error}.", "Check or download it again."

@@ -3,9 +3,10 @@
 Shapes: B samples, T tokens, C latent channels as tokens, L text tokens, D text width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -85,7 +86,7 @@ class LtxModel(nn.Module):
         super().__init__()
         self.transformer = transformer
         self._absent: Branch | None = None
-        self._set_aside: list[tuple[Any, Any]] = []
+        self._set_aside: list[Callable[[], None]] = []
         self._gate_timesteps: dict[str, Tensor] = {}
         config = transformer.config
         self._gate_factor = config.cross_attn_timestep_scale_multiplier / config.timestep_scale_multiplier
@@ -205,19 +206,17 @@ class LtxModel(nn.Module):
         """Let the layers of an absent modality do nothing, so that it costs nothing; undone when it returns."""
         if absent == self._absent:
             return
-        for module, original in self._set_aside:
-            if original is None:
-                del module.forward
-            else:
-                module.set_processor(original)
+        for put_back in self._set_aside:
+            put_back()
         self._set_aside = []
         prefix = "audio_" if absent == "audio" else ""
         for block in self.transformer.transformer_blocks if absent else ():
             for attention in (getattr(block, f"{prefix}attn1"), getattr(block, f"{prefix}attn2")):
-                self._set_aside.append((attention, attention.processor))
+                self._set_aside.append(partial(attention.set_processor, attention.processor))
                 attention.set_processor(_NoAttention())
             feed_forward = getattr(block, f"{prefix}ff")
-            self._set_aside.append((feed_forward, None))
+            # the bound method or, where a layer computes in chunks, what stands in its place
+            self._set_aside.append(partial(setattr, feed_forward, "forward", feed_forward.forward))
             feed_forward.forward = torch.zeros_like
         self._absent = absent
 

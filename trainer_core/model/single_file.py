@@ -16,7 +16,7 @@ import torch
 from trainer_core.errors import ConfigError
 from trainer_core.model.folder import load_text_encoder
 from trainer_core.model.names import to_diffusers
-from trainer_core.model.source import Part, Version, sampled_digest
+from trainer_core.model.source import Part, Placement, Version, sampled_digest
 from trainer_core.model.streaming import empty, fill
 from trainer_core.model.versions import TRANSFORMER, USUAL_FACTORS, VIDEO_VAE
 from trainer_core.objective import VaeFactors
@@ -120,12 +120,10 @@ class SafetensorsSource:
             return f"text_encoder:{sampled_digest([*folder.glob('*.json'), *folder.glob('*.safetensors')])}"
         return f"{part}:{sampled_digest([file.path for file in self._parts(part)])}"
 
-    def transformer(
-        self, dtype: torch.dtype, device: torch.device | None = None, quantization: str | None = None
-    ) -> Any:
+    def transformer(self, dtype: torch.dtype, placement: Placement = Placement()) -> Any:
         from diffusers import LTX2VideoTransformer3DModel
 
-        return self._loaded("transformer", LTX2VideoTransformer3DModel, dtype, device, quantization)
+        return self._loaded("transformer", LTX2VideoTransformer3DModel, dtype, placement)
 
     def connectors(self, dtype: torch.dtype) -> Any:
         from diffusers.pipelines.ltx2 import LTX2TextConnectors
@@ -168,14 +166,7 @@ class SafetensorsSource:
             )
         return self._files[part]
 
-    def _loaded(
-        self,
-        part: Part,
-        kind: Any,
-        dtype: torch.dtype,
-        device: torch.device | None = None,
-        quantization: str | None = None,
-    ) -> Any:
+    def _loaded(self, part: Part, kind: Any, dtype: torch.dtype, placement: Placement = Placement()) -> Any:
         files = self._parts(part)
         held: dict[str, tuple[WeightsFile, str]] = {}
         for file in files:
@@ -187,7 +178,7 @@ class SafetensorsSource:
         shapes = {name: file.shapes[key] for name, (file, key) in held.items()}
         module = empty(kind, _config_of(part, shapes, files[0]))
         places = {name: (file.path, key) for name, (file, key) in held.items()}
-        fill(module, places, f"LTX-{self.version}", dtype, device, quantization)
+        fill(module, places, f"LTX-{self.version}", dtype, placement)
         return module.eval().requires_grad_(False)
 
 

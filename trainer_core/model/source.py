@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,6 +15,19 @@ Part = Literal["transformer", "connectors", "video_vae", "audio_vae", "vocoder",
 
 
 _SAMPLED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a transformer's weights go as they stream from disk, and in how many bits.
+
+    No `device`: they stay in their memory-mapped file where the dtype allows. `swap_blocks` of its blocks stay in host
+    memory (see block_swap).
+    """
+
+    device: torch.device | None = None
+    quantization: str | None = None
+    swap_blocks: int = 0
 
 
 class ModelSource(Protocol):
@@ -36,11 +50,7 @@ class ModelSource(Protocol):
         """A string that changes when the part's weights do."""
         ...
 
-    def transformer(
-        self, dtype: torch.dtype, device: torch.device | None = None, quantization: str | None = None
-    ) -> Any:
-        """The transformer, on `device` where one is named; its large layers in few bits where `quantization` is."""
-        ...
+    def transformer(self, dtype: torch.dtype, placement: Placement = Placement()) -> Any: ...
 
     def connectors(self, dtype: torch.dtype) -> Any: ...
 

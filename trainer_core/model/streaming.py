@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from trainer_core.errors import ConfigError
-from trainer_core.model.quantize import quantizable, quantized_layer, replace_layer
+from trainer_core.model.block_swap import swapped_indices
+from trainer_core.model.quantize import BLOCKS, quantizable, quantized_layer, replace_layer
+from trainer_core.model.source import Placement
 from trainer_core.quantization import quantization_named
 
 Held = dict[str, tuple[Path, str]]
@@ -31,19 +33,20 @@ def fill(
     held: Held,
     whose: str,
     dtype: torch.dtype,
-    device: torch.device | None = None,
-    quantization: str | None = None,
+    placement: Placement = Placement(),
 ) -> None:
     """Give every parameter of the empty `module` its tensor; `whose` names the model in errors.
 
-    Without a `device` tensors of the right dtype stay in their memory-mapped file. Raises ConfigError when a weight is
-    missing, unknown or of another shape.
+    A block that will be swapped is packed on the device like the others and put back into host memory at once. Raises
+    ConfigError when a weight is missing, unknown or of another shape.
     """
     from safetensors import safe_open
 
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     _refuse_other_names(set(wanted), held, whose)
-    scheme = None if quantization is None else quantization_named(quantization)
+    scheme = None if placement.quantization is None else quantization_named(placement.quantization)
+    blocks = len(module.transformer_blocks) if placement.swap_blocks else 0
+    on_host = tuple(f"{BLOCKS}{index}." for index in swapped_indices(blocks, placement.swap_blocks))
     packed = {f"{name}.weight" for name in quantizable(module)} if scheme is not None else set()
     for path in dict.fromkeys(path for path, _ in held.values()):
         with safe_open(path, framework="pt") as handle:
@@ -57,13 +60,14 @@ def fill(
                         "Check that the file is of the version its metadata says.",
                     )
                 if tensor.is_floating_point():
-                    tensor = tensor.to(device=device, dtype=dtype)
+                    tensor = tensor.to(device=placement.device, dtype=dtype)
                 if scheme is not None and name in packed:
                     layer_name = name.removesuffix(".weight")
                     layer = module.get_submodule(layer_name)
-                    replace_layer(module, layer_name, quantized_layer(layer, tensor, scheme))
+                    few = quantized_layer(layer, tensor, scheme)
+                    replace_layer(module, layer_name, few.to("cpu") if on_host and name.startswith(on_host) else few)
                 else:
-                    _assign(module, name, tensor)
+                    _assign(module, name, tensor.to("cpu") if on_host and name.startswith(on_host) else tensor)
 
 
 def _assign(module: nn.Module, name: str, tensor: torch.Tensor) -> None:

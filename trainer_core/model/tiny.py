@@ -10,7 +10,7 @@ import torch
 
 from trainer_core.errors import ConfigError
 from trainer_core.model.quantize import encoder_layers, quantize
-from trainer_core.model.source import Part, Version
+from trainer_core.model.source import Part, Placement, Version
 from trainer_core.model.versions import TRANSFORMER, VIDEO_VAE
 from trainer_core.objective import VaeFactors
 
@@ -48,9 +48,7 @@ class TinySource:
     def fingerprint(self, part: Part) -> str:
         return f"{_RECIPE}:{self.version}:{part}:seed{self.seed}"
 
-    def transformer(
-        self, dtype: torch.dtype, device: torch.device | None = None, quantization: str | None = None
-    ) -> Any:
+    def transformer(self, dtype: torch.dtype, placement: Placement = Placement()) -> Any:
         from diffusers import LTX2VideoTransformer3DModel
 
         transformer = self._built(
@@ -69,9 +67,8 @@ class TinySource:
                 **TRANSFORMER[self.version],
             ),
         )
-        if device is not None:
-            torch.nn.Module.to(transformer, device)
-        return transformer if quantization is None else quantize(transformer, quantization)
+        torch.nn.Module.to(transformer, placement.device)
+        return transformer if placement.quantization is None else quantize(transformer, placement.quantization)
 
     def connectors(self, dtype: torch.dtype) -> Any:
         from diffusers.pipelines.ltx2 import LTX2TextConnectors

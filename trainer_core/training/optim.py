@@ -10,12 +10,18 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trainer_core.config import OptimizationSection
 from trainer_core.errors import ConfigError
+from trainer_core.training.fused import FusedOptimizer
 
 _END_OF_LINEAR = 0.1  # upstream's linear schedule ends at a tenth of the learning rate
 
 
-def build_optimizer(section: OptimizationSection, parameters: list[nn.Parameter]) -> Optimizer:
-    """Return the optimizer that the YAML names. Raises ConfigError when its library is missing."""
+def build_optimizer(section: OptimizationSection, parameters: list[nn.Parameter], *, fused: bool = False) -> Optimizer:
+    """Return the optimizer that the YAML names; `fused` updates in the backward pass.
+
+    Raises ConfigError when its library is missing.
+    """
+    if fused:
+        return FusedOptimizer(parameters, section.learning_rate, lambda one: build_optimizer(section, one))
     if section.optimizer_type == "adamw":
         return torch.optim.AdamW(parameters, lr=section.learning_rate)
     try:

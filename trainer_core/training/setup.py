@@ -16,9 +16,11 @@ from trainer_core.config import TrainingConfig
 from trainer_core.data.dataset import BatchStream, SampleFiles, find_samples
 from trainer_core.data.windows import read_windows
 from trainer_core.errors import ConfigError
+from trainer_core.model.block_swap import BlockSwap, swapped_indices, to_device
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
-from trainer_core.model.source import ModelSource
+from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
+from trainer_core.model.source import ModelSource, Placement
 from trainer_core.objective import Objective, name_of, objective_of, reference_scales
 from trainer_core.pace import Pace
 from trainer_core.quantization import quantization_named
@@ -29,6 +31,8 @@ from trainer_core.training.ema import WeightAverage
 from trainer_core.training.noise import SigmaSampler, sigma_sampler
 from trainer_core.training.optim import build_optimizer, build_schedule
 from trainer_core.training.split import divide, heldout_names
+from trainer_core.training.step import MODALITIES
+from trainer_core.training.text_contexts import StoredContexts
 
 
 @dataclass
@@ -78,16 +82,21 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     precision = config.acceleration.mixed_precision_mode
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    transformer = source.transformer(dtype, accelerator.device, config.acceleration.quantization)
+    autocast = _autocast(precision, accelerator.device)
+    savings = config.ltx_agent.memory
+    placement = Placement(accelerator.device, config.acceleration.quantization, savings.swap_blocks)
+    transformer = source.transformer(dtype, placement)
     model = LtxModel(transformer)
     parameters = _make_trainable(config, transformer, objective)
-    if config.optimization.enable_gradient_checkpointing:
-        transformer.enable_gradient_checkpointing()
-    model.to(accelerator.device)
-    connectors = source.connectors(dtype).to(accelerator.device)
+    save_memory(config, transformer, accelerator.device)
+    stream = BatchStream(samples, objective, config.optimization.batch_size, config.seed)
+    connectors = _connectors(config, source, objective, dtype, accelerator.device)
+    if isinstance(connectors, StoredContexts):
+        with autocast():
+            connectors.add(stream.every_sample(), accelerator.device)
     if config.ltx_agent.torch_compile:
         transformer.compile_repeated_blocks()
-    optimizer = build_optimizer(config.optimization, parameters)
+    optimizer = build_optimizer(config.optimization, parameters, fused=savings.fused_optimizer)
     decay = config.ltx_agent.training.ema_decay
     return Session(
         config=config,
@@ -101,9 +110,9 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
         optimizer=optimizer,
         schedule=build_schedule(config.optimization, optimizer, config.ltx_agent.warmup_steps),
         sampler=sampler,
-        stream=BatchStream(samples, objective, config.optimization.batch_size, config.seed),
+        stream=stream,
         checkpoints=Checkpoints(run, config),
-        autocast=_autocast(precision, accelerator.device),
+        autocast=autocast,
         heldout=heldout,
         average=None if decay is None else WeightAverage(parameters, decay),
     )
@@ -142,6 +151,28 @@ def _refuse_quantized_full_training(config: TrainingConfig) -> None:
             f"acceleration.quantization {name} holds the base in few bits, and full training moves every weight of it.",
             "Set it to null, or train a LoRA.",
         )
+
+
+def save_memory(config: TrainingConfig, transformer: Any, device: torch.device) -> BlockSwap | None:
+    """Switch on what the config saves memory with, and move the trainable `transformer` to the device."""
+    savings = config.ltx_agent.memory
+    if config.optimization.enable_gradient_checkpointing:
+        checkpoint_blocks(transformer, offload=savings.offload_activations)
+    if savings.feed_forward_chunk_tokens is not None:
+        chunk_feed_forward(transformer, savings.feed_forward_chunk_tokens)
+    blocks = transformer.transformer_blocks
+    swapped = swapped_indices(len(blocks), savings.swap_blocks)
+    to_device(transformer, device, [blocks[index] for index in swapped])
+    return BlockSwap(blocks, savings.swap_blocks, device) if swapped else None
+
+
+def _connectors(
+    config: TrainingConfig, source: ModelSource, objective: Objective, dtype: torch.dtype, device: torch.device
+) -> Any:
+    if not config.ltx_agent.memory.precompute_text:
+        return source.connectors(dtype).to(device)
+    present = tuple(name for name in MODALITIES if objective.modality(name).present)
+    return StoredContexts(lambda: source.connectors(dtype).to(device), present)
 
 
 def _make_trainable(config: TrainingConfig, transformer: Any, objective: Objective) -> list[nn.Parameter]:

@@ -13,10 +13,10 @@ from torch import Tensor
 from trainer_core.data.batch import Batch, ModalityBatch, to_tokens
 from trainer_core.errors import DataError
 from trainer_core.model.ltx import LtxModel, ModalityInput
-from trainer_core.model.text import TextFeatures, connect
 from trainer_core.objective import ModalityName, ModalityObjective, Objective
 from trainer_core.training.conditions import CONDITIONS, PER_BATCH, Conditioned
 from trainer_core.training.noise import SigmaSampler, noised, velocity_target
+from trainer_core.training.text_contexts import text_context
 
 MODALITIES: tuple[ModalityName, ...] = ("video", "audio")
 
@@ -125,10 +125,8 @@ def step_input(model: LtxModel, batch: Batch, objective: Objective, draws: Draws
 def losses_of(model: LtxModel, connectors: Any, inputs: StepInput) -> StepLoss:
     """The per-sample losses of a prepared batch."""
     batch, prepared, device = inputs.batch, inputs.prepared, model.device
-    with torch.no_grad():
-        features = TextFeatures(batch.video_features, batch.audio_features, batch.text_mask)
-        present = tuple(name for name in MODALITIES if prepared[name] is not None)
-        context = connect(connectors, features.to(device), present)
+    present = tuple(name for name in MODALITIES if prepared[name] is not None)
+    context = text_context(connectors, batch, present, device)
     video = model_input(prepared["video"], context.video, context.mask, device)
     audio = model_input(prepared["audio"], context.audio, context.mask, device)
     predicted_video, predicted_audio = model(video, audio)

@@ -11,6 +11,7 @@ from torch import nn
 
 from trainer_core.data.batch import Batch
 from trainer_core.metrics import StepMetrics, StepSeconds
+from trainer_core.training.fused import FusedOptimizer
 from trainer_core.training.guard import Finding, describe, find_non_finite, is_finite, non_finite_error
 from trainer_core.training.randomness import random_states
 from trainer_core.training.setup import Session
@@ -41,7 +42,11 @@ def optimize(session: Session, batches: Iterator[Batch], step: int) -> StepMetri
     with _timed(seconds, "optimizer"):
         learning_rate = float(session.schedule.get_last_lr()[0])
         average_gradients(session)
-        grad_norm = clip_gradients(session.parameters, options.max_grad_norm)
+        grad_norm = (
+            session.optimizer.take_norm()
+            if isinstance(session.optimizer, FusedOptimizer)
+            else clip_gradients(session.parameters, options.max_grad_norm)
+        )
         means = mean_losses(session, losses)
         healthy = is_finite(means, grad_norm)
         if not healthy:

@@ -11,6 +11,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.memory.live import LiveBytes
 from trainer_core.model.load import open_model
 from trainer_core.model.quantize import QuantizedLinear, quantize, quantized_layer
+from trainer_core.model.source import Placement
 from trainer_core.model.tiny import TinySource
 from trainer_core.quantization import SCHEMES, UPSTREAM, quantization_named, upstream_name
 
@@ -56,7 +57,7 @@ def test_the_layer_computes_in_the_autocast_dtype() -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("version", ["2.0", "2.3", "2.5"])
 def test_only_large_layers_of_the_blocks_are_packed(scheme: str, version: str) -> None:
-    transformer = TinySource(version).transformer(torch.float32, quantization=scheme)  # type: ignore[arg-type]
+    transformer = TinySource(version).transformer(torch.float32, Placement(quantization=scheme))  # type: ignore[arg-type]
     packed = {name for name, module in transformer.named_modules() if isinstance(module, QuantizedLinear)}
     plain = {
         name
@@ -72,7 +73,7 @@ def test_only_large_layers_of_the_blocks_are_packed(scheme: str, version: str) -
 
 
 def test_moving_and_casting_a_model_leaves_the_packed_weights_alone() -> None:
-    transformer = TinySource().transformer(torch.float32, quantization="int8")
+    transformer = TinySource().transformer(torch.float32, Placement(quantization="int8"))
     layer = transformer.transformer_blocks[0].attn1.to_q
     before = layer.weight
     nn.Module.to(transformer, torch.bfloat16)
@@ -102,7 +103,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_streamed_model_is_the_one_quantized_in_memory(model_folder: Path, scheme: str) -> None:
-    streamed = open_model(ModelSection(model_path=str(model_folder))).transformer(torch.float32, quantization=scheme)
+    streamed = open_model(ModelSection(model_path=str(model_folder))).transformer(
+        torch.float32, Placement(quantization=scheme)
+    )
     wanted = quantize(TinySource().transformer(torch.float32), scheme).state_dict()
     found = streamed.state_dict()
     assert found.keys() == wanted.keys()
@@ -116,7 +119,7 @@ def test_loading_never_holds_a_second_copy(model_folder: Path, scheme: str) -> N
     source = open_model(ModelSection(model_path=str(model_folder)))
     file_bytes = sum(path.stat().st_size for path in (model_folder / "transformer").glob("*.safetensors"))
     with LiveBytes() as counted:
-        transformer = source.transformer(torch.float32, quantization=scheme)
+        transformer = source.transformer(torch.float32, Placement(quantization=scheme))
     held = sum(tensor.numel() * tensor.element_size() for tensor in (*transformer.parameters(), *transformer.buffers()))
     largest = max(layer.weight.numel() for layer in transformer.modules() if isinstance(layer, QuantizedLinear))
     assert held < file_bytes
