@@ -1,4 +1,4 @@
-"""Every switch that saves memory: the losses of the run without it, to a stated tolerance. See memory/ for the savings."""
+"""Every switch that saves memory: the losses of the run without it. Its saving is measured in tests of memory/."""
 
 import copy
 from typing import Any
