@@ -215,8 +215,13 @@ class LtxModel(nn.Module):
                 self._set_aside.append(partial(attention.set_processor, attention.processor))
                 attention.set_processor(_NoAttention())
             feed_forward = getattr(block, f"{prefix}ff")
-            # the bound method or, where a layer computes in chunks, what stands in its place
-            self._set_aside.append(partial(setattr, feed_forward, "forward", feed_forward.forward))
+            # a layer that computes in chunks has a forward of its own already
+            chunked = vars(feed_forward).get("forward")
+            self._set_aside.append(
+                partial(delattr, feed_forward, "forward")
+                if chunked is None
+                else partial(setattr, feed_forward, "forward", chunked)
+            )
             feed_forward.forward = torch.zeros_like
         self._absent = absent
 
