@@ -1,8 +1,7 @@
 """Updating each weight in the backward pass, as soon as its gradient is there, so that gradients never pile up."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -49,20 +48,3 @@ class FusedOptimizer(Optimizer):
             inner.param_groups[0]["lr"] = self.param_groups[0]["lr"]
             inner.step()
         parameter.grad = None
-
-
-@contextmanager
-def optimizer_on_host(optimizer: Optimizer, active: bool = True) -> Iterator[None]:
-    """Keep the optimizer's state in host memory inside the `with`, when `active`."""
-    moved = []
-    if active:
-        for parameter, state in optimizer.state.items():
-            for name, value in state.items():
-                if isinstance(value, Tensor) and value.device.type != "cpu":
-                    moved.append((state, name, parameter.device))
-                    state[name] = value.to("cpu")
-    try:
-        yield
-    finally:
-        for state, name, device in moved:
-            state[name] = state[name].to(device)

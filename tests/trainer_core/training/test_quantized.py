@@ -10,12 +10,13 @@ from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.loop import train
 from trainer_core.training.setup import set_up
+from trainer_core.training.stop import StopRequest
 
 
 def run_to_end(tmp_path, config) -> RunFolder:
     run = create_run_folder(tmp_path / "runs")
-    with StatusKeeper(run, RunStatus("starting")) as keeper:
-        train(config, run, keeper)
+    with StatusKeeper(run, RunStatus("starting")) as keeper, StopRequest(run) as stop:
+        train(config, run, keeper, stop)
     return run
 
 
