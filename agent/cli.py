@@ -63,7 +63,8 @@ def _is_full_terminal() -> bool:
     """Whether there is a terminal that a full screen can be drawn on."""
     import os
 
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # it is drawn on stderr
+    return all(stream.isatty() for stream in streams) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 VERBS: list[Callable[..., None]] = [

@@ -3,6 +3,7 @@
 Three threads work for it and only post: the conversation, the watcher of the project's files, and short workers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from textual.content import Content
 from textual.message import Message
 
 from agent.tui.commands import SlashCommands
-from agent.tui.conversation import Began, Closed, Conversation, Ended, Happened, Opened
+from agent.tui.conversation import Began, Closed, Conversation, Ended, Happened, Opened, desk_of_project
 from agent.tui.screens.workbench import PANES, Workbench
 from agent.tui.themes import DARK, THEMES, fitting_theme, opposite
 from agent.tui.widgets.entries import ApprovalCard
@@ -42,13 +43,14 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     TITLE = "ltx-agent"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f1", "help", "help", priority=True),
+        Binding("f1", "help", "keys", show=False, priority=True),
         *(
             Binding(f"f{number},alt+{number - 1}", f"show_pane('{name}')", title, show=False, priority=True)
             for number, (name, title) in enumerate(PANES, start=2)
         ),
         Binding("f8", "zoom", "whole screen", show=False, priority=True),
         Binding("ctrl+t", "toggle_theme", "theme", show=False, priority=True),
+        Binding("ctrl+p", "command_palette", "commands", priority=True),
         Binding("ctrl+q", "quit", "quit", priority=True),
     ]
 
@@ -59,10 +61,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         *,
         theme: str | None = None,
         picture_kind: Any = None,
-        error: str = "",
+        open_desk: Callable[[Project, str], Any] = desk_of_project,
     ) -> None:
         super().__init__(ansi_color=None)
-        self._target, self._llm, self._first_error = target, llm, error
+        self._target, self._llm, self._open_desk = target, llm, open_desk
         for known in THEMES:
             self.register_theme(known)
         self.theme = theme or fitting_theme(self.console.color_system)
@@ -104,7 +106,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             self.call_from_thread(self._no_project, str(error))
             return
         if found is None:
-            self.call_from_thread(self._no_project, self._first_error)
+            self.call_from_thread(self._no_project, "")
         else:
             self.call_from_thread(self._open, found, goal)
 
@@ -134,7 +136,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.talk.prompt.past = PromptHistory(project.path / ".prompt-history.jsonl")
         self.watcher = Watcher(project, self._post)
         self.watcher.start()
-        self.conversation = Conversation(project, self._llm, self._post)
+        self.conversation = Conversation(lambda: self._open_desk(project, self._llm), self._post)
         self.conversation.start()
         self.talk.working("opening the conversation")
         self.show_head()

@@ -14,6 +14,7 @@ from tools.project import Project
 from trainer_core.errors import LtxError
 
 if TYPE_CHECKING:
+    from agent.desk import Desk
     from agent.session import Session
 
 ALERTS_EVERY_S = 2.0
@@ -57,11 +58,19 @@ class Closed:
     error: Exception
 
 
+def desk_of_project(project: Project, llm: str) -> "Desk":
+    """Return the desk of a project with the real tools; importing them takes a moment."""
+    from agent.desk import Desk
+    from agent.llm import choose_model
+
+    return Desk(project, choose_model(llm))
+
+
 class Conversation:
     """A session in a thread of its own; `post` is called from that thread."""
 
-    def __init__(self, project: Project, llm: str, post: Post) -> None:
-        self._project, self._llm, self._post = project, llm, post
+    def __init__(self, open_desk: Callable[[], "Desk"], post: Post) -> None:
+        self._open_desk, self._post = open_desk, post
         self._turns: queue.Queue[Turn | None] = queue.Queue()
         self._interrupted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="conversation", daemon=True)
@@ -87,11 +96,9 @@ class Conversation:
 
     def _run(self) -> None:
         try:
-            from agent.desk import Desk
-            from agent.llm import choose_model
             from agent.session import open_session
 
-            with open_session(Desk(self._project, choose_model(self._llm))) as session:
+            with open_session(self._open_desk()) as session:
                 self._post(Opened(_history(session), session.model_name))
                 if session.is_unfinished:
                     self.take(lambda opened: opened.resume())

@@ -1,6 +1,6 @@
 """Drawing with dots: a grid of braille cells, 2 x 4 dots each, in layers of one colour.
 
-H and W count dots; a cell shows the colour of its topmost layer that has a dot there.
+H and W count dots; a cell shows the dots of its topmost layer that has any there, in that layer's colour.
 """
 
 from dataclasses import dataclass, field
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
-EMPTY = "\u2800"
 
 
 @dataclass
@@ -44,27 +43,17 @@ class Canvas:
             step = np.where(height > near, 1.0, np.where(height < near, -1.0, 0.0))
         self.fill(colour, np.where(np.abs(height - near) > 1, near + step, height), height)
 
-    def points(self, colour: str, columns: np.ndarray, heights: np.ndarray) -> None:
-        """Draw a small cross at each point."""
-        dots = np.zeros((self.height, self.width), bool)
-        for column, height in zip(columns, heights, strict=True):
-            for down, across in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
-                y, x = int(height) + down, int(column) + across
-                if 0 <= y < self.height and 0 <= x < self.width:
-                    dots[y, x] = True
-        self.layers.append((colour, dots))
-
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return [rows, columns] of braille code points and of layer numbers, -1 where nothing is drawn."""
+        """Return [rows, columns] of code points, braille or blanks, and of layer numbers, -1 where nothing is drawn."""
         codes = np.zeros((self.rows, self.columns), np.int64)
         owner = np.full((self.rows, self.columns), -1)
         for number, (_, dots) in enumerate(self.layers):
             parts = dots.reshape(self.rows, 4, self.columns, 2)
             bits = np.einsum("rycx,yx->rc", parts.astype(np.int64), _BITS)
             drawn = bits > 0
-            codes = np.where(drawn, codes | bits, codes)
+            codes = np.where(drawn, bits, codes)  # a line stays thin where it crosses a shade
             owner = np.where(drawn, number, owner)
-        return codes + 0x2800, owner
+        return np.where(owner >= 0, codes + 0x2800, ord(" ")), owner
 
     def runs(self) -> list[list[tuple[str, str]]]:
         """Return each row as runs of (text, colour); the colour is empty where nothing is drawn."""

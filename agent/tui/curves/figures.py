@@ -151,7 +151,7 @@ def value_format(figure: Figure) -> Callable[[float], str]:
     if figure.name == "memory":
         return lambda value: f"{value / 1e9:.3g}G"
     if figure.name == "learning rate":
-        return lambda value: f"{value:.1e}"
+        return lambda value: f"{value:.1e}".replace("e-0", "e-") if value else "0"
     return lambda value: f"{value:.3g}"
 
 

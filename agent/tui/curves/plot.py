@@ -89,10 +89,14 @@ def draw(plot: Plot, columns: int, rows: int) -> list[list[Run]]:
     for trace, line in zip(plot.traces, curves, strict=True):
         if trace.smoothed is not None:
             canvas.line(trace.colour, scale.dots(line))
+    points: dict[tuple[int, int], Run] = {}
+    for trace in plot.traces:
         if trace.points:
-            _draw_points(canvas, trace, plot.view, scale)
-    lines = canvas.runs()
-    drawn = [_with_overlays(line, _overlays(plot, inner, row, height)) for row, line in enumerate(lines)]
+            points |= _point_cells(trace, plot.view, scale, inner)
+    drawn = []
+    for row, cells in enumerate(canvas.runs()):
+        over = {column: run for (at, column), run in points.items() if at == row}
+        drawn.append(_with_overlays(cells, _overlays(plot, inner, row, height), over))
     axis = _value_axis(plot, scale, height)
     return [[(axis[row], "label"), *drawn[row]] for row in range(height)] + [_step_axis(plot, columns, inner)]
 
@@ -114,14 +118,18 @@ def _scale(plot: Plot, envelopes: list[np.ndarray], curves: list[np.ndarray], he
         return None
     low, high = float(values.min()), float(values.max())
     margin = 0.04 * (high - low) or (abs(high) * 0.05 or 0.5)
-    return _Scale(low - margin, high + margin, log, height)
+    bottom = low - margin if log or low < 0 else max(low - margin, 0.0)  # what can't be negative shows no such label
+    return _Scale(bottom, high + margin, log, height)
 
 
-def _draw_points(canvas: Canvas, trace: Trace, view: View, scale: _Scale) -> None:
+def _point_cells(trace: Trace, view: View, scale: _Scale, inner: int) -> dict[tuple[int, int], Run]:
+    """The cells in which a point lies."""
     steps, values = trace.series.first_step, trace.series.mean(trace.measure)
     sound = np.isfinite(values) & (steps >= view.first) & (steps <= view.last)
-    columns = np.array([view.column(step, canvas.width) for step in steps[sound]])
-    canvas.points(trace.colour, columns, scale.dots(values[sound]))
+    rows = scale.dots(values[sound]).astype(int) // 4
+    return {
+        (int(row), view.column(step, inner)): ("◆", trace.colour) for row, step in zip(rows, steps[sound], strict=True)
+    }
 
 
 def _overlays(plot: Plot, inner: int, row: int, height: int) -> dict[int, Run]:
@@ -136,13 +144,15 @@ def _overlays(plot: Plot, inner: int, row: int, height: int) -> dict[int, Run]:
     return found
 
 
-def _with_overlays(line: list[Run], overlays: dict[int, Run]) -> list[Run]:
-    if not overlays:
+def _with_overlays(line: list[Run], overlays: dict[int, Run], points: dict[int, Run]) -> list[Run]:
+    if not overlays and not points:
         return line
     cells = [(character, colour) for text, colour in line for character in text]
     for column, (sign, colour) in overlays.items():
         if colour == "cursor" or not cells[column][1]:
             cells[column] = (sign, colour)
+    for column, point in points.items():
+        cells[column] = point
     merged: list[Run] = []
     for character, colour in cells:
         if merged and merged[-1][1] == colour:

@@ -101,10 +101,14 @@ class ClipsPane(Pane):
     def on_mount(self) -> None:
         super().on_mount()
         self._filter.display = self._editor.display = False
+        self._filter.cursor_blink = self._editor.cursor_blink = False
         self._fill()
 
     def take_focus(self) -> None:
         self._table.focus()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_current)
 
     @property
     def current(self) -> ClipRow | None:

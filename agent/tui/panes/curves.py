@@ -25,6 +25,7 @@ ZOOM = 1.5
 PAN_SHARE = 0.2
 TROUBLE = re.compile(r"fail|diverg|non.?finite|nan|oom|error|spike", re.IGNORECASE)
 MOST_MARKS = 200
+WIDE_LEGEND = 130
 
 
 class Panel(Vertical):
@@ -49,7 +50,7 @@ class CurvesPane(Pane, can_focus=True):
     TITLE = "Curves"
     HELP = (
         "The bright line is the running median, the shade behind it every single step (from the least to the greatest "
-        "where a column holds many). Crosses are held-out losses. ★ is the best checkpoint, ▲ an event, ✗ trouble."
+        "where a column holds many). ◆ are held-out losses. ★ is the best checkpoint, ▲ an event, ✗ trouble."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1,2,3,4,5,6", "figure", "figure", key_display="1-6"),
@@ -64,10 +65,10 @@ class CurvesPane(Pane, can_focus=True):
         Binding("shift+right,full_stop", "pan(1)", "pan right", show=False),
         Binding("home", "edge(0)", "cursor to the first step", show=False),
         Binding("end", "edge(1)", "cursor to the last step", show=False),
-        Binding("0", "whole", "whole run"),
+        Binding("0", "whole", "whole run", show=False),
         Binding("f", "follow", "follow"),
         Binding("l", "log", "log"),
-        Binding("s", "smoothing", "smooth"),
+        Binding("s", "smoothing", "smoothing", show=False),
         Binding("r", "raw", "raw", show=False),
         Binding("c", "compare", "compare"),
         Binding("C", "compare_none", "compare with no run", show=False),
@@ -197,13 +198,13 @@ class CurvesPane(Pane, can_focus=True):
 
     def _legend(self, figure: Figure, data: Data, view: View) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
-        if not self._grid:
+        if not self._grid and self.size.width >= WIDE_LEGEND:
             for number, each in enumerate(FIGURES, start=1):
                 style = "bold reverse" if each is figure else "dim"
                 text.append(f" {number} {each.name} ", style)
             text.append("  ")
         else:
-            text.append(f"{figure.name}  ", "bold")
+            text.append(f"{FIGURES.index(figure) + 1} {figure.name}  ", "bold")
         if self._cursor is not None:
             text.append(f"step {self._cursor:,.0f}  ", "bold")
         step = self._cursor if self._cursor is not None else data.range[1]

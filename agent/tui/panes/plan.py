@@ -226,7 +226,7 @@ class PlanPane(Pane):
         self._options.clear_options()
         self._options.add_options(
             [
-                Option(Content.assemble(clean(what), (f"  {clean(about)}", "$muted")), id=str(number))
+                Option(Content.assemble(clean(what), (f"  {clean(about)}", "dim")), id=str(number))
                 for number, (what, about) in enumerate(found)
             ]
         )

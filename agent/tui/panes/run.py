@@ -158,9 +158,9 @@ def _lines(seen: RunSeen) -> list[Content]:
         lines.append(_row("learning rate", f"{steps.mean('lr')[-1]:.3g}"))
         lines.append(_row("gradient norm", f"{steps.mean('grad_norm')[-1]:.3g}"))
     if status.last_checkpoint:
-        lines.append(_row("last checkpoint", status.last_checkpoint))
+        lines.append(_row("last checkpoint", status.last_checkpoint.rsplit("/", 1)[-1]))
     if status.best_checkpoint:
-        lines.append(_row("best checkpoint", f"★ {status.best_checkpoint}"))
+        lines.append(_row("best checkpoint", "★ " + status.best_checkpoint.rsplit("/", 1)[-1]))
     lines.append(_row("folder", str(seen.path)))
     if seen.marks:
         lines += [Content(""), Content.styled("events", "$accent")]
@@ -198,8 +198,8 @@ def _speed(seen: RunSeen) -> list[Content]:
     said = [(f"{label} {recent[name] / whole:.0%}  ", colour) for name, label, colour in PARTS]
     return [
         _row("speed", f"{whole:.3g} s a step" if whole >= 0.1 else f"{1 / whole:.1f} steps a second"),
-        Content.assemble(" " * 16, *bar),
-        Content.assemble(" " * 16, *said),
+        Content.assemble(*bar),
+        Content.assemble(*said),
     ]
 
 

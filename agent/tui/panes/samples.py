@@ -82,6 +82,9 @@ class SamplesPane(Pane):
         self.border_title = f"{self.TITLE} · {seen.id} · {len(self._paths)}"
         self._show_current()
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_current)
+
     @property
     def current(self) -> Path | None:
         at = self._list.highlighted

@@ -76,10 +76,12 @@ class Welcome(Screen[None]):
             yield Static("What shall the adapter learn?  (may stay empty)", classes="label")
             yield Input(placeholder="for example: the look of my film", id="welcome-goal", compact=True)
             yield Static(id="welcome-error", markup=False)
-        yield Footer()
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         self.query_one("#welcome-folders").display = False
+        for field in self.query(Input):
+            field.cursor_blink = False
         self.query_one("#welcome-folder").focus()
         self._look()
 

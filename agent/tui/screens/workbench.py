@@ -47,7 +47,7 @@ class Workbench(Screen[None]):
         yield Tabs(PANES, id="tabs")
         with Container(id="body"):
             yield TalkPane(id="talk")
-        yield Footer()
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         self._arrange()

@@ -47,6 +47,7 @@ class YamlEditor(TextArea):
         super().__init__(
             id=id, language=None, show_line_numbers=True, read_only=True, soft_wrap=False, tab_behavior="indent"
         )
+        self.cursor_blink = False
         self.wrong_lines: frozenset[int] = frozenset()
 
     def on_mount(self) -> None:

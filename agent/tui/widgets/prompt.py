@@ -74,6 +74,7 @@ class Prompt(TextArea):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, soft_wrap=True, show_line_numbers=False, tab_behavior="focus", compact=True)
+        self.cursor_blink = False  # a steady cursor costs nothing while nobody types
         self.past = PromptHistory(None)
         self.runs: tuple[str, ...] = ()
         self._found: list[tuple[str, str]] = []

@@ -24,9 +24,9 @@ class Tabs(Static):
 
     def show(self, front: str, in_sight: set[str], *, zoomed: bool) -> None:
         """Mark the pane in front and those in sight."""
-        parts: list[Content] = []
-        self._ends = []
-        end = 0
+        parts = [Content.styled(" F1 Keys ", "$muted")]
+        end = parts[0].cell_length
+        self._ends = [(end, "")]
         for number, (name, title) in enumerate(self._panes, start=2):
             colour = "bold $primary" if name == front else "$foreground" if name in in_sight else "$muted"
             part = Content.assemble((f" F{number} ", "$muted"), (f"{title} ", colour))
@@ -38,5 +38,7 @@ class Tabs(Static):
 
     def on_click(self, event: events.Click) -> None:
         name = next((name for end, name in self._ends if event.x < end), None)
-        if name is not None:
+        if name == "":
+            self.app.action_help()  # type: ignore[attr-defined]
+        elif name is not None:
             self.post_message(self.Clicked(name))
