@@ -14,7 +14,7 @@ from trainer_core.config import parse_config
 from trainer_core.data.cache import read_tensors
 from trainer_core.objective import load_recipe, merged
 from trainer_core.run_folder import create_run_folder
-from trainer_core.training.loop import read_batches
+from trainer_core.training.loop import read_inputs
 from trainer_core.training.setup import set_up
 from trainer_core.training.update import optimize
 
@@ -62,8 +62,8 @@ def session(folder: Path, workers: int):
 def test_training_does_not_wait_for_data(tmp_path, record_ratio):
     write_samples(tmp_path / "latents")
     running = session(tmp_path, workers=1)
-    batches = read_batches(running)
-    rows = [optimize(running, batches, step) for step in range(40)][5:]
+    inputs = read_inputs(running)
+    rows = [optimize(running, inputs, step) for step in range(40)][5:]
     shares = [
         row.step_s.data / (row.step_s.data + row.step_s.forward + row.step_s.backward + row.step_s.optimizer)
         for row in rows

@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import repeat
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from trainer_core.run_folder import RunStatus, create_run_folder
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.loop import log
 from trainer_core.training.setup import Session, set_up
-from trainer_core.training.step import MODALITIES, draw, model_input, prepare
-from trainer_core.training.update import optimize, sample_generators
+from trainer_core.training.step import MODALITIES, model_input
+from trainer_core.training.update import optimize, prepare
 
 pytestmark = pytest.mark.bench
 
@@ -68,8 +68,7 @@ def session_for(objective: str, folder: Path, latents: Path | None = None) -> Se
 
 def bare_step(session: Session, batch: Batch) -> Callable[[], None]:
     """The model's own work on tensors prepared beforehand: connectors, transformer, loss, backward, AdamW."""
-    draws = draw(batch, session.objective, session.sampler, sample_generators(0, batch))
-    prepared = {name: prepare(session.model, name, batch, session.objective, draws) for name in MODALITIES}
+    prepared = prepare(session, batch).prepared
     present = tuple(name for name in MODALITIES if prepared[name] is not None)
     features = TextFeatures(batch.video_features, batch.audio_features, batch.text_mask)
 
@@ -89,9 +88,11 @@ def bare_step(session: Session, batch: Batch) -> Callable[[], None]:
     return run
 
 
-def our_step(session: Session, batches: Iterator[Batch], keeper: StatusKeeper) -> Callable[[], None]:
+def our_step(session: Session, batch: Batch, keeper: StatusKeeper) -> Callable[[], None]:
+    inputs = repeat(prepare(session, batch))  # the loader's thread prepares batches while the step before runs
+
     def run() -> None:
-        log(session, optimize(session, batches, 0), keeper)
+        log(session, optimize(session, inputs, 0), keeper)
 
     return run
 
@@ -105,7 +106,7 @@ def timed(run: Callable[[], None]) -> float:
 def measured(session: Session, batch: Batch) -> tuple[float, float]:
     """(ratio of our step to the bare one, seconds of our step): lower quartiles over pairs measured in turn."""
     with StatusKeeper(session.run, RunStatus("running")) as keeper:
-        ours, bare = our_step(session, repeat(batch), keeper), bare_step(session, batch)
+        ours, bare = our_step(session, batch, keeper), bare_step(session, batch)
         for run in (ours, bare, ours):
             run()
         repeats = max(FEWEST_REPEATS, round(SECONDS_A_SIDE / timed(bare)))
@@ -166,7 +167,7 @@ def print_grown_memory(what: str, objective: str, folder: Path) -> None:
     with StatusKeeper(session.run, RunStatus("running")) as keeper:
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here, each side's inputs included
         before = kibibytes("VmRSS")
-        run = our_step(session, repeat(batch), keeper) if what == "ours" else bare_step(session, batch)
+        run = our_step(session, batch, keeper) if what == "ours" else bare_step(session, batch)
         for _ in range(3):
             run()
     print((kibibytes("VmHWM") - before) * 1024)

@@ -4,11 +4,11 @@ The stream is a pure function of (seed, position): nothing about the order has t
 """
 
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.data.cache import read_header, read_tensors
 from trainer_core.errors import DataError
 from trainer_core.objective import ModalityName, Objective, VaeFactors, check_shape, reference_scales
+
+Prepared = TypeVar("Prepared")
 
 
 @dataclass(frozen=True)
@@ -122,21 +124,34 @@ class BatchStream(Dataset[Batch]):
 
 
 def load_batches(
-    stream: BatchStream, first_step: int, steps: int, *, rank: int, ranks: int, accumulation: int, workers: int
-) -> Iterator[Batch]:
-    """Yield the batches of `rank` from `first_step` on, read ahead by `workers` processes (0: in this one)."""
+    stream: BatchStream,
+    first_step: int,
+    steps: int,
+    *,
+    rank: int,
+    ranks: int,
+    accumulation: int,
+    workers: int,
+    prepare: Callable[[Batch], Prepared],
+) -> Iterator[Prepared]:
+    """Yield the prepared batches of `rank` from `first_step` on, read ahead by `workers` processes (0: in this one)."""
     positions = list(stream.positions(first_step, steps, rank, ranks, accumulation))
     loader: DataLoader[Batch] = DataLoader(stream, batch_size=None, sampler=positions, num_workers=workers)
     if workers == 0:
-        yield from loader
+        yield from map(prepare, loader)
         return
-    # taking a batch over from a worker costs milliseconds too: a thread does it while the step runs
+    arriving = iter(loader)
+
+    def take() -> Prepared | None:
+        batch = next(arriving, None)
+        return None if batch is None else prepare(batch)
+
+    # taking a batch over from a worker and preparing it cost milliseconds too: a thread does it while the step runs
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as taking:
-        arriving = iter(loader)
-        upcoming = taking.submit(next, arriving, None)
-        while (batch := upcoming.result()) is not None:
-            upcoming = taking.submit(next, arriving, None)
-            yield batch
+        upcoming = taking.submit(take)
+        while (prepared := upcoming.result()) is not None:
+            upcoming = taking.submit(take)
+            yield prepared
 
 
 def load_batch(samples: list[SampleFiles], objective: Objective, indices: tuple[int, ...], epoch: int = 0) -> Batch:

@@ -4,11 +4,11 @@ Randomness comes from (seed, epoch, sample) alone, so the order of ranks, worker
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
 from trainer_core.config import TrainingConfig, settings_without_effect
-from trainer_core.data.batch import Batch
 from trainer_core.data.dataset import load_batches
 from trainer_core.metrics import StepMetrics, append_step
 from trainer_core.pace import Part, times_due
@@ -20,8 +20,9 @@ from trainer_core.training.resume import resume
 from trainer_core.training.review import review
 from trainer_core.training.saving import save
 from trainer_core.training.setup import Session, set_up
+from trainer_core.training.step import StepInput
 from trainer_core.training.stop import StopRequest
-from trainer_core.training.update import optimize
+from trainer_core.training.update import optimize, prepare
 
 STATE_EVERY_S = 600.0
 """A state is saved at least this often, whatever the checkpoint interval: the most that a power cut costs."""
@@ -36,11 +37,11 @@ def train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper, stop: St
     step = resume(session, keeper)
     evaluator = Evaluator(session)
     announce(session, evaluator, keeper)
-    batches = read_batches(session, step)
+    inputs = read_inputs(session, step)
     with rescued(session, keeper):
         ended = review(session, evaluator, keeper)
         while step < config.optimization.steps and not ended and not agreed(session, stop.requested()):
-            metrics = optimize(session, batches, step)
+            metrics = optimize(session, inputs, step)
             step += 1
             log(session, metrics, keeper)
             if save_due(session):
@@ -72,8 +73,8 @@ def announce(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> No
     )
 
 
-def read_batches(session: Session, first_step: int = 0) -> Iterator[Batch]:
-    """The batches of this process, from `first_step` to the last."""
+def read_inputs(session: Session, first_step: int = 0) -> Iterator[StepInput]:
+    """What the steps of this process train on, from `first_step` to the last: read and noised ahead of them."""
     options = session.config.optimization
     return load_batches(
         session.stream,
@@ -83,6 +84,7 @@ def read_batches(session: Session, first_step: int = 0) -> Iterator[Batch]:
         ranks=session.accelerator.num_processes,
         accumulation=options.gradient_accumulation_steps,
         workers=session.config.data.num_dataloader_workers,
+        prepare=partial(prepare, session),
     )
 
 

@@ -15,10 +15,10 @@ from trainer_core.training.fused import FusedOptimizer
 from trainer_core.training.guard import Finding, describe, find_non_finite, is_finite, non_finite_error
 from trainer_core.training.randomness import random_states
 from trainer_core.training.setup import Session
-from trainer_core.training.step import StepLoss, training_step
+from trainer_core.training.step import StepInput, StepLoss, draw, losses_of, step_input
 
 
-def optimize(session: Session, batches: Iterator[Batch], step: int) -> StepMetrics:
+def optimize(session: Session, inputs: Iterator[StepInput], step: int) -> StepMetrics:
     """One optimizer step over all its micro-batches; a gradient that is not finite is never applied.
 
     Raises TrainingError for it, or leaves the step out when the config says skip: its row then has no loss.
@@ -27,18 +27,17 @@ def optimize(session: Session, batches: Iterator[Batch], step: int) -> StepMetri
     started = time.perf_counter()
     seconds = {"data": 0.0, "forward": 0.0, "backward": 0.0, "optimizer": 0.0}
     losses: list[StepLoss] = []
-    taken: list[Batch] = []
+    taken: list[StepInput] = []
     if session.config.lora is not None and session.config.lora.dropout > 0:
         session.random_before = random_states()
     for _ in range(options.gradient_accumulation_steps):
         with _timed(seconds, "data"):
-            batch = next(batches)
+            taken.append(next(inputs))
         with _timed(seconds, "forward"), session.autocast():
-            loss = forward(session, batch)
+            loss = losses_of(session.model, session.connectors, taken[-1])
         with _timed(seconds, "backward"):
             session.accelerator.backward(loss.total / options.gradient_accumulation_steps)
         losses.append(loss)
-        taken.append(batch)
     with _timed(seconds, "optimizer"):
         learning_rate = float(session.schedule.get_last_lr()[0])
         average_gradients(session)
@@ -50,7 +49,7 @@ def optimize(session: Session, batches: Iterator[Batch], step: int) -> StepMetri
         means = mean_losses(session, losses)
         healthy = is_finite(means, grad_norm)
         if not healthy:
-            _refuse_or_skip(session, step, taken)
+            _refuse_or_skip(session, step, [one.batch for one in taken])
         session.mid_update = True
         if healthy:
             session.optimizer.step()
@@ -63,7 +62,7 @@ def optimize(session: Session, batches: Iterator[Batch], step: int) -> StepMetri
     return StepMetrics(
         step=step + 1,
         time_s=time.time(),
-        epoch=taken[-1].epoch,
+        epoch=taken[-1].batch.epoch,
         loss=sum(means[key] or 0.0 for key in ("video", "audio")) if healthy else None,
         loss_video=means["video"] if healthy else None,
         loss_audio=means["audio"] if healthy else None,
@@ -77,20 +76,14 @@ def optimize(session: Session, batches: Iterator[Batch], step: int) -> StepMetri
         * options.batch_size
         * options.gradient_accumulation_steps
         * session.accelerator.num_processes,
-        clips=[clip for batch in taken for clip in batch.clips],
+        clips=[clip for one in taken for clip in one.batch.clips],
     )
 
 
-def forward(session: Session, batch: Batch) -> StepLoss:
-    """The losses of a batch at the draws that belong to its samples: the same whenever it is called."""
-    return training_step(
-        session.model,
-        session.connectors,
-        batch,
-        session.objective,
-        sampler=session.sampler,
-        generator=sample_generators(session.config.seed, batch),
-    )
+def prepare(session: Session, batch: Batch) -> StepInput:
+    """A batch noised at the draws that belong to its samples: the same whenever it is called."""
+    draws = draw(batch, session.objective, session.sampler, sample_generators(session.config.seed, batch))
+    return step_input(session.model, batch, session.objective, draws)
 
 
 def sample_generators(seed: int, batch: Batch) -> list[torch.Generator]:
@@ -152,7 +145,7 @@ def _refuse_or_skip(session: Session, step: int, batches: list[Batch]) -> None:
 
     def again(batch: Batch) -> StepLoss:
         with session.autocast():
-            return forward(session, batch)
+            return losses_of(session.model, session.connectors, prepare(session, batch))
 
     found = Finding()
     for one in gather_object([find_non_finite(session.model, batches, again)]):

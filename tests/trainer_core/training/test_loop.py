@@ -122,14 +122,14 @@ def test_seed_zero_is_a_seed(tmp_path, config_for):
 
 def test_a_step_logs_the_mean_of_all_its_micro_batches(tmp_path, config_for, monkeypatch):
     seen = []
-    real = update.training_step
+    real = update.losses_of
 
     def spy(*given, **named):
         result = real(*given, **named)
         seen.append(result)
         return result
 
-    monkeypatch.setattr(update, "training_step", spy)
+    monkeypatch.setattr(update, "losses_of", spy)
     overlay = {"optimization": {"steps": 1, "gradient_accumulation_steps": 4}}
     row = read_steps(run_to_end(tmp_path, config_for("t2v", overlay)).metrics_path)[0]
     assert len(seen) == 4
