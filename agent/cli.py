@@ -9,7 +9,7 @@ import typer
 
 from agent.console import fail
 from agent.options import LlmOption
-from agent.verbs import dataset, runs
+from agent.verbs import dataset, delivery, runs
 
 app = typer.Typer(
     name="ltx-agent",
@@ -76,6 +76,7 @@ VERBS: list[Callable[..., None]] = [
     runs.train,
     runs.status,
     runs.stop,
+    delivery.sample,
 ]
 for verb in VERBS:
     app.command()(verb)

@@ -55,6 +55,19 @@ def _stop_summary(result: dict[str, Any]) -> list[str]:
 
 
 _NAMED_VALUES = ("optimization.steps", "optimization.learning_rate", "optimization.batch_size", "lora.rank")
+
+
+def _sample_summary(result: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{counted(len(result['files']), 'sample')} of {counted(len(result['prompts']), 'prompt')}: {result['model']}.",
+        f"Look at them: {result['page']}",
+        *(f"– {sentence}" for sentence in (*result["conflicts"], *result["notes"])),
+    ]
+    if result["tiny"]:
+        lines.append("The model is a tiny random one: this is noise and says nothing about the adapter.")
+    return lines
+
+
 SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "inspect_clips": _inspect_summary,
     "caption_clips": _caption_summary,
@@ -62,4 +75,5 @@ SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "start_training": _start_summary,
     "run_status": run_lines,
     "stop_training": _stop_summary,
+    "sample_adapter": _sample_summary,
 }

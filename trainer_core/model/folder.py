@@ -37,6 +37,10 @@ class FolderSource:
     def label(self) -> str:
         return f"LTX-{self.version} ({self.root.name})"
 
+    @property
+    def distilled(self) -> bool:
+        return "distilled" in self.root.name.lower()
+
     def fingerprint(self, part: Part) -> str:
         folder = self._folder(part)
         return f"{part}:{sampled_digest([*folder.glob('*.json'), *folder.glob('*.safetensors')])}"

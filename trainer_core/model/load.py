@@ -10,10 +10,10 @@ from trainer_core.model.source import ModelSource, Part
 from trainer_core.model.tiny import tiny_source
 
 
-def open_model(section: ModelSection) -> ModelSource:
+def open_model(section: ModelSection, *, distilled_too: bool = False) -> ModelSource:
     """Return the source that the section names; reads headers, loads nothing yet.
 
-    Raises ConfigError for a path that is missing or is no LTX-2 model.
+    Raises ConfigError for a path that is missing or is no LTX-2 model, and for a distilled one unless `distilled_too`.
     """
     if is_tiny(section.model_path):
         return tiny_source(section.model_path)
@@ -35,4 +35,4 @@ def open_model(section: ModelSection) -> ModelSource:
         )
     if path.is_dir():
         return FolderSource(path, overrides)
-    return SafetensorsSource(path, overrides)
+    return SafetensorsSource(path, overrides, distilled_too=distilled_too)

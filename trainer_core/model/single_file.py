@@ -46,6 +46,7 @@ class WeightsFile:
     version: Version
     config: dict[str, Any]
     shapes: Shapes
+    distilled: bool = False
 
     def holds(self, part: Part) -> bool:
         return next(iter(part_keys(part, self)), None) is not None
@@ -54,7 +55,7 @@ class WeightsFile:
 def read_header(path: Path) -> WeightsFile:
     """Read what a safetensors file says about itself.
 
-    Raises ConfigError for a truncated or foreign file, an fp8 or int8 one, a distilled base and an unknown version.
+    Raises ConfigError for a truncated or foreign file, an fp8 or int8 one and an unknown version.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -73,19 +74,24 @@ def read_header(path: Path) -> WeightsFile:
             f"{path} holds {', '.join(found)} weights; training needs the bf16 base.", "Use the dev checkpoint in bf16."
         )
     config = _metadata_config(path, metadata)
-    if "distilled" in f"{path.name} {metadata.get('model_version', '')} {metadata.get('model_name', '')}".lower():
-        raise ConfigError(
-            f"{path} is a distilled model: an adapter trained on it comes out dead.",
-            "Train on the dev (base) checkpoint; the adapter works on the distilled one too.",
-        )
-    return WeightsFile(path, _version_of(path, metadata), config, shapes)
+    said = f"{path.name} {metadata.get('model_version', '')} {metadata.get('model_name', '')}".lower()
+    return WeightsFile(path, _version_of(path, metadata), config, shapes, "distilled" in said)
 
 
 class SafetensorsSource:
-    """A model in safetensors files; each part comes from the file that holds it."""
+    """A model in safetensors files; each part comes from the file that holds it.
 
-    def __init__(self, path: Path, overrides: dict[Part, Path]) -> None:
+    A distilled model is refused unless `distilled_too`: it samples, but nothing can be trained on it.
+    """
+
+    def __init__(self, path: Path, overrides: dict[Part, Path], *, distilled_too: bool = False) -> None:
         main = read_header(path)
+        self.distilled = main.distilled
+        if main.distilled and not distilled_too:
+            raise ConfigError(
+                f"{path} is a distilled model: an adapter trained on it comes out dead.",
+                "Train on the dev (base) checkpoint; the adapter works on the distilled one too.",
+            )
         if not main.holds("transformer"):
             raise ConfigError(f"{path} holds no LTX-2 transformer.", "Give the checkpoint's main file.")
         self.root = path
@@ -94,7 +100,7 @@ class SafetensorsSource:
         self.factors = VaeFactors(*said)
         self._text_encoder = overrides.get("text_encoder")
         self._files: dict[Part, list[WeightsFile]] = {}
-        others = _pack_mates(path) if "transformer" in main.config and "vae" not in main.config else []
+        others = _pack_mates(main) if "transformer" in main.config and "vae" not in main.config else []
         candidates = [main, *others]
         for part in _CONFIG_KEY:
             given = overrides.get(part)
@@ -231,15 +237,17 @@ def _version_of(path: Path, metadata: dict[str, str]) -> Version:
     )
 
 
-def _pack_mates(path: Path) -> list[WeightsFile]:
+def _pack_mates(main: WeightsFile) -> list[WeightsFile]:
     mates = []
-    for other in sorted(path.parent.glob("*.safetensors")):
-        if other == path:
+    for other in sorted(main.path.parent.glob("*.safetensors")):
+        if other == main.path:
             continue
         try:
-            mates.append(read_header(other))
+            mate = read_header(other)
         except ConfigError:
             continue  # a neighbour that is no part of the pack, for example a LoRA
+        if mate.distilled == main.distilled or not mate.holds("transformer"):
+            mates.append(mate)
     return mates
 
 

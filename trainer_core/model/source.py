@@ -46,6 +46,11 @@ class ModelSource(Protocol):
         """Pixels and frames a latent cell stands for, as the checkpoint says; known without loading weights."""
         ...
 
+    @property
+    def distilled(self) -> bool:
+        """Whether it was distilled to a few steps: good for sampling with the distilled schedule, not for training."""
+        ...
+
     def fingerprint(self, part: Part) -> str:
         """A string that changes when the part's weights do."""
         ...

@@ -45,6 +45,10 @@ class TinySource:
     def factors(self) -> VaeFactors:
         return VaeFactors(*_FACTORS)
 
+    @property
+    def distilled(self) -> bool:
+        return False
+
     def fingerprint(self, part: Part) -> str:
         return f"{_RECIPE}:{self.version}:{part}:seed{self.seed}"
 

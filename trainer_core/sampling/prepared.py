@@ -8,13 +8,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from trainer_core.config import Condition, ValidationSample, ValidationSection
+from trainer_core.config import Condition, ValidationSection
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.data.decode import read_audio, read_frames
 from trainer_core.errors import ConfigError
@@ -23,20 +23,11 @@ from trainer_core.model.source import ModelSource, sampled_digest
 from trainer_core.model.text import TextFeatures
 from trainer_core.objective import ModalityName
 from trainer_core.sampling.inputs import Encoder, Given, GivenSide, Shape, encode_conditions, encode_texts, shape_of
+from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.sampler import SampleInputs
 
-PromptKind = Literal["validation", "prompt", "in_distribution", "held_out", "out_of_distribution"]
 Report = Callable[[str], None]
 _CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A sample to make: what is asked for, its seed, and why it is made."""
-
-    sample: ValidationSample
-    seed: int
-    kind: PromptKind = "validation"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from trainer_core.model.source import ModelSource
 from trainer_core.run_folder import RunFolder
 from trainer_core.sampling.guidance import Guidance, guidance_of
 from trainer_core.sampling.index import SampleIndex, read_index
-from trainer_core.sampling.prepared import Prepared, Wanted, prepare
+from trainer_core.sampling.prepared import Prepared, prepare
+from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.render import Decoders, Shot, write_shots
 from trainer_core.sampling.sampler import denoise, draw_noise
 from trainer_core.sampling.schedule import dev_sigmas
@@ -37,16 +38,6 @@ def wanted_samples(config: TrainingConfig) -> list[Wanted]:
     """The samples that the config's `validation:` section asks for."""
     section = config.validation
     return [Wanted(one, one.seed if one.seed is not None else section.seed) for one in section.samples]
-
-
-def due_samples(config: TrainingConfig, step: int) -> bool:
-    """Whether samples are rendered at `step`: at the interval's steps, and before the first one unless skipped."""
-    section = config.validation
-    if not section.samples:
-        return False
-    if step == 0:
-        return not section.skip_initial_validation
-    return section.interval is not None and step % section.interval == 0
 
 
 def prepare_samples(
@@ -106,6 +97,7 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
     guidance, notes = guidance_of(config.validation, layers, session.source.version, tiny)
     lora = config.model.training_mode == "lora"
     shots: list[Shot] = []
+    connectors = connectors_of(session)
     with _ready_to_sample(session), torch.random.fork_rng():
         for number, one in enumerate(prepared, start=1):
             one.given.notes.extend(note for note in notes if note not in one.given.notes)
@@ -120,7 +112,7 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
                     keeper.update(stage=f"sampling {number} of {len(prepared)}{which}: step {done} of {total}")
 
                 with _without_adapter(session, lora and not adapter):
-                    shots.append(_shoot(session, one, guidance, step, adapter, progress))
+                    shots.append(_shoot(session, connectors, one, guidance, step, adapter, progress))
         if not shots:
             return
         write_shots(
@@ -135,6 +127,14 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
     keeper.record("samples", step=step, samples=len(shots), seconds=round(time.perf_counter() - started, 1))
 
 
+def connectors_of(session: Session) -> Any:
+    """The text connectors; a run whose contexts were all made beforehand has let go of them, so they are loaded."""
+    if isinstance(session.connectors, torch.nn.Module):
+        return session.connectors
+    dtype = session.model.transformer.proj_in.weight.dtype
+    return session.source.connectors(dtype).to(session.accelerator.device)
+
+
 def _is_missing(index: SampleIndex, prepared: Prepared, step: int, adapter: bool, config: TrainingConfig) -> bool:
     if adapter:  # a fresh adapter is the base at step 0
         fresh = step == 0 and config.model.load_checkpoint is None
@@ -145,6 +145,7 @@ def _is_missing(index: SampleIndex, prepared: Prepared, step: int, adapter: bool
 
 def _shoot(
     session: Session,
+    connectors: Any,
     prepared: Prepared,
     guidance: Guidance,
     step: int,
@@ -156,7 +157,7 @@ def _shoot(
     with session.autocast():
         latents = denoise(
             session.model,
-            session.connectors,
+            connectors,
             inputs,
             guidance,
             dev_sigmas(session.config.validation.inference_steps),

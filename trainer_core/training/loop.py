@@ -13,6 +13,7 @@ from trainer_core.data.dataset import load_batches
 from trainer_core.metrics import StepMetrics, append_step
 from trainer_core.pace import Part, times_due
 from trainer_core.run_folder import RunFolder
+from trainer_core.sampling.prompts import samples_due
 from trainer_core.training.heldout import Evaluator
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.rescue import rescued, rollback_offer
@@ -103,9 +104,11 @@ def log(session: Session, metrics: StepMetrics, keeper: StatusKeeper) -> None:
 
 
 def save_due(session: Session) -> bool:
-    """Whether this step is to be saved: every `checkpoints.interval` steps, the last one, and none too long ago."""
+    """Whether this step is to be saved: every `checkpoints.interval` steps, before samples are rendered, the last one,
+    and none too long ago."""
     interval, steps = session.config.checkpoints.interval, session.config.optimization.steps
     regular = session.step == steps or (interval is not None and session.step % interval == 0)
+    regular = regular or samples_due(session.config, session.step)
     if regular or not session.checkpoints.saves_state:
         return regular
     step_s = session.pace.step_s() or 0.0

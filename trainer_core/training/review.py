@@ -1,11 +1,12 @@
 """What is looked at after a save: held-out clips, the verdict they give, rendered samples. It never harms the run."""
 
-import importlib
 import traceback
 from typing import Any
 
 from trainer_core.errors import LtxError
 from trainer_core.metrics import heldout_rows, read_steps
+from trainer_core.sampling.prompts import samples_due
+from trainer_core.sampling.validation import render_samples
 from trainer_core.training.heldout import Evaluator
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.randomness import kept_randomness
@@ -26,7 +27,7 @@ def review(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> str 
         with session.pace.measuring("evaluation"), kept_randomness():
             row = evaluator.evaluate(session.step)
         ended = _judge(session, row, keeper)
-    if _rendering_due(session):
+    if session.accelerator.is_main_process and samples_due(session.config, session.step):
         with session.pace.measuring("validation"), kept_randomness():
             _render(session, keeper)
     return ended
@@ -57,22 +58,9 @@ def _reason_to_end(verdict: Verdict) -> str | None:
     return None
 
 
-def _rendering_due(session: Session) -> bool:
-    settings, step = session.config.validation, session.step
-    if not settings.samples or settings.interval is None or not session.accelerator.is_main_process:
-        return False
-    if step == 0:
-        return not settings.skip_initial_validation
-    return step % settings.interval == 0
-
-
 def _render(session: Session, keeper: StatusKeeper) -> None:
     try:
-        renderer = importlib.import_module("trainer_core.sampling.validation")
-    except ModuleNotFoundError:
-        return
-    try:
-        renderer.render_samples(session, session.step, keeper)
+        render_samples(session, session.step, keeper)
     except Exception as error:  # whatever it is: what was trained is saved already, and goes on
         keeper.record("validation failed", step=session.step, message=f"{type(error).__name__}: {error}")
         if not isinstance(error, LtxError):

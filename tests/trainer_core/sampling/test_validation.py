@@ -11,7 +11,8 @@ import torch
 from trainer_core.config import TrainingConfig
 from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
 from trainer_core.sampling.index import read_index
-from trainer_core.sampling.validation import due_samples, render_samples
+from trainer_core.sampling.prompts import samples_due
+from trainer_core.sampling.validation import render_samples
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.setup import Session, set_up
 
@@ -138,7 +139,7 @@ def test_a_full_run_has_its_base_from_step_0_alone(config_for: Callable[..., Tra
 
 def test_when_samples_are_due(config_for: Callable[..., TrainingConfig]) -> None:
     config = config_for("t2v", {"validation": {**SAMPLES, "interval": 3}})
-    assert [step for step in range(7) if due_samples(config, step)] == [0, 3, 6]
+    assert [step for step in range(7) if samples_due(config, step)] == [0, 3, 6]
     skipping = config_for("t2v", {"validation": {**SAMPLES, "interval": None, "skip_initial_validation": True}})
-    assert not any(due_samples(skipping, step) for step in range(7))
-    assert not due_samples(config_for("t2v"), 0)
+    assert not any(samples_due(skipping, step) for step in range(7))
+    assert not samples_due(config_for("t2v"), 0)

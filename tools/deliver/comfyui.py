@@ -1,0 +1,135 @@
+"""A ComfyUI workflow (API form) with the files named: base, text encoder, the exported LoRA. No torch.
+
+Nodes and inputs are those of ComfyUI's own LTX-2 nodes; drop the file on the canvas, or send it to /prompt.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from trainer_core.config import ValidationSection
+
+Workflow = dict[str, dict[str, Any]]
+TEXT_ENCODERS = {
+    "2.0": "gemma_3_12B_it.safetensors",
+    "2.3": "gemma_3_12B_it.safetensors",
+    "2.5": "gemma4-12b-with-proj-ltx-2.5.safetensors",
+}
+"""File names that people have in models/text_encoders; another one is chosen in the node."""
+
+
+@dataclass(frozen=True)
+class WorkflowFiles:
+    """File names as ComfyUI's folders list them; `unet`, `video_vae` and `audio_vae` of a split pack, else None."""
+
+    checkpoint: str
+    text_encoder: str
+    lora: str | None
+    unet: str | None = None
+    video_vae: str | None = None
+    audio_vae: str | None = None
+
+
+def workflow(files: WorkflowFiles, section: ValidationSection, prompt: str, *, first_frame: bool) -> Workflow:
+    """Return the workflow: text to picture and sound with the LoRA, from a start picture where the adapter knows it."""
+    width, height, frames = section.video_dims
+    nodes: Workflow = {}
+
+    def node(name: str, kind: str, **inputs: Any) -> None:
+        nodes[name] = {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+
+    if files.unet is not None:
+        node("model", "UNETLoader", unet_name=files.unet, weight_dtype="default")
+        node("video_vae", "VAELoader", vae_name=files.video_vae)
+        node("audio_vae", "VAELoader", vae_name=files.audio_vae)
+        video_vae: list[Any] = ["video_vae", 0]
+    else:
+        node("model", "CheckpointLoaderSimple", ckpt_name=files.checkpoint)
+        node("audio_vae", "LTXVAudioVAELoader", ckpt_name=files.checkpoint)
+        video_vae = ["model", 2]
+    node(
+        "text",
+        "LTXAVTextEncoderLoader",
+        text_encoder=files.text_encoder,
+        ckpt_name=files.unet or files.checkpoint,
+        device="default",
+    )
+    model: list[Any] = ["model", 0]
+    if files.lora is not None:
+        node("adapter", "LoraLoaderModelOnly", model=model, lora_name=files.lora, strength_model=1.0)
+        model = ["adapter", 0]
+    node("prompt", "CLIPTextEncode", text=prompt, clip=["text", 0])
+    node("negative", "CLIPTextEncode", text=section.negative_prompt, clip=["text", 0])
+    node(
+        "conditioning",
+        "LTXVConditioning",
+        positive=["prompt", 0],
+        negative=["negative", 0],
+        frame_rate=section.frame_rate,
+    )
+    node("pictures", "EmptyLTXVLatentVideo", width=width, height=height, length=frames, batch_size=1)
+    latent: list[Any] = ["pictures", 0]
+    if first_frame:
+        node("start", "LoadImage", image="start.png")
+        node(
+            "start_in",
+            "LTXVImgToVideoInplace",
+            vae=video_vae,
+            image=["start", 0],
+            latent=latent,
+            strength=1.0,
+            bypass=False,
+        )
+        latent = ["start_in", 0]
+    node(
+        "sound",
+        "LTXVEmptyLatentAudio",
+        frames_number=frames,
+        frame_rate=round(section.frame_rate),
+        batch_size=1,
+        audio_vae=["audio_vae", 0],
+    )
+    node("both", "LTXVConcatAVLatent", video_latent=latent, audio_latent=["sound", 0])
+    node(
+        "sigmas",
+        "LTXVScheduler",
+        steps=section.inference_steps,
+        max_shift=2.05,
+        base_shift=0.95,
+        stretch=True,
+        terminal=0.1,
+        latent=["both", 0],
+    )
+    node("noise", "RandomNoise", noise_seed=section.seed)
+    node("sampler", "KSamplerSelect", sampler_name="euler")
+    node(
+        "guider",
+        "CFGGuider",
+        model=model,
+        positive=["conditioning", 0],
+        negative=["conditioning", 1],
+        cfg=section.video_cfg_scale,
+    )
+    node(
+        "sample",
+        "SamplerCustomAdvanced",
+        noise=["noise", 0],
+        guider=["guider", 0],
+        sampler=["sampler", 0],
+        sigmas=["sigmas", 0],
+        latent_image=["both", 0],
+    )
+    node("parts", "LTXVSeparateAVLatent", av_latent=["sample", 0])
+    node(
+        "decoded",
+        "VAEDecodeTiled",
+        samples=["parts", 0],
+        vae=video_vae,
+        tile_size=512,
+        overlap=64,
+        temporal_size=64,
+        temporal_overlap=16,
+    )
+    node("heard", "LTXVAudioVAEDecode", samples=["parts", 1], audio_vae=["audio_vae", 0])
+    node("video", "CreateVideo", images=["decoded", 0], fps=section.frame_rate, audio=["heard", 0])
+    node("save", "SaveVideo", video=["video", 0], filename_prefix="ltx-agent", format="auto", codec="auto")
+    return nodes

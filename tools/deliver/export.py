@@ -1,0 +1,285 @@
+"""Exporting what a run trained: weights in others' forms, YAML, ComfyUI workflow and model card, in one folder."""
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.deliver.card import NOT_STATED, CardFacts, model_card
+from tools.deliver.comfyui import TEXT_ENCODERS, WorkflowFiles, workflow
+from tools.monitor.curve import loss_curve_png
+from tools.monitor.find import find_run
+from tools.project import Progress, Project
+from tools.spec import Preview
+from trainer_core.config import TrainingConfig, is_tiny, load_config
+from trainer_core.errors import ConfigError, DataError
+from trainer_core.files import write_json, write_text
+from trainer_core.objective import objective_of
+from trainer_core.run_folder import RunFolder
+from trainer_core.sampling.index import INDEX_NAME, read_index
+
+Form = Literal["lora", "diffusers", "merged", "upstream", "comfyui", "card"]
+USUAL_FORMS: tuple[Form, ...] = ("lora", "diffusers", "upstream", "comfyui", "card")
+EXPORT_FOLDER = "export"
+
+
+class ExportArguments(BaseModel):
+    """What to export. `merged` writes a checkpoint as large as the base, so it is made only when it is named."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: str | None = Field(None, description="Id of the run; null means the newest run.")
+    forms: list[Form] = Field(
+        list(USUAL_FORMS),
+        description="lora (upstream's and ComfyUI's file), diffusers (a folder), merged (base and adapter in one), "
+        "upstream (the YAML for the official trainer), comfyui (a workflow), card (README.md).",
+    )
+    checkpoint: str | None = Field(None, description="A file under checkpoints/; null: the best, else the last.")
+    weight: float = Field(1.0, description="How strongly the adapter is merged.")
+    base_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the person states it.")
+    data_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the person states it.")
+    overwrite: bool = Field(False, description="Make an export anew; the one that is there is moved aside, never lost.")
+
+
+class ExportResult(BaseModel):
+    """What was written. Files are relative to `folder`; `checked` says per form what was verified."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: str
+    folder: str
+    files: list[str]
+    checked: dict[str, str]
+    notes: list[str]
+
+
+def export_adapter(project: Project, arguments: ExportArguments, progress: Progress | None = None) -> ExportResult:
+    """Export a run's adapter: the file for ComfyUI and the official tools, a diffusers folder, the YAML, a ready
+    ComfyUI workflow and a model card. Ask the person for the licences of the base and of the data; never invent them.
+    """
+    return export_run(find_run(project, arguments.run), arguments, progress)
+
+
+def preview_export(project: Project, arguments: ExportArguments) -> Preview | None:
+    """Overwriting needs a yes; a first export doesn't."""
+    folder = find_run(project, arguments.run).path / EXPORT_FOLDER
+    if not arguments.overwrite or not folder.exists():
+        return None
+    files = sorted(path.name for path in folder.iterdir())
+    lines = [f"{folder} holds {', '.join(files)}.", "It is moved aside under a name with today's date."]
+    return Preview("Make the export anew?", lines, approval="overwrite")
+
+
+def export_run(
+    run: RunFolder, arguments: ExportArguments, progress: Progress | None = None, to: Path | None = None
+) -> ExportResult:
+    """Write every form into one folder, whole or not at all: it gets its name when everything in it is done."""
+    from trainer_core.export import open_for_export
+
+    report = progress or (lambda _what, _done, _total: None)
+    config = load_config(run.config_path)
+    checkpoint = _checkpoint(run, arguments.checkpoint)
+    folder = (to or run.path / EXPORT_FOLDER).expanduser().absolute()
+    if folder.exists() and any(folder.iterdir()) and not arguments.overwrite:
+        raise ConfigError(
+            f"{folder} holds an export already.", "Add --overwrite to make it anew, or name another --to."
+        )
+    report("checking the weights", 0, len(arguments.forms))
+    adapter = open_for_export(checkpoint, config.model)
+    forms = _possible(arguments.forms, adapter.kind)
+    building = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    work = _Work(run, config, checkpoint, adapter, arguments, building)
+    checked: dict[str, str] = {}
+    try:
+        for number, form in enumerate(forms):
+            report(f"writing {form}", number, len(forms))
+            checked[form] = _WRITERS[form](work)
+        if folder.exists():
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            folder.rename(folder.with_name(f"{folder.name}.before-{stamp}"))
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return ExportResult(
+        run=run.id, folder=str(folder), files=files, checked=checked, notes=[*adapter.notes, *work.notes]
+    )
+
+
+class _Work:
+    """One export in the making."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        config: TrainingConfig,
+        checkpoint: Path,
+        adapter: Any,
+        arguments: ExportArguments,
+        folder: Path,
+    ) -> None:
+        from trainer_core.model.load import open_model
+
+        self.run, self.config, self.checkpoint, self.adapter = run, config, checkpoint, adapter
+        self.arguments, self.folder = arguments, folder
+        self.source = open_model(config.model, distilled_too=True)
+        self.notes: list[str] = []
+        self.written: list[tuple[str, str]] = []
+
+    @property
+    def weights_name(self) -> str:
+        objective = self.config.ltx_agent.objective or "custom"
+        return f"ltx-{self.source.version}-{objective}-{self.run.id}.safetensors"
+
+
+def _lora(work: _Work) -> str:
+    from trainer_core.export import export_lora
+
+    made = export_lora(work.adapter, work.folder / work.weights_name)
+    work.written.append((made.path.name, "LoRA for ComfyUI (models/loras), diffusers and the official tools"))
+    return made.checked
+
+
+def _full(work: _Work) -> str:
+    shutil.copyfile(work.checkpoint, work.folder / work.weights_name)
+    work.written.append((work.weights_name, "the transformer's weights under upstream's keys"))
+    return "copied as it was trained"
+
+
+def _diffusers(work: _Work) -> str:
+    import json
+
+    from trainer_core.export import export_diffusers
+
+    said = json.loads(work.adapter.metadata.get("config", "{}")).get("transformer")
+    made = export_diffusers(work.adapter, said, work.folder / "diffusers")
+    work.written.append(("diffusers/", "the same for diffusers"))
+    return made.checked
+
+
+def _merged(work: _Work) -> str:
+    from trainer_core.export import export_merged
+    from trainer_core.sampling.stack import Weighted
+
+    name = f"merged-{work.weights_name}"
+    made = export_merged(work.config.model, [Weighted(work.adapter, work.arguments.weight)], work.folder / name)
+    work.written.append((name, f"base and adapter in one file, weight {work.arguments.weight:g}"))
+    return made.checked
+
+
+def _upstream(work: _Work) -> str:
+    from trainer_core.export import export_upstream_yaml
+
+    made = export_upstream_yaml(work.config, work.folder / "training.yaml")
+    work.written.append((made.path.name, "the training config for the official trainer"))
+    return made.checked
+
+
+def _comfyui(work: _Work) -> str:
+    from trainer_core.sampling.gallery import run_section
+
+    config, model_path = work.config, Path(work.config.model.model_path)
+    lora = work.weights_name if work.adapter.kind == "lora" else None
+    base = "ltx-checkpoint.safetensors" if is_tiny(config.model.model_path) or model_path.is_dir() else model_path.name
+    files = WorkflowFiles(
+        checkpoint=base if lora else work.weights_name,
+        text_encoder=TEXT_ENCODERS[work.source.version],
+        lora=lora,
+    )
+    section = run_section(config).model_copy(update={"seed": config.validation.seed})
+    objective = objective_of(config.strategy)
+    prompt = f"{config.ltx_agent.trigger} " if config.ltx_agent.trigger else ""
+    document = workflow(files, section, f"{prompt}…", first_frame=objective.video.condition("first_frame") is not None)
+    write_json(work.folder / "comfyui-workflow.json", document)
+    work.written.append(
+        ("comfyui-workflow.json", "a ComfyUI workflow that names these files; choose your own base file")
+    )
+    if objective.uses_reference:
+        work.notes.append(
+            "The workflow has no reference input: load this file in Lightricks' IC-LoRA workflow to give it one."
+        )
+    if not objective.video.generated or not objective.audio.generated:
+        work.notes.append("The workflow makes picture and sound; this adapter was trained for one of them.")
+    return f"{len(document)} nodes, every link leads to a node"
+
+
+def _card(work: _Work) -> str:
+    curve = None
+    try:
+        loss_curve_png(work.run, work.folder / "loss.png")
+        curve = "loss.png"
+    except DataError:
+        work.notes.append("The run measured no step, so the card has no loss curve.")
+    facts = CardFacts(
+        version=work.source.version,
+        base=work.source.label,
+        checkpoint=work.checkpoint,
+        files=work.written,
+        curve=curve,
+        sheets=_sheets(work),
+        base_licence=work.arguments.base_licence,
+        data_licence=work.arguments.data_licence,
+    )
+    write_text(work.folder / "README.md", model_card(work.run, work.config, facts))
+    for name, licence in (("base", facts.base_licence), ("data", facts.data_licence)):
+        if licence == NOT_STATED:
+            work.notes.append(f"The licence of the {name} is not stated on the card; state it with --{name}-licence.")
+    return "counts, hashes, curve, samples and licences as stated"
+
+
+def _sheets(work: _Work) -> list[tuple[str, str]]:
+    """Copy the contact sheets of everything sampled from this run; the newest gallery first."""
+    found = []
+    for index_path in sorted(work.run.samples.rglob(INDEX_NAME), reverse=True):
+        index = read_index(index_path.parent)
+        for row in index.prompts if index else []:
+            if row.sheet is None:
+                continue
+            name = f"samples/{index_path.parent.name}-{row.id}.png"
+            (work.folder / "samples").mkdir(exist_ok=True)
+            shutil.copyfile(index_path.parent / row.sheet, work.folder / name)
+            found.append((row.prompt, name))
+    return found
+
+
+_WRITERS: dict[str, Callable[[_Work], str]] = {
+    "lora": _lora,
+    "full": _full,
+    "diffusers": _diffusers,
+    "merged": _merged,
+    "upstream": _upstream,
+    "comfyui": _comfyui,
+    "card": _card,
+}
+
+
+def _possible(forms: list[Form], kind: str) -> list[str]:
+    """The forms in writing order, the card last; a full checkpoint is no LoRA and is merged already."""
+    order = [form for form in _WRITERS if form in forms or (form == "full" and kind == "full" and "lora" in forms)]
+    if kind == "full":
+        if "merged" in forms:
+            raise ConfigError("This run trained the full model: it is one checkpoint already.", "Leave `merged` out.")
+        order = [form for form in order if form != "lora"]
+    else:
+        order = [form for form in order if form != "full"]
+    return order
+
+
+def _checkpoint(run: RunFolder, named: str | None) -> Path:
+    status = run.read_status()
+    if named is not None:
+        path = (run.checkpoints / Path(named).name).resolve()
+    else:
+        chosen = status.best_checkpoint or status.last_checkpoint
+        if chosen is None:
+            raise ConfigError(f"The run {run.id} has no checkpoint to export.", "Train it first.")
+        path = run.path / chosen
+    if not path.is_file():
+        there = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.safetensors"))) or "none"
+        raise ConfigError(f"There is no checkpoint {path.name} in {run.checkpoints}.", f"There are: {there}.")
+    return path
