@@ -1,7 +1,7 @@
 """A child process that looks at one file after another: a decoder that crashes or hangs takes only its file with it.
 
-Spoken to in lines of JSON. On stdin `{"do": "look" | "hash", "file": PATH}`; on stdout, while it works, `{"alive":
-FRAMES}` once a second, then `{"look": …}` or `{"sha256": …}`. It ends when stdin does.
+Spoken to in lines of JSON. On stdin `{"do": "look" | "hash", "file": PATH}`. On stdout `{"alive": STEPS}`, when it has
+started and once a second while it works, then `{"look": …}` or `{"sha256": …}`. It ends when stdin does.
 """
 
 import json
@@ -28,8 +28,11 @@ def main() -> None:
     import av
     import cv2
 
+    import tools.inspect.look  # noqa: F401 (loading takes longer than most files do)
+
     cv2.setNumThreads(1)
     av.logging.set_level(None)
+    _say(answers, {"alive": 0})
     for line in sys.stdin:
         try:
             _say(answers, _answer(json.loads(line), answers))

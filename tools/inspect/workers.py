@@ -16,6 +16,8 @@ from typing import IO, Any
 from tools.inspect.look import Look, expected_kind, read_look
 
 WORKER_MODULE = "tools.inspect.worker"
+START_LIMIT_S = 120.0
+"""How long a process may take to start, on a machine that is busy with other things."""
 STALL_LIMIT_S = 60.0
 """A file whose decoder gives nothing for this long is given up."""
 TIME_LIMIT_S = 120.0
@@ -75,8 +77,8 @@ def work_off(jobs: Sequence[Job], limits: Limits | None = None, processes: int |
             for key, _ in selector.select(POLL_S):
                 worker = key.data
                 for answer in worker.read():
-                    yield answer
                     _next_job(worker, selector, waiting)
+                    yield answer
             for key in list(selector.get_map().values()):
                 worker = key.data
                 failed = worker.failure()
@@ -114,6 +116,7 @@ class _Worker:
     job: Job | None = None
     deadline_s: float = 0.0
     stalls_at_s: float = 0.0
+    started: bool = False
     closed: bool = False
     _buffer: bytearray = field(default_factory=bytearray)
 
@@ -133,13 +136,19 @@ class _Worker:
 
     def give(self, job: Job) -> None:
         self.job = job
-        now_s = time.monotonic()
-        self.deadline_s, self.stalls_at_s = now_s + self.limits.of(job.file), now_s + self.limits.stall_s
+        self._set_clocks()
         message = {"do": "hash" if job.hash_only else "look", "file": os.fspath(job.file)}
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died: `failure` will say so
             self.process.stdin.write(json.dumps(message).encode("ascii") + b"\n")
             self.process.stdin.flush()
+
+    def _set_clocks(self) -> None:
+        now_s = time.monotonic()
+        if self.started and self.job is not None:
+            self.deadline_s, self.stalls_at_s = now_s + self.limits.of(self.job.file), now_s + self.limits.stall_s
+        else:
+            self.deadline_s = self.stalls_at_s = now_s + START_LIMIT_S
 
     def read(self) -> Iterator[Answer]:
         """Take what it says; yield the answer if it is whole."""
@@ -151,8 +160,11 @@ class _Worker:
         while b"\n" in self._buffer:
             line, _, rest = bytes(self._buffer).partition(b"\n")
             self._buffer = bytearray(rest)
-            self.stalls_at_s = time.monotonic() + self.limits.stall_s
             message: dict[str, Any] = json.loads(line)
+            if not self.started:
+                self.started = True
+                self._set_clocks()
+            self.stalls_at_s = time.monotonic() + self.limits.stall_s
             if "alive" in message or self.job is None:
                 continue
             job, self.job = self.job, None
