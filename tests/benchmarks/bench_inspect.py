@@ -10,8 +10,8 @@ from pathlib import Path
 import av
 import pytest
 
+from tools.inspect.found import FoundFile
 from tools.inspect.look import look_at
-from tools.inspect.sources import FoundFile
 
 pytestmark = pytest.mark.bench
 

@@ -1,12 +1,14 @@
 """From single looks to the report: working frame rate, buckets, samples, flags and statuses of all clips together."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tools.inspect.checks.all import CHECKS
 from tools.inspect.checks.check import Seen
 from tools.inspect.described import audio_of, measures_of
+from tools.inspect.found import FoundFile
 from tools.inspect.look import Look
 from tools.inspect.names import displayed
 from tools.inspect.objectives import judge_objectives
@@ -20,24 +22,43 @@ from tools.inspect.report import (
     Summary,
 )
 from tools.inspect.samples import cut, extent, working_frame_rate
-from tools.inspect.sources import FoundFile
+from tools.inspect.variety import describe, with_groups
 from trainer_core.data.buckets import Bucket, BucketLimits, propose_buckets
+from trainer_core.errors import DataError
+
+SOUND_CHECKS = ("silent", "clipping", "loudness", "audio_dropout", "low_sample_rate", "speech")
+"""Whose measures come from the file that a clip's sound is in."""
 
 
 def assemble(
     found: Sequence[FoundFile], looks: Sequence[Look], limits: BucketLimits, frame_rate: float | None
 ) -> Report:
-    """Return the report on all files; `frame_rate` None takes the one that most footage has."""
-    probes = [look.probe for look in looks if look.probe is not None]
+    """Return the report on all files; `frame_rate` None takes the one that most footage has.
+
+    Raises DataError when the ledger doesn't add up: every file must end in it exactly once, with a status.
+    """
+    by_path = {(entry.source, entry.path): look for entry, look in zip(found, looks, strict=True)}
+    heard = [_with_own_sound(entry, look, by_path) for entry, look in zip(found, looks, strict=True)]
+    probes = [
+        look.probe for entry, look in zip(found, heard, strict=True) if look.probe is not None and entry.role == "clip"
+    ]
     rate = frame_rate or working_frame_rate(probes)
     extents = [offered for offered in (extent(probe, rate) for probe in probes) if offered is not None]
     buckets = propose_buckets(extents, limits)
-    clips = _with_collisions([_clip(entry, look, rate, buckets) for entry, look in zip(found, looks, strict=True)])
+    owned = {(entry.source, path) for entry in found for path in entry.columns.values()}
+    usual = Counter(column for entry in found if entry.role == "clip" for column in entry.columns)
+    clips = [
+        _clip(entry, look, rate, buckets, usual)
+        if entry.role == "clip"
+        else _companion(entry, look, (entry.source, entry.path) in owned)
+        for entry, look in zip(found, heard, strict=True)
+    ]
+    clips = with_groups(_with_collisions(clips))
     usable = [clip for clip in clips if clip.samples]
     chosen = Counter(clip.samples[0].bucket for clip in usable)
-    total_s = sum(clip.duration_s for clip in clips)
+    total_s = sum(clip.duration_s for clip in clips if clip.kind != "other")
     kept_s = sum(sample.duration_s for clip in usable if clip.kind != "image" for sample in clip.samples)
-    return Report(
+    report = Report(
         summary=_summary(clips, rate),
         objectives=judge_objectives(clips),
         buckets=[
@@ -46,8 +67,37 @@ def assemble(
             if chosen[str(bucket)]
         ],
         seconds=Seconds(total=round(total_s, 3), kept=round(kept_s, 3), discarded=round(max(0.0, total_s - kept_s), 3)),
+        dataset=describe(clips),
         clips=clips,
     )
+    _reconcile(found, report)
+    return report
+
+
+def _reconcile(found: Sequence[FoundFile], report: Report) -> None:
+    summary = report.summary
+    counted = summary.ok + summary.flagged + summary.unusable + summary.unreadable + summary.other
+    listed = {(clip.source, clip.path) for clip in report.clips}
+    missing = [entry.path for entry in found if (entry.source, entry.path) not in listed]
+    if missing or not counted == len(report.clips) == len(found) == summary.files:
+        raise DataError(
+            f"The ledger doesn't add up: {len(found)} files were found, {len(report.clips)} are listed, {counted} have "
+            f"a status{'; missing: ' + displayed(', '.join(missing[:5])) if missing else ''}.",
+            "Nothing was written. This is a defect of the program: please report it.",
+        )
+
+
+def _with_own_sound(found: FoundFile, look: Look, looks: Mapping[tuple[str, str], Look]) -> Look:
+    """A clip whose sound lies in another file, with that file's sound in the place of its own."""
+    path = found.columns.get("audio")
+    other = looks.get((found.source, path)) if path is not None else None
+    if look.probe is None or other is None or other.probe is None or other.probe.audio is None:
+        return look
+    sound = other.probe.audio
+    if other.probe.kind == "audio":
+        sound = replace(sound, start_s=0.0)
+    numbers = {**look.numbers, **{name: other.numbers[name] for name in SOUND_CHECKS if name in other.numbers}}
+    return replace(look, probe=replace(look.probe, audio=sound), numbers=numbers)
 
 
 def report_buckets(report: Report) -> list[Bucket]:
@@ -55,7 +105,7 @@ def report_buckets(report: Report) -> list[Bucket]:
     return [Bucket(entry.width, entry.height, entry.frames) for entry in report.buckets]
 
 
-def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket]) -> Clip:
+def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket], usual: Mapping[str, int]) -> Clip:
     probe = look.probe
     if probe is None:
         flags = [] if look.error is None else [_undecodable(look.error, look.hint)]
@@ -64,7 +114,7 @@ def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket]) 
             source=found.source, path=found.path, sha256=look.sha256, kind=look.kind, status=status, flags=flags
         )
     seen = Seen(probe, look.numbers, rate, cut(probe, rate, buckets))
-    columns, pairing = _paired(found)
+    columns, pairing = _paired(found, usual)
     flags = [flag for check in CHECKS for flag in check.judge(seen)] + pairing
     blocked = any(flag.severity == "block" for flag in flags)
     return Clip(
@@ -92,6 +142,7 @@ def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket]) 
         measures=measures_of(seen),
         scene=look.numbers.get("near_duplicate", {}).get("signatures", []),
         columns=columns,
+        paired_by=found.paired_by if columns else None,
     )
 
 
@@ -106,19 +157,51 @@ def _status(flags: Sequence[Flag]) -> Status:
     return "flagged" if "warn" in severities else "ok"
 
 
-def _paired(found: FoundFile) -> tuple[dict[str, str], list[Flag]]:
-    """The further files of a metadata row that are there, and flags for those that can't be used."""
-    columns, flags = {}, []
+def _companion(found: FoundFile, look: Look, owned: bool) -> Clip:
+    """A file that belongs to a clip: it trains nothing by itself."""
+    flags = [] if look.error is None else [_undecodable(look.error, look.hint)]
+    if not owned:
+        flags.append(
+            Flag(
+                id="unpaired",
+                severity="warn",
+                value=found.role,
+                message=f"It lies among files of the kind {found.role}, but no clip has its name.",
+                remedy="Give it the name of its clip, name both in a metadata file, or remove it.",
+            )
+        )
+    probe = look.probe
+    return Clip(
+        source=found.source,
+        path=found.path,
+        sha256=look.sha256,
+        kind="other",
+        role=found.role,
+        status="unreadable" if probe is None else "ok" if owned else "flagged",
+        duration_s=round(probe.duration_s, 4) if probe is not None else 0.0,
+        frames=probe.frames if probe is not None else 0,
+        width=probe.width if probe is not None else None,
+        height=probe.height if probe is not None else None,
+        flags=flags,
+        paired_by=found.paired_by,
+    )
+
+
+def _paired(found: FoundFile, usual: Mapping[str, int]) -> tuple[dict[str, str], list[Flag]]:
+    """The further files of a clip that are there, and flags for those that aren't though they are named or usual."""
+    columns: dict[str, str] = {}
+    flags = []
     for column, path in found.columns.items():
-        if column == "audio":
-            message = f"The sound in another file, {displayed(path)}, is not used: sound is read from the clip itself."
-            remedy = "Put the sound into the clip's own sound track."
-        elif (Path(found.source) / path).is_file():
+        if (Path(found.source) / path).is_file():
             columns[column] = path
             continue
-        else:
-            message, remedy = f"Its {column}, {displayed(path)}, does not exist.", "Correct the metadata file."
+        message, remedy = f"Its {column}, {displayed(path)}, does not exist.", "Correct the metadata file."
         flags.append(Flag(id="unpaired", severity="warn", value=column, message=message, remedy=remedy))
+    for column, count in usual.items():
+        if column not in found.columns and column != "audio":
+            message = f"It has no {column}; {count} other clip{'s have' if count > 1 else ' has'} one."
+            remedy = "Add one of its name, or expect it to be left out where that is trained on."
+            flags.append(Flag(id="unpaired", severity="warn", value=column, message=message, remedy=remedy))
     return columns, flags
 
 

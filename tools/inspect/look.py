@@ -12,6 +12,7 @@ from av.video.reformatter import VideoReformatter
 
 from tools.inspect.checks.all import CHECKS
 from tools.inspect.checks.check import Measure, Numbers
+from tools.inspect.found import expected_kind
 from tools.inspect.light import Light
 from tools.inspect.picture import Picture
 from tools.inspect.report import Kind
@@ -20,12 +21,6 @@ from tools.inspect.sound import Sound
 from trainer_core.data.probe import AudioProbe, ClipProbe, probe
 from trainer_core.errors import DataError
 
-TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".srt", ".vtt", ".md", ".yaml", ".yml"})
-_MEDIA_SUFFIXES: dict[Kind, str] = {
-    "video": ".mp4 .mov .mkv .webm .avi .m4v .mpg .mpeg .ts .mts .m2ts .mxf .wmv .flv .ogv .3gp .y4m .gif",
-    "image": ".png .jpg .jpeg .webp .bmp .tif .tiff",
-    "audio": ".wav .mp3 .flac .m4a .aac .ogg .opus .aif .aiff .wma .caf",
-}
 STUDY_INTERVAL_S = 0.25
 """Costly measures look at four pictures a second."""
 
@@ -76,12 +71,6 @@ def look_at(file: Path, alive: Callable[[], None] | None = None) -> Look:
             return Look("other", sha256=digest)
         return Look(expected, error=error.message, hint=error.hint, sha256=digest)
     return Look(seen.kind, seen, sha256=digest, numbers=watcher.numbers(), sheet=watcher.sheet.jpeg(seen))
-
-
-def expected_kind(file: Path) -> Kind:
-    """What a file's name promises."""
-    suffix = file.suffix.lower()
-    return next((kind for kind, suffixes in _MEDIA_SUFFIXES.items() if suffix in suffixes.split()), "other")
 
 
 def digest_of(file: Path) -> str:

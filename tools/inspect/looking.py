@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tools.inspect.look import TEXT_SUFFIXES, Look
-from tools.inspect.sources import FoundFile
+from tools.inspect.found import TEXT_SUFFIXES, FoundFile
+from tools.inspect.look import Look
 from tools.inspect.store import LookStore, Stamp, stamp_of
 from tools.inspect.workers import Job, Limits, work_off
 from tools.project import Progress

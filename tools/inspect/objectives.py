@@ -31,7 +31,7 @@ def _needs(name: str) -> set[str]:
 
 
 def _columns(clip: Clip) -> set[str]:
-    columns = set(clip.columns) - {"video", "audio"}
+    columns = set(clip.columns) - {"audio"}
     if clip.kind in ("video", "image"):
         columns.add("video")
     if clip.kind == "video":
@@ -43,6 +43,10 @@ def _columns(clip: Clip) -> set[str]:
 
 def _judge(needed: set[str], offers: Sequence[set[str]]) -> ObjectiveVerdict:
     missing = min((needed - offered for offered in offers), key=len, default=needed)
+    lacking = {column: sum(column not in offered for offered in offers) for column in sorted(needed)}
     return ObjectiveVerdict(
-        possible=not missing, missing=sorted({"video" if column == MOVING else column for column in missing})
+        possible=not missing,
+        missing=sorted({"video" if column == MOVING else column for column in missing}),
+        clips=sum(needed <= offered for offered in offers),
+        lacking={column: count for column, count in lacking.items() if count},
     )

@@ -47,6 +47,8 @@ Status = Literal["ok", "flagged", "unusable", "unreadable"]
 AudioStatus = Literal["ok", "none", "silent", "short", "undecodable"]
 """ok means that every sample of the clip has sound; short, that none has it from beginning to end."""
 Kind = Literal["video", "image", "audio", "other"]
+Role = Literal["clip", "audio", "reference_video", "reference_audio", "video_mask", "audio_mask"]
+"""A clip of its own, or which column of another clip a file fills."""
 
 
 class Document(BaseModel):
@@ -121,6 +123,8 @@ class Measures(Document):
 class Clip(Document):
     """One file: `Path(source) / path`. `columns` are further files that belong to it, relative to `source`.
 
+    A file of another `role` than "clip" belongs to the clip whose `columns` name it, and is of kind "other".
+    `paired_by` says how they were brought together: "metadata", "name" or "folder".
     Clips of one `group` show nearly the same pictures: a split must keep them on one side. Null: on its own.
     `scene` holds signatures of a few of its pictures (tools/inspect/scenes.py), by which scenes are told apart.
     """
@@ -129,6 +133,7 @@ class Clip(Document):
     path: str
     sha256: str | None = None
     kind: Kind
+    role: Role = "clip"
     status: Status
     duration_s: float = 0.0
     frames: int = 0
@@ -150,13 +155,19 @@ class Clip(Document):
     measures: Measures = Measures()
     scene: list[str] = []
     columns: dict[str, str] = {}
+    paired_by: str | None = None
 
 
 class ObjectiveVerdict(Document):
-    """Whether some clip has all that the objective reads, and which dataset columns are missing."""
+    """Whether some clip has all that the objective reads, and which dataset columns are missing.
+
+    `clips` have all of it; `lacking` says how many usable clips lack each column that it reads.
+    """
 
     possible: bool
     missing: list[str]
+    clips: int = 0
+    lacking: dict[str, int] = {}
 
 
 class BucketCount(Document):
@@ -174,6 +185,47 @@ class Seconds(Document):
     total: float
     kept: float
     discarded: float
+
+
+class Spread(Document):
+    """How a measure is spread over the usable clips: its 10th percentile, median and 90th."""
+
+    p10: float
+    p50: float
+    p90: float
+
+
+class SizeCount(Document):
+    """A picture size and how many clips have it."""
+
+    width: int
+    height: int
+    clips: int
+
+
+class Lost(Document):
+    """Seconds of footage that no sample holds, and why."""
+
+    reason: str
+    seconds: float
+    clips: int
+
+
+class Dataset(Document):
+    """The clips as a whole. Variety is measured, not promised: it says how different pictures are, not how useful.
+
+    `groups` counts clips that look alike as one; `picture_distance` is the median difference of two clips' pictures, 0
+    (the same) to 1 (unrelated), by their signatures.
+    """
+
+    sizes: list[SizeCount] = []
+    aspects: dict[str, int] = {}
+    duration_s: Spread | None = None
+    lost: list[Lost] = []
+    groups: int = 0
+    near_duplicates: int = 0
+    picture_distance: float | None = None
+    spreads: dict[str, Spread] = {}
 
 
 class Summary(Document):
@@ -199,4 +251,5 @@ class Report(Document):
     objectives: dict[str, ObjectiveVerdict]
     buckets: list[BucketCount]
     seconds: Seconds
+    dataset: Dataset = Dataset()
     clips: list[Clip]

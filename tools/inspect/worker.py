@@ -41,7 +41,8 @@ def main() -> None:
 
 
 def _answer(job: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
-    from tools.inspect.look import Look, digest_of, expected_kind, look_at
+    from tools.inspect.found import expected_kind
+    from tools.inspect.look import Look, digest_of, look_at
     from trainer_core.errors import DataError
 
     file = Path(job["file"])

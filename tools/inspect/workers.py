@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from tools.inspect.look import Look, expected_kind, read_look
+from tools.inspect.found import expected_kind
+from tools.inspect.look import Look, read_look
 
 WORKER_MODULE = "tools.inspect.worker"
 START_LIMIT_S = 120.0

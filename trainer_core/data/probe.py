@@ -207,7 +207,7 @@ def _sound_probe(stream: AudioStream | None, tally: _SoundTally, damage: Damage,
         sample_rate_hz=tally.first.sample_rate,
         channels=tally.first.layout.nb_channels,
         start_s=tally.first_s - origin_s,
-        duration_s=tally.end_s - tally.first_s,
+        duration_s=max(0.0, tally.end_s - tally.first_s),
         damaged_packets=damage.counts["audio"],
     )
 

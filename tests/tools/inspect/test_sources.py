@@ -1,6 +1,7 @@
 """Finding files: folders walked whole, metadata files in upstream's columns."""
 
 import json
+import shutil
 
 import pytest
 
@@ -51,9 +52,16 @@ def test_metadata_in_every_format(tmp_path, name):
     else:
         path.write_text(json.dumps(ROWS))
     found = find_files([str(path)])
-    assert [entry.path for entry in found] == ["a b.mp4", "c.mp4", "d.wav"]
+    assert [entry.path for entry in found] == ["a b.mp4", "c.mp4", "d.wav", "ref/a.mp4", "masks/c.mp4"]
+    assert [entry.role for entry in found] == ["clip", "clip", "clip", "reference_video", "video_mask"]
     assert {entry.source for entry in found} == {str(tmp_path)}
-    assert [entry.columns for entry in found] == [{"reference_video": "ref/a.mp4"}, {"video_mask": "masks/c.mp4"}, {}]
+    assert [entry.columns for entry in found] == [
+        {"reference_video": "ref/a.mp4"},
+        {"video_mask": "masks/c.mp4"},
+        {},
+        {},
+        {},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -92,9 +100,75 @@ def test_metadata_decides_what_is_inspected(real_clips, inspection):
     ]
     (real_clips / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     result = inspection.run(real_clips / "set.jsonl")
-    assert (result.clips, result.usable, result.unreadable) == (3, 2, 1)
+    assert (result.clips, result.usable, result.unreadable, result.other_files) == (3, 2, 1, 3)
     assert inspection.clip("bunny wakes.mp4")["columns"] == {"reference_video": "bikes_1.mp4"}
     assert "nowhere.wav, does not exist" in inspection.flags("bunny wakes.mp4")["unpaired"]["message"]
-    assert "is not used" in inspection.flags("bikes_2.mp4")["unpaired"]["message"]
+    assert inspection.clip("nowhere.wav")["status"] == "unreadable"
     assert "v2v_ic" in result.objectives_possible
     assert result.objectives_missing["av2av_ic"] == ["reference_audio"]
+    verdict = inspection.report()["objectives"]["v2v_ic"]
+    assert (verdict["clips"], verdict["lacking"]) == (1, {"reference_video": 1})
+
+
+def test_sound_in_a_file_of_its_own_is_the_clips_sound(real_clips, inspection):
+    (real_clips / "set.jsonl").write_text(json.dumps({"video": "bikes_2.mp4", "audio": "bunny's hole.mp4"}) + "\n")
+    inspection.run(real_clips / "set.jsonl")
+    clip = inspection.clip("bikes_2.mp4")
+    assert (clip["audio"]["status"], clip["audio"]["channels"]) == ("ok", 6)
+    assert clip["audio"]["loudness_lufs"] is not None
+    assert "no_audio" not in inspection.flags("bikes_2.mp4")
+    assert clip["columns"] == {"audio": "bunny's hole.mp4"}
+    assert (clip["paired_by"], inspection.clip("bunny's hole.mp4")["role"]) == ("metadata", "audio")
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (["shot.mp4", "shot_ref.mp4"], {"reference_video": "shot_ref.mp4"}),
+        (["shot.mp4", "Shot-Reference.MOV"], {"reference_video": "Shot-Reference.MOV"}),
+        (["shot.mp4", "shot_mask.png", "shot.wav"], {"video_mask": "shot_mask.png", "audio": "shot.wav"}),
+        (["shot.mp4", "shot_ref.wav"], {"reference_audio": "shot_ref.wav"}),
+        (["shot.mp4", "references/shot.mkv", "masks/shot_mask.mp4"], None),
+        (["videos/a/shot.mp4", "control/a/shot.mp4"], {"reference_video": "control/a/shot.mp4"}),
+        (["shot.mp4", "shot.txt", "shot_ref.txt"], {}),
+        (["a_ref.mp4", "b_mask.mp4"], {}),
+        (["shot.wav", "shot_ref.wav"], {"reference_audio": "shot_ref.wav"}),
+        (["audio/shot.wav", "audio/other.wav"], {}),
+        (["shot.mp4", "shot.mov"], {}),
+    ],
+)
+def test_files_are_paired_by_name_and_folder(tmp_path, names, columns):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {entry.path: entry for entry in find_files([str(tmp_path)])}
+    assert len(found) == len(names)
+    if columns is None:
+        columns = {"reference_video": "references/shot.mkv", "video_mask": "masks/shot_mask.mp4"}
+    owners = [entry for entry in found.values() if entry.columns]
+    assert [entry.columns for entry in owners] == ([columns] if columns else [])
+    for column, path in columns.items():
+        assert found[path].role == column
+    assert {entry.path for entry in found.values() if entry.role == "clip"} == set(names) - set(columns.values())
+
+
+def test_metadata_inside_a_folder_tells_of_its_files(real_clips, inspection):
+    (real_clips / "masks").mkdir()
+    (real_clips / "bikes_1.mp4").rename(real_clips / "masks" / "any name.mp4")
+    (real_clips / "metadata.csv").write_text("video,video_mask\nbikes_2.mp4,masks/any name.mp4\n")
+    result = inspection.run(real_clips)
+    assert inspection.clip("bikes_2.mp4")["columns"] == {"video_mask": "masks/any name.mp4"}
+    assert (result.clips, result.usable, result.other_files) == (4, 4, 2)
+    assert "It has no video_mask; 1 other clip has one." in inspection.flags("carphone.mp4")["unpaired"]["message"]
+    assert "video_inpainting" in result.objectives_possible
+
+
+def test_a_mask_without_its_clip_is_named(real_clips, inspection):
+    (real_clips / "masks").mkdir()
+    shutil.copy(real_clips / "bikes_1.mp4", real_clips / "masks" / "bikes_2.mp4")
+    (real_clips / "bikes_1.mp4").rename(real_clips / "masks" / "lost.mp4")
+    inspection.run(real_clips)
+    lost = inspection.clip("masks/lost.mp4")
+    assert (lost["role"], lost["status"], lost["samples"]) == ("video_mask", "flagged", [])
+    assert "no clip has its name" in inspection.flags("masks/lost.mp4")["unpaired"]["message"]
+    assert inspection.clip("masks/bikes_2.mp4")["status"] == "ok"

@@ -55,7 +55,8 @@ def judge(seen: Seen) -> Iterator[Flag]:
     audio = seen.probe.audio
     if audio is None or not audio.decodable:
         return
-    loudest, silent_s = loudest_dbfs(seen), seen.numbers.get("silent", {}).get("silent_s", 0.0)
+    loudest, silences = loudest_dbfs(seen), seen.numbers.get("silent", {}).get("silences", [])
+    silent_s = seen.numbers.get("silent", {}).get("silent_s", 0.0)
     if loudest < SILENT_DBFS:
         yield Flag(
             id="silent",
@@ -65,15 +66,14 @@ def judge(seen: Seen) -> Iterator[Flag]:
             message=f"Its sound track is silent: the loudest moment is {loudest:.0f} dBFS.",
             remedy="Export it with its sound, or use it for its pictures only.",
         )
-    elif silent_s > MOSTLY * audio.duration_s:
-        spans = seen.numbers["silent"]["silences"]
+    elif silences and silent_s > MOSTLY * audio.duration_s:
         yield Flag(
             id="silent",
             severity="note",
             value=round(silent_s, 2),
             threshold=round(MOSTLY * audio.duration_s, 2),
-            start_s=round(spans[0][0] + seen.sound_start_s, 3),
-            end_s=round(spans[-1][1] + seen.sound_start_s, 3),
+            start_s=round(silences[0][0] + seen.sound_start_s, 3),
+            end_s=round(silences[-1][1] + seen.sound_start_s, 3),
             message=f"{silent_s:.1f} of its {audio.duration_s:.1f} seconds of sound are silent.",
             remedy="Trim the silence if sound is to be learned from it.",
         )
