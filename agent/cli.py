@@ -9,7 +9,7 @@ import typer
 
 from agent.console import fail
 from agent.options import LlmOption
-from agent.verbs import dataset, delivery, runs
+from agent.verbs import adapters, dataset, delivery, runs
 
 app = typer.Typer(
     name="ltx-agent",
@@ -77,6 +77,9 @@ VERBS: list[Callable[..., None]] = [
     runs.status,
     runs.stop,
     delivery.sample,
+    runs.resume,
+    adapters.doctor,
+    adapters.edit_adapter,
 ]
 for verb in VERBS:
     app.command()(verb)

@@ -1,9 +1,11 @@
 """A run's status in a few lines of plain text, from what `run_status` returned."""
 
+from pathlib import Path
 from typing import Any
 
 from trainer_core.run_folder import LIVE_STATES
 
+SHOWN_ALERTS = 3
 _STATES = {
     "queued": "is waiting to start",
     "starting": "is starting",
@@ -27,12 +29,75 @@ def run_lines(status: dict[str, Any]) -> list[str]:
     if losses:
         curves = ", ".join(f"{name} {loss['first']:.3f} → {loss['last']:.3f}" for name, loss in losses.items())
         lines.append(f"Training loss (running median, first → last): {curves}.")
+    lines += [f"Speed: {remark}." for remark in status.get("speed") or []]
+    heldout = status.get("heldout")
+    if heldout:
+        shown = "; ".join(
+            f"{part} {', '.join(f'{name} {value:.3f}' for name, value in heldout[key].items() if value is not None)}"
+            for key, part in (("heldout", "held-out clips"), ("train", "training clips"))
+        )
+        lines.append(f"Fixed-noise loss relative to step 0, at step {heldout['step']}: {shown}.")
     verdict = status.get("verdict")
     if verdict:
         lines.append(f"Verdict: {verdict['kind']} (confidence {verdict['confidence']:.0%}).")
         lines.extend(f"  – {evidence}" for evidence in verdict["evidence"])
+    for alert in (status.get("alerts") or [])[-SHOWN_ALERTS:]:
+        lines.append(f"Alert ({alert['kind']}): {alert['message']}")
+        if alert.get("command"):
+            lines.append(f"  To go back before it: {alert['command']}")
+    if status.get("best_checkpoint"):
+        lines.append(f"Best by held-out loss: {status['path']}/{status['best_checkpoint']}")
     if status.get("last_checkpoint"):
         lines.append(f"Adapter: {status['path']}/{status['last_checkpoint']}")
+    return lines
+
+
+def resume_lines(result: dict[str, Any]) -> list[str]:
+    """Return where a resumed run goes on, what was restored, and what its changes override."""
+    if result["error"]:
+        return [f"Run {result['run']} {result['state']}: {result['error']}"]
+    if not result["restored"]:
+        return [f"Run {result['run']} starts at step 0: it had no complete checkpoint yet."]
+    lines = [
+        f"Run {result['run']} goes on at step {result['from_step']} of {result['steps']}.",
+        f"Restored: {', '.join(result['restored'])}.",
+    ]
+    lines += [f"Overridden: {change}." for change in result["overridden"]]
+    if result["set_aside"]:
+        lines.append(f"Set aside, not deleted: {len(result['set_aside'])} file(s) of later steps, in set-aside/.")
+    return lines
+
+
+def diagnosis_lines(found: dict[str, Any]) -> list[str]:
+    """Return the verdict, its evidence, and each branch in a line."""
+    lines = [f"{Path(found['file']).name}: {found['verdict']}."]
+    lines += [f"  – {evidence}" for evidence in found["evidence"]]
+    for branch, ratios in found["branches"].items():
+        if ratios["mean_ratio"] is not None:
+            lines.append(
+                f"{branch}: ‖ΔW‖/‖W‖ {ratios['mean_ratio']:.2%} on average, at most {ratios['max_ratio']:.2%}."
+            )
+    if found["base"]:
+        lines.append(f"Base: {found['base']}.")
+    else:
+        lines.append("The base is not known, so ‖ΔW‖ can't be related to it: name it with --model.")
+    if found["picture"]:
+        lines.append(f"Picture: {found['picture']}")
+    return lines
+
+
+def comparison_lines(found: dict[str, Any]) -> list[str]:
+    """Return how alike two adapters are, a line a branch."""
+    lines = [f"{Path(found['first']).name} and {Path(found['second']).name}:"]
+    for branch, one in found["branches"].items():
+        alike = "no direction" if one["cosine"] is None else f"cosine {one['cosine']:+.3f}"
+        size = "" if one["norm_ratio"] is None else f", the second {one['norm_ratio']:.2f} times as large"
+        lines.append(f"{branch}: {one['modules']} shared modules, {alike}{size}.")
+    for side, word in (("only_first", "first"), ("only_second", "second")):
+        if found[side]:
+            lines.append(f"Only in the {word}: {len(found[side])} modules, such as {found[side][0]}.")
+    if found["least_alike"]:
+        lines.append(f"Least alike: {'; '.join(found['least_alike'])}.")
     return lines
 
 
@@ -47,4 +112,10 @@ def duration(seconds: float) -> str:
 
 def _time_left(status: dict[str, Any]) -> str:
     eta_s = status.get("eta_s")
-    return f" About {duration(eta_s)} left." if eta_s else ""
+    if not eta_s:
+        return ""
+    others = {
+        name: left for name, left in (status.get("eta_parts_s") or {}).items() if name != "training" and left >= 1
+    }
+    besides = f", of it {', '.join(f'{name} {duration(left)}' for name, left in others.items())}" if others else ""
+    return f" About {duration(eta_s)} left{besides}."

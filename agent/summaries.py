@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from agent.run_text import run_lines
+from agent.run_text import comparison_lines, diagnosis_lines, resume_lines, run_lines
 
 SHOWN_PROBLEMS = 6
 
@@ -76,4 +76,8 @@ SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "run_status": run_lines,
     "stop_training": _stop_summary,
     "sample_adapter": _sample_summary,
+    "resume_training": resume_lines,
+    "examine_adapter": diagnosis_lines,
+    "compare_adapters": comparison_lines,
+    "edit_adapter": lambda result: [result["sentence"]],
 }

@@ -5,6 +5,7 @@ Every file is written under a temporary name beside its target, fsynced and rena
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -101,6 +102,15 @@ def fsync_file(path: Path) -> None:
             os.fsync(handle.fileno())
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of the content of `path`, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -16,6 +16,7 @@ from trainer_core.errors import LtxError, TrainingError
 from trainer_core.lease import TrainingLease
 from trainer_core.resume import run_config
 from trainer_core.run_folder import RunFolder, RunState, RunStatus
+from trainer_core.summary import write_summary
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.stop import Stopped, StopRequest
 
@@ -60,6 +61,8 @@ def _supervised(run: RunFolder, stop: StopRequest, writes: bool) -> int:
         keeper.update(finished_at=time.time())
         with contextlib.suppress(LtxError):  # a full disk or a vanished folder: the exit code still tells
             keeper.record("ended", state=keeper.status.state, step=keeper.status.step)
+            if writes and run.path.is_dir():
+                write_summary(run, config, keeper.status)
     return code
 
 

@@ -1,5 +1,6 @@
 """How long things take and will take: training, evaluation, saving and validation kept apart. No torch."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Literal
 
 Part = Literal["evaluation", "saving", "validation"]
 RECENT_STEPS = 50
+STALL = 4.0
 
 
 @dataclass
@@ -20,17 +22,27 @@ class Pace:
     parts: dict[Part, list[float]] = field(default_factory=dict)
     trained_s: float = 0.0
     stepped_count: int = 0
+    stalled_s: float = 0.0
+    """What steps took beyond four usual ones: rare, but time that passes all the same."""
+    _limit_s: float = math.inf
 
     def stepped(self, seconds: float) -> None:
         self.steps.append(seconds)
         self.trained_s += seconds
         self.stepped_count += 1
+        self.stalled_s += max(0.0, seconds - self._limit_s)
+        if self.stepped_count % RECENT_STEPS == 0:
+            self._limit_s = STALL * median(self.steps)
 
     @contextmanager
     def measuring(self, part: Part) -> Iterator[None]:
         started = time.perf_counter()
         yield
         self.parts.setdefault(part, []).append(time.perf_counter() - started)
+
+    def latest_s(self, part: Part) -> float:
+        """What the latest one took."""
+        return self.parts[part][-1]
 
     def step_s(self) -> float | None:
         """What a step takes now; None before the first."""
@@ -41,24 +53,27 @@ class Pace:
         return usual(self.parts.get(part, []))
 
     def eta_parts_s(self, steps_left: int, times_left: dict[Part, int]) -> dict[str, float] | None:
-        """Seconds left for training and for each part still due; None before the first step."""
+        """Seconds left for training and for each part still due; None before the first step.
+
+        Stalls are expected to go on as they were over the whole run.
+        """
         step_s = self.step_s()
         if step_s is None:
             return None
-        left = {"training": steps_left * step_s}
+        left = {"training": steps_left * (step_s + self.stalled_s / self.stepped_count)}
         for part, times in times_left.items():
             left[part] = times * (self.part_s(part) or 0.0)
         return left
 
 
 def usual(seconds: list[float]) -> float | None:
-    """The expected duration of the next one: the mean with outliers beyond four medians set to that.
+    """The expected duration of the next one: the mean with outliers beyond STALL medians set to that.
 
     A mean, for the sum of what is to come is made of means; bounded, for one stall says nothing about the rest.
     """
     if not seconds:
         return None
-    limit = 4 * median(seconds)
+    limit = STALL * median(seconds)
     return sum(min(one, limit) for one in seconds) / len(seconds)
 
 

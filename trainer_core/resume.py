@@ -48,8 +48,7 @@ def request_resume(run: RunFolder, overrides: dict[str, Any], from_step: int | N
     Raises ConfigError when a change isn't possible, when there is nothing to go on from, or nothing left to do.
     """
     before = run_config(run)
-    refuse_unchangeable(overrides)
-    after = _changed(before, [overrides], "the changed config") if overrides else before
+    after = changed_config(before, overrides)
     _refuse_impossible(run, after, from_step)
     if overrides or from_step is not None:
         row = {"time": datetime.now().astimezone().isoformat(), "from_step": from_step, "overrides": overrides}
@@ -57,18 +56,29 @@ def request_resume(run: RunFolder, overrides: dict[str, Any], from_step: int | N
     return after
 
 
+def changed_config(config: TrainingConfig, overrides: dict[str, Any]) -> TrainingConfig:
+    """`config` with `overrides` (nested as in the YAML). Raises ConfigError for one that a resume can't change."""
+    refuse_unchangeable(overrides)
+    return _changed(config, [overrides], "the changed config") if overrides else config
+
+
+def is_changeable(name: str) -> bool:
+    """Whether a resume may change the setting under this dotted name."""
+    return any(name == known or name.startswith(f"{known}.") for known in CHANGEABLE)
+
+
 def refuse_unchangeable(overrides: dict[str, Any]) -> None:
     """Raise ConfigError naming the first setting that a resume can't change."""
     for name in _leaves(overrides):
-        if not any(name == known or name.startswith(f"{known}.") for known in CHANGEABLE):
+        if not is_changeable(name):
             raise ConfigError(
                 f"`{name}` can't change when a run is resumed: its saved state would lose its meaning.",
                 f"Start a new run from its weights (model.load_checkpoint), or change one of {', '.join(CHANGEABLE)}.",
             )
 
 
-def parse_setting(text: str) -> dict[str, Any]:
-    """`optimization.steps=400` as a nested mapping; the value is YAML. Raises ConfigError."""
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`optimization.steps=400` as name and value; the value is YAML. Raises ConfigError."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"`{text}` is no setting.", "Write it as NAME=VALUE, such as optimization.steps=4000.")
@@ -81,9 +91,7 @@ def parse_setting(text: str) -> dict[str, Any]:
     if isinstance(found, str):
         with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-4 as a word
             found = float(found)
-    for part in reversed(name.strip().split(".")):
-        found = {part: found}
-    return dict(found)
+    return name.strip(), found
 
 
 def changes_in_words(before: TrainingConfig, after: TrainingConfig) -> list[str]:

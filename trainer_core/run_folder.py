@@ -117,6 +117,11 @@ class RunFolder:
         return self.path / "evaluation.json"
 
     @property
+    def doctor_path(self) -> Path:
+        """What the adapter doctor found in each checkpoint."""
+        return self.path / "doctor.jsonl"
+
+    @property
     def summary_path(self) -> Path:
         return self.path / "run-summary.md"
 

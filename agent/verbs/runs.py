@@ -1,10 +1,13 @@
-"""The verbs of runs: train, status, stop."""
+"""The verbs of runs: train, status, stop, resume."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from agent.console import say, say_json
 from agent.options import JsonOption, RunArgument, TrainArgument, WaitOption
+from agent.run_text import resume_lines
 
 if TYPE_CHECKING:
     from trainer_core.run_folder import RunFolder
@@ -42,16 +45,59 @@ def status(target: RunArgument = None, as_json: JsonOption = False) -> None:
     say_status(resolve_run(target), as_json)
 
 
-def stop(target: RunArgument = None, as_json: JsonOption = False) -> None:
+def stop(
+    target: RunArgument = None,
+    deadline: Annotated[
+        float | None, typer.Option("--deadline", metavar="SECONDS", help="Kill it when it has not stopped by then.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Ask a run to finish its step, save and end."""
     from tools.monitor.find import resolve_run
     from tools.monitor.tool import stop_run
 
-    result = stop_run(resolve_run(target))
+    result = stop_run(resolve_run(target), deadline)
     if as_json:
         say_json(result.model_dump())
     else:
         say(result.message)
+
+
+def resume(
+    target: RunArgument = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Train to this step in all.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Another learning rate.")] = None,
+    from_step: Annotated[int | None, typer.Option("--from-step", help="Go back to this saved step [the last].")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another setting of the training YAML.")
+    ] = None,
+    wait: WaitOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a run go on from its last complete checkpoint as if it had not stopped; says what it restored and changed."""
+    from agent.headless import project_word
+    from tools.monitor.find import resolve_run
+    from tools.monitor.tool import ResumeArguments, resumed
+    from trainer_core.errors import TrainingError
+    from trainer_core.resume import parse_setting
+
+    run = resolve_run(target)
+    arguments = ResumeArguments(
+        from_step=from_step,
+        steps=steps,
+        learning_rate=learning_rate,
+        settings=dict(parse_setting(setting) for setting in settings or []),
+    )
+    result = resumed(run, arguments)
+    if result.error:
+        raise TrainingError(f"Run {result.run} {result.state}: {result.error}", f"Its log: {run.log_path}.")
+    told = "\n".join(resume_lines(result.model_dump()))
+    if wait if wait is not None else sys.stderr.isatty() and sys.stdout.isatty():
+        _follow(run, told, project_word(run.path), as_json)
+    elif as_json:
+        say_json(result.model_dump())
+    else:
+        say(f"{told}\nSee how it goes: ltx-agent status {project_word(run.path)}")
 
 
 def _follow(run: "RunFolder", told: str, where: str, as_json: bool) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -11,13 +12,16 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tools.monitor.status import last_log_line
 from tools.project import Project
 from trainer_core.config import TrainingConfig, dump_config, load_config, resolve_paths
 from trainer_core.errors import ConfigError, LtxError
 from trainer_core.files import storage_error, write_text
+from trainer_core.lease import machine_id, process_identity
 from trainer_core.objective import objective_of
+from trainer_core.resume import request_resume
 from trainer_core.run_folder import LEASE_S, LIVE_STATES, RunFolder, RunStatus, create_run_folder, list_runs
 
 TRAINER_MODULE = "trainer_core.launch"
@@ -83,17 +87,56 @@ def _start(config: TrainingConfig, base: Path, runs: Path) -> RunFolder:
     return run
 
 
-def request_stop(run: RunFolder, wait_s: float) -> RunStatus:
-    """Ask the trainer to finish its step, save and end; return the status seen when it ended or `wait_s` passed."""
+def resume_run(run: RunFolder, overrides: dict[str, Any], from_step: int | None = None) -> RunFolder:
+    """Start the trainer of `run` again: it goes on from its last complete state, or from that of `from_step`.
+
+    `overrides` are settings that change from here on, nested as in the YAML. Returns as `start_run` does. Raises
+    ConfigError when the run is live, has nothing left to do, or can't change in that way.
+    """
+    runs = run.path.parent
+    with _start_lock(runs):
+        _refuse_second_run(runs)
+        config = request_resume(run, overrides, from_step)
+        before = run.read_status()
+        run.stop_request_path.unlink(missing_ok=True)
+        child = _spawn(run, replace(before, steps=config.optimization.steps, finished_at=None, error=None))
+    _await_takeover(run, child)
+    return run
+
+
+def request_stop(run: RunFolder, wait_s: float, *, then_kill: bool = False) -> RunStatus:
+    """Ask the trainer to finish its step, save and end; return the status seen when it ended or `wait_s` passed.
+
+    With `then_kill` a trainer that is still there after `wait_s` is killed: what it did since its last checkpoint is
+    then lost, nothing else.
+    """
     status = run.read_status()
     if status.state not in LIVE_STATES:
         return status
     write_text(run.stop_request_path, "A person asked this run to stop.\n")
+    status = _await_end(run, wait_s)
+    if then_kill and status.state in LIVE_STATES and _is_here(status):
+        assert status.pid is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(status.pid, signal.SIGKILL)
+        run.record_event("killed", step=status.step, why=f"it had not stopped {wait_s:.0f} s after it was asked to")
+        status = _await_end(run, POLL_S * 50)
+    return status
+
+
+def _await_end(run: RunFolder, wait_s: float) -> RunStatus:
     deadline = time.monotonic() + wait_s
+    status = run.read_status()
     while status.state in LIVE_STATES and time.monotonic() < deadline:
         time.sleep(POLL_S)
         status = run.read_status()
     return status
+
+
+def _is_here(status: RunStatus) -> bool:
+    """Whether the status names a process of this machine that is still the one it was."""
+    known = status.pid is not None and status.process is not None and status.machine == machine_id()
+    return known and process_identity(status.pid or 0) == status.process
 
 
 @contextlib.contextmanager
@@ -122,14 +165,21 @@ def _refuse_second_run(runs: Path) -> None:
 
 def _start_trainer(run: RunFolder, config: TrainingConfig) -> subprocess.Popen[bytes]:
     write_text(run.config_path, dump_config(config))
+    return _spawn(run, RunStatus("queued", steps=config.optimization.steps, started_at=time.time()))
+
+
+def _spawn(run: RunFolder, status: RunStatus) -> subprocess.Popen[bytes]:
     # Until the trainer writes its own status the run leans on this process: if both die, it soon reads as failed.
+    pid = os.getpid()
     run.write_status(
-        RunStatus(
-            "queued",
-            steps=config.optimization.steps,
-            pid=os.getpid(),
+        replace(
+            status,
+            state="queued",
+            stage=None,
+            pid=pid,
+            process=process_identity(pid),
+            machine=machine_id(),
             lease_expires_at=time.time() + LEASE_S,
-            started_at=time.time(),
         )
     )
     try:

@@ -1,17 +1,16 @@
 """What a run's folder says about it now: state, losses, speed and a verdict. Reads only; loads no torch."""
 
-from statistics import median
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tools.monitor.speed import measure_speed
 from trainer_core.metrics import heldout_rows, read_steps
 from trainer_core.run_folder import RunFolder, RunState
 from trainer_core.verdict.judge import judge
 from trainer_core.verdict.trend import smoothed, smoothing_width
 from trainer_core.verdict.verdict import Verdict
 
-RECENT_STEPS = 20
 ALERT_KINDS = frozenset(
     {
         "gradient spike",
@@ -74,12 +73,15 @@ class StatusResult(BaseModel):
     eta_parts_s: dict[str, float] | None = None
     heldout: dict[str, Any] | None = None
     alerts: list[Alert] = []
+    speed: list[str] = []
+    """What is slow or stands still, and why, in words."""
 
 
 def describe_run(run: RunFolder) -> StatusResult:
     """Return the state of `run`. Raises ConfigError when the folder holds no run."""
     status = run.read_status()
     rows = ordered_steps(run)
+    speed = measure_speed(rows, status)
     error = status.error
     if status.state == "failed":
         error = error or "The run failed without saying why."
@@ -107,7 +109,8 @@ def describe_run(run: RunFolder) -> StatusResult:
         heldout=_latest_heldout(run),
         alerts=alerts(run),
         losses=_losses(rows),
-        step_s=_step_seconds(rows),
+        step_s=speed.step_s,
+        speed=speed.remarks,
         verdict=judge(rows, heldout_rows(run.metrics_path), error if status.state == "diverged" else None),
     )
 
@@ -163,12 +166,3 @@ def _latest_heldout(run: RunFolder) -> dict[str, Any] | None:
     if not rows:
         return None
     return {"step": rows[-1]["step"], **{part: rows[-1][part]["relative"] for part in ("heldout", "train")}}
-
-
-def _step_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Median seconds of the latest steps, whole and by part."""
-    recent = [row["step_s"] for row in rows[-RECENT_STEPS:]]
-    if not recent:
-        return {}
-    parts = {part: median(step[part] for step in recent) for part in recent[0]}
-    return {"whole": median(sum(step.values()) for step in recent), **parts}

@@ -1,19 +1,33 @@
 """The monitor node's tools: start a run, say how it goes, stop it."""
 
-from typing import Annotated
+import time
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tools.monitor.doctor import (
+    CompareArguments,
+    DoctorArguments,
+    EditArguments,
+    compare_adapters,
+    edit_adapter,
+    examine_adapter,
+)
 from tools.monitor.find import find_run
-from tools.monitor.launch import request_stop, start_run
+from tools.monitor.launch import POLL_S, request_stop, resume_run, start_run
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Progress, Project
-from tools.spec import Tool
+from tools.spec import CostLine, Preview, Tool
 from trainer_core.config import load_config, settings_without_effect
+from trainer_core.objective import merged
+from trainer_core.resume import changed_config, changes_in_words, run_config
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState
 
 STOP_WAIT_S = 30.0
 """How long a stop waits for the trainer to save and end; a long step may take longer, the request then stands."""
+
+RESTORE_WAIT_S = 120.0
+"""How long a resume waits to hear what was restored: a large model loads first."""
 
 RunId = Annotated[str | None, Field(description="Id of the run, such as 20260131-175959; null means the newest run.")]
 
@@ -47,11 +61,63 @@ class StatusArguments(BaseModel):
 
 
 class StopArguments(BaseModel):
-    """Which run to stop."""
+    """Which run to stop, and whether to kill it when it doesn't stop in time."""
 
     model_config = ConfigDict(extra="forbid")
 
     run: RunId = None
+    deadline_s: Annotated[
+        float | None,
+        Field(gt=0, description="Kill the trainer when it has not stopped by then; null: it may take long."),
+    ] = None
+
+
+class ResumeArguments(BaseModel):
+    """Which run goes on, from where, and what changes. Null keeps what the run had."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: RunId = None
+    from_step: Annotated[
+        int | None, Field(ge=1, description="Go back to the saved state of this step; null: the last one.")
+    ] = None
+    steps: Annotated[int | None, Field(ge=1, description="Train to this step in all.")] = None
+    learning_rate: Annotated[float | None, Field(gt=0)] = None
+    settings: Annotated[
+        dict[str, Any], Field(description="Other settings that change, by dotted name of the training YAML.")
+    ] = {}
+
+    def overrides(self) -> dict[str, Any]:
+        """The changes, nested as in the YAML."""
+        named: dict[str, Any] = dict(self.settings)
+        if self.steps is not None:
+            named["optimization.steps"] = self.steps
+        if self.learning_rate is not None:
+            named["optimization.learning_rate"] = self.learning_rate
+        nested: dict[str, Any] = {}
+        for name, value in named.items():
+            part: Any = value
+            for key in reversed(name.split(".")):
+                part = {key: part}
+            nested = merged(nested, part)
+        return nested
+
+
+class ResumeResult(BaseModel):
+    """A run that goes on: from which step, what was restored, what the changes override."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: str
+    path: str
+    state: RunState
+    pid: int | None
+    from_step: int
+    steps: int
+    restored: list[str]
+    overridden: list[str]
+    set_aside: list[str]
+    error: str | None
 
 
 class StopResult(BaseModel):
@@ -112,13 +178,13 @@ def stop_training(
     progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
 ) -> StopResult:
     """Ask a run to stop: it finishes its step, saves a checkpoint and ends. Nothing that was trained is lost."""
-    return stop_run(find_run(project, arguments.run))
+    return stop_run(find_run(project, arguments.run), arguments.deadline_s)
 
 
-def stop_run(run: RunFolder) -> StopResult:
-    """Ask this run to stop and say what was seen."""
+def stop_run(run: RunFolder, deadline_s: float | None = None) -> StopResult:
+    """Ask this run to stop and say what was seen; with a deadline, kill it when that passes."""
     before = run.read_status()
-    after = request_stop(run, STOP_WAIT_S)
+    after = request_stop(run, deadline_s or STOP_WAIT_S, then_kill=deadline_s is not None)
     if before.state not in LIVE_STATES:
         message = f"Run {run.id} was not going on: it is {before.state} at step {before.step} of {before.steps}."
     elif after.state in LIVE_STATES:
@@ -138,8 +204,84 @@ def stop_run(run: RunFolder) -> StopResult:
     )
 
 
+def resume_training(
+    project: Project,
+    arguments: ResumeArguments,
+    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+) -> ResumeResult:
+    """Let a stopped, failed or finished run go on from its last complete checkpoint, exactly as if it had not stopped.
+
+    It can go back to an earlier saved step, and change the learning rate, the number of steps or other settings; what
+    was restored and what is overridden is reported. It costs time and the machine's GPU, so the person must approve it.
+    """
+    return resumed(find_run(project, arguments.run), arguments)
+
+
+def resume_preview(project: Project, arguments: ResumeArguments) -> Preview:
+    """What a person judges before a run goes on. Raises ConfigError when it can't."""
+    run = find_run(project, arguments.run)
+    steps = run.state_steps()
+    start = arguments.from_step if arguments.from_step is not None else max(steps, default=0)
+    before = run_config(run)
+    after = changed_config(before, arguments.overrides())
+    left = max(after.optimization.steps - start, 0)
+    seconds = describe_run(run).step_s.get("whole")
+    lines = [f"Run {run.id} goes on at step {start} and trains to step {after.optimization.steps}."]
+    lines += [f"Changed: {change}" for change in changes_in_words(before, after)] or ["Nothing else changes."]
+    if any(step > start for step in steps):
+        lines.append(f"Later checkpoints move to {run.set_aside.name}/; none is deleted.")
+    return Preview(
+        question=f"Resume run {run.id}?",
+        lines=lines,
+        costs=[
+            CostLine("time", f"{left} steps at {seconds:.2g} s", left * seconds, "measured")
+            if seconds
+            else CostLine("time", f"{left} steps")
+        ],
+    )
+
+
+def resumed(run: RunFolder, arguments: ResumeArguments) -> ResumeResult:
+    """Resume this run and say what came of it: waits until the trainer has restored the state, or ended."""
+    before = len(run.events())
+    resume_run(run, arguments.overrides(), arguments.from_step)
+    told = _await_restored(run, before)
+    status = describe_run(run)
+    return ResumeResult(
+        run=run.id,
+        path=str(run.path),
+        state=status.state,
+        pid=status.pid,
+        from_step=told.get("step", status.step),
+        steps=status.steps,
+        restored=told.get("restored", []),
+        overridden=told.get("overridden", []),
+        set_aside=told.get("set_aside", []),
+        error=status.error,
+    )
+
+
+def _await_restored(run: RunFolder, before: int) -> dict[str, Any]:
+    """The trainer's `resumed` event; empty when it began anew, ended, or takes longer than RESTORE_WAIT_S."""
+    deadline = time.monotonic() + RESTORE_WAIT_S
+    while time.monotonic() < deadline:
+        for event in run.events()[before:]:
+            if event["kind"] == "resumed":
+                return event
+            if event["kind"] in ("started", "ended", "failed"):
+                return {}
+        if run.read_status().state not in LIVE_STATES:
+            return {}
+        time.sleep(POLL_S)
+    return {}
+
+
 MONITOR_TOOLS: list[Tool] = [
     Tool("start_training", start_training, StartArguments, needs_approval="start"),
     Tool("run_status", run_status, StatusArguments),
     Tool("stop_training", stop_training, StopArguments),
+    Tool("resume_training", resume_training, ResumeArguments, needs_approval="resume", preview=resume_preview),
+    Tool("examine_adapter", examine_adapter, DoctorArguments),
+    Tool("compare_adapters", compare_adapters, CompareArguments),
+    Tool("edit_adapter", edit_adapter, EditArguments),
 ]

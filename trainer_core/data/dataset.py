@@ -136,7 +136,10 @@ def load_batches(
 ) -> Iterator[Prepared]:
     """Yield the prepared batches of `rank` from `first_step` on, read ahead by `workers` processes (0: in this one)."""
     positions = list(stream.positions(first_step, steps, rank, ranks, accumulation))
-    loader: DataLoader[Batch] = DataLoader(stream, batch_size=None, sampler=positions, num_workers=workers)
+    # its own generator: the loader draws a seed from it, which must not move the random states that dropout uses
+    loader: DataLoader[Batch] = DataLoader(
+        stream, batch_size=None, sampler=positions, num_workers=workers, generator=torch.Generator().manual_seed(0)
+    )
     if workers == 0:
         yield from map(prepare, loader)
         return

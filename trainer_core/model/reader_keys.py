@@ -21,11 +21,11 @@ _ADALN_LAYERS = ("linear", "emb.timestep_embedder.linear_1", "emb.timestep_embed
 _PROJECTIONS = ("patchify_proj", "audio_patchify_proj", "proj_out", "audio_proj_out")
 _CAPTION_PROJECTIONS = ("caption_projection", "audio_caption_projection")
 
-_MODULES = (
+LORA_MODULES = (
     *(f"transformer_blocks.N.{module}.{layer}" for module in _ATTENTIONS for layer in _ATTENTION_LAYERS),
     *(f"transformer_blocks.N.{module}.{layer}" for module in _FEED_FORWARDS for layer in _FEED_FORWARD_LAYERS),
     *(f"{module}.{layer}" for module in _ADALN for layer in _ADALN_LAYERS),
     *(f"{module}.linear_{number}" for module in _CAPTION_PROJECTIONS for number in (1, 2)),
     *_PROJECTIONS,
 )
-LORA_KEYS = frozenset(f"diffusion_model.{module}.lora_{side}.weight" for module in _MODULES for side in "AB")
+LORA_KEYS = frozenset(f"diffusion_model.{module}.lora_{side}.weight" for module in LORA_MODULES for side in "AB")

@@ -97,3 +97,11 @@ def read_index(folder: Path) -> SampleIndex | None:
         prompts=[PromptRow(**{k: v for k, v in row.items() if k in known_prompt}) for row in document["prompts"]],
         samples=[SampleRow(**{k: v for k, v in row.items() if k in known_sample}) for row in document["samples"]],
     )
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Take the samples of steps after `step` out of the index: a run that goes back makes them anew."""
+    index = read_index(folder)
+    if index is not None:
+        index.samples = [row for row in index.samples if not row.adapter or row.step <= step]
+        index.write(folder)

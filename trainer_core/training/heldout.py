@@ -79,7 +79,7 @@ class Evaluator:
         names = [*self.plan.heldout, *self.plan.train]
         jobs = [(name, index) for name in names for index in range(len(self.plan.sigmas))]
         rank, ranks = session.accelerator.process_index, session.accelerator.num_processes
-        with _evaluating(session):
+        with evaluating(session):
             own = [(name, index, self._losses(name, index)) for name, index in jobs[rank::ranks]]
         found = {(name, index): losses for name, index, losses in gather_object(own)}
         first = next(iter(heldout_rows(session.run.metrics_path)), None)
@@ -95,15 +95,7 @@ class Evaluator:
         return row
 
     def _losses(self, name: str, index: int) -> dict[str, float]:
-        """The loss of each generated modality of one sample at one fixed sigma and its fixed noise."""
-        session = self._session
-        sample = self._by_name[name]
-        batch = load_batch([sample], session.objective, (0,))
-        generator = _generator(session.config.seed, sample, index)
-        draws = draw(batch, session.objective, _fixed(self.plan.sigmas[index]), [generator])
-        with session.autocast():
-            loss = training_step(session.model, session.connectors, batch, session.objective, draws=draws)
-        return {name: float(value) for name in MODALITIES if (value := getattr(loss, name)) is not None}
+        return fixed_losses(self._session, self._by_name[name], self.plan.sigmas[index], index)
 
     def _derive_interval(self) -> None:
         """Once a few steps are measured: the shortest interval that stays within the share, the same on every rank."""
@@ -119,6 +111,15 @@ class Evaluator:
         self.plan = replace(self.plan, interval=interval)
         if session.accelerator.is_main_process:
             _store(session.run, self.plan)
+
+
+def fixed_losses(session: Session, sample: SampleFiles, sigma: float, index: int) -> dict[str, float]:
+    """The loss of each generated modality of one sample at `sigma` and at the noise that belongs to (sample, index)."""
+    batch = load_batch([sample], session.objective, (0,))
+    draws = draw(batch, session.objective, _fixed(sigma), [_generator(session.config.seed, sample, index)])
+    with session.autocast():
+        loss = training_step(session.model, session.connectors, batch, session.objective, draws=draws)
+    return {name: float(value) for name in MODALITIES if (value := getattr(loss, name)) is not None}
 
 
 def fitted_interval(least: int, checkpoint_interval: int | None) -> int:
@@ -221,7 +222,7 @@ def _ratio(value: float | None, base: float | None) -> float | None:
 
 
 @contextmanager
-def _evaluating(session: Session) -> Iterator[None]:
+def evaluating(session: Session) -> Iterator[None]:
     """No gradients, no dropout, the averaged weights if there are any; everything as before afterwards."""
     training = [module for module in session.model.modules() if module.training]
     session.model.eval()

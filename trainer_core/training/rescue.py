@@ -1,14 +1,15 @@
 """When a run fails: what was trained is saved if it can be, and what to do next is written down."""
 
 import contextlib
-import importlib
-import importlib.util
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from trainer_core.errors import LtxError, TrainingError
+from trainer_core.memory.ladder import next_rung
+from trainer_core.resume import is_changeable
 from trainer_core.training.alarms import EXPLOSION_STEPS, Alarm
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.saving import save
@@ -61,19 +62,22 @@ def _save_last_step(session: Session, keeper: StatusKeeper) -> None:
 
 
 def _out_of_memory(session: Session, keeper: StatusKeeper, error: Exception) -> TrainingError:
-    proposal = _next_rung(session)
+    offer = _memory_offer(session)
     said = f"The GPU ran out of memory in step {session.step + 1}."
-    keeper.record("out of memory", step=session.step, message=f"{said} {error}", proposal=proposal)
-    advice = "Train with less: a smaller bucket, enable_gradient_checkpointing, int8 quantization."
-    if proposal is not None:
-        advice = f"Next to try: {proposal}."
-    return TrainingError(said, f"{advice} Then go on with `ltx-agent resume`.")
+    keeper.record("out of memory", step=session.step, message=f"{said} {error}", offer=offer)
+    if offer is None:
+        return TrainingError(said, "Train on smaller buckets: no saving is left that this run could go on with.")
+    return TrainingError(said, f"Next to try: {offer['words']} ({offer['cost']}): `{offer['command']}`.")
 
 
-def _next_rung(session: Session) -> str | None:
-    """The next step down the declared ladder of memory savings, in words."""
-    if importlib.util.find_spec("trainer_core.memory") is None:
-        return None
-    next_rung = getattr(importlib.import_module("trainer_core.memory"), "next_rung", None)
-    rung = None if next_rung is None else next_rung(session.config)
-    return None if rung is None else str(rung)
+def _memory_offer(session: Session) -> dict[str, Any] | None:
+    """The next rung of the ladder of memory savings that a resume can take; None at its foot."""
+    tried: set[str] = set()
+    while (rung := next_rung(session.config, frozenset(tried))) is not None:
+        if all(is_changeable(name) for name in rung.changes):
+            settings = {name: after for name, (_, after) in rung.changes.items()}
+            given = " ".join(f"--set {name}={json.dumps(value)}" for name, value in settings.items())
+            command = f"ltx-agent resume {session.run.path} {given}"
+            return {"words": rung.words, "cost": rung.cost, "settings": settings, "command": command}
+        tried.add(rung.rung)
+    return None

@@ -12,10 +12,17 @@ import torch
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import append_jsonl, fsync_file, read_jsonl, write_jsonl
 from trainer_core.run_folder import RunFolder
+from trainer_core.sampling.index import forget_after
 from trainer_core.training.checkpoint import step_of
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.randomness import restore_random_states, seed_process
-from trainer_core.training.saving import sample_order, schedule_settings, trained_weights, write_weights
+from trainer_core.training.saving import (
+    sample_order,
+    save_state,
+    schedule_settings,
+    trained_weights,
+    write_weights,
+)
 from trainer_core.training.setup import Session
 from trainer_core.training.state import SavedState, file_facts, list_states, newest_state
 
@@ -37,16 +44,18 @@ def resume(session: Session, keeper: StatusKeeper) -> int:
     session.accelerator.wait_for_everyone()
     if session.accelerator.is_main_process:
         _remove_parts(run)
-        moved = set_aside_after(run, step)
+        requests = run.resumes()
+        other_weights = bool(requests) and (saved is None or saved.content["resumes_done"] < len(requests))
+        moved = set_aside_after(run, step, samples=other_weights)
         cut = cut_metrics(run, step)
         for problem in problems:
             keeper.record("damaged state", message=problem)
         if saved is not None or moved or cut:
             keeper.record("resumed", step=step, restored=restored, overridden=overridden, cut_rows=cut, set_aside=moved)
-        if saved is not None:
-            _mend_weights(session, saved, keeper)
     session.accelerator.wait_for_everyone()
-    session.saved_step = step
+    if saved is not None:
+        _mend_weights(session, saved, keeper)
+    session.saved_step = session.checked_step = step
     session.step = step
     return step
 
@@ -89,11 +98,16 @@ def restore(session: Session, saved: SavedState) -> tuple[list[str], list[str]]:
     return restored, overridden
 
 
-def set_aside_after(run: RunFolder, step: int) -> list[str]:
-    """Move checkpoints, states and samples of later steps into set-aside/; return their names relative to the run."""
+def set_aside_after(run: RunFolder, step: int, *, samples: bool) -> list[str]:
+    """Move checkpoints and states of later steps into set-aside/; return their names relative to the run.
+
+    `samples` of later steps too, where the weights to come are others than those they show.
+    """
     later = [path for path in _listed(run.checkpoints) if (found := step_of(path)) is not None and found > step]
     later += [path for path in _listed(run.states) if (found := _number(path)) is None or found > step]
-    later += [path for path in _listed(run.samples) if (found := _number(path)) is not None and found > step]
+    if samples:
+        later += [path for path in run.samples.glob("*/step_*") if (_number(path) or 0) > step]
+        forget_after(run.samples, step)
     if not later:
         return []
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -185,20 +199,25 @@ def _restore_optimizer(session: Session, content: dict[str, Any], step: int) -> 
 
 
 def _mend_weights(session: Session, saved: SavedState, keeper: StatusKeeper) -> None:
-    """Set a weights file that no longer is what was saved aside; the state can write it again."""
+    """Write a weights file that no longer is what was saved again, from the state; a damaged one is set aside first."""
+    from accelerate.utils import gather_object
+
     if saved.weights is None:
         return
     path = session.run.checkpoints / saved.weights["name"]
     facts = {key: saved.weights[key] for key in ("bytes", "sha256")}
-    if path.exists() and file_facts(path) != facts:
-        damaged = session.run.set_aside / f"damaged-{datetime.now():%Y%m%d-%H%M%S}" / path.name
-        damaged.parent.mkdir(parents=True)
-        path.rename(damaged)
-        keeper.record("damaged weights", message=f"{path.name} was damaged (checksum) and is written again.")
-    if not path.exists():
+    if gather_object([path.exists() and file_facts(path) == facts])[0]:
+        return
+    if session.accelerator.is_main_process:
+        if path.exists():
+            damaged = session.run.set_aside / f"damaged-{datetime.now():%Y%m%d-%H%M%S-%f}" / path.name
+            damaged.parent.mkdir(parents=True)
+            path.rename(damaged)
+        keeper.record("damaged weights", message=f"{path.name} was damaged or missing and is written again.")
         for left in session.run.checkpoints.glob(f"ema_{path.name}"):
             left.unlink()
         write_weights(session, saved.step)
+    save_state(session, saved.step, path)
 
 
 def _remove_parts(run: RunFolder) -> None:

@@ -7,6 +7,7 @@ from trainer_core.errors import LtxError
 from trainer_core.metrics import heldout_rows, read_steps
 from trainer_core.sampling.prompts import samples_due
 from trainer_core.sampling.validation import render_samples
+from trainer_core.training.checkup import check_adapter
 from trainer_core.training.heldout import Evaluator
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.randomness import kept_randomness
@@ -27,6 +28,10 @@ def review(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> str 
         with session.pace.measuring("evaluation"), kept_randomness():
             row = evaluator.evaluate(session.step)
         ended = _judge(session, row, keeper)
+    if _checkup_due(session):
+        with session.pace.measuring("evaluation"), kept_randomness():
+            check_adapter(session, session.checkpoints.weights_path(session.step), keeper)
+        session.checked_step = session.step
     if session.accelerator.is_main_process and samples_due(session.config, session.step):
         with session.pace.measuring("validation"), kept_randomness():
             _render(session, keeper)
@@ -56,6 +61,13 @@ def _reason_to_end(verdict: Verdict) -> str | None:
     if verdict.kind in STOPPING_KINDS and verdict.confidence >= SURE:
         return f"{verdict.kind} (confidence {verdict.confidence:.0%}): {verdict.evidence[0]}"
     return None
+
+
+def _checkup_due(session: Session) -> bool:
+    """Whether this step's weights were just saved and are a LoRA that can be switched off to compare."""
+    is_lora = session.config.model.training_mode == "lora"
+    saved = session.saved_step == session.step > 0 and session.checkpoints.weights_path(session.step).exists()
+    return is_lora and saved and session.accelerator.is_main_process and session.checked_step != session.step
 
 
 def _render(session: Session, keeper: StatusKeeper) -> None:

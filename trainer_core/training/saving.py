@@ -30,7 +30,7 @@ def save(session: Session, step: int, keeper: StatusKeeper) -> None:
             session.checkpoints.prune(best_saved(session))
     if path is not None:
         keeper.update(last_checkpoint=path.relative_to(session.run.path).as_posix())
-        keeper.record("checkpoint", step=step, path=path.name)
+        keeper.record("checkpoint", step=step, path=path.name, seconds=round(session.pace.latest_s("saving"), 3))
     session.saved_step = step
     session.accelerator.wait_for_everyone()
 

@@ -15,6 +15,7 @@ from trainer_core.adapters import AdapterFacts, add_lora, load_full, load_lora, 
 from trainer_core.config import TrainingConfig
 from trainer_core.data.dataset import BatchStream, SampleFiles, find_samples
 from trainer_core.data.windows import read_windows
+from trainer_core.doctor.examine import Base
 from trainer_core.errors import ConfigError
 from trainer_core.model.block_swap import BlockSwap, swapped_indices, to_device
 from trainer_core.model.load import open_model
@@ -62,8 +63,10 @@ class Session:
     step: int = 0
     """Optimizer steps done."""
     saved_step: int = 0
+    checked_step: int = 0
     mid_update: bool = False
     """True while weights, optimizer and schedule may disagree: such a state is never saved."""
+    base: Base | None = None
     random_before: dict[str, Any] | None = None
     """The random states at the beginning of a step that is under way, where the model draws any (dropout)."""
 

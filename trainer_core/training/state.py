@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from trainer_core.errors import ConfigError, LtxError
-from trainer_core.files import read_json, replacing, write_json
+from trainer_core.files import file_digest, read_json, replacing, write_json
 from trainer_core.training.tree import join_tensors, split_tensors
 
 FORMAT = 1
 TENSORS, MANIFEST = "tensors.safetensors", "manifest.json"
 _NAME = re.compile(r"step_(\d+)")
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -119,11 +118,7 @@ def remove_state(path: Path) -> None:
 
 def file_facts(path: Path) -> dict[str, Any]:
     """Size and sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while chunk := handle.read(_CHUNK):
-            digest.update(chunk)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def _checksum(manifest: dict[str, Any]) -> str:

@@ -73,6 +73,10 @@ def test_only_starting_needs_an_approval() -> None:
         "start_training": "start",
         "run_status": None,
         "stop_training": None,
+        "resume_training": "resume",
+        "examine_adapter": None,
+        "compare_adapters": None,
+        "edit_adapter": None,
     }
     for tool in MONITOR_TOOLS:
         schema = tool.schema()["function"]

@@ -42,9 +42,24 @@ class Forked:
         """Whether it has ended; it stays to be waited for."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    def await_rows(self, run: RunFolder, rows: int, limit_s: float = 120.0) -> None:
+        """Wait until metrics.jsonl has so many rows, or the trainer has ended."""
+        deadline = time.monotonic() + limit_s
+        while not self.ended() and time.monotonic() < deadline:
+            if run.metrics_path.exists() and run.metrics_path.read_bytes().count(b"\n") >= rows:
+                return
+            time.sleep(0.002)
 
-def fork_trainer(run: RunFolder, prepare: Callable[[], None] | None = None) -> Forked:
-    """Start `launch(run)` in a forked process; `prepare` runs in it first."""
+
+@pytest.fixture
+def fork_trainer() -> Callable[..., Forked]:
+    """`fork_trainer(run, prepare=None)`: `launch(run)` in a forked process; `prepare` runs in it first."""
+    import trainer_core.training.loop  # noqa: F401 (imported once, here, for every fork)
+
+    return _fork_trainer
+
+
+def _fork_trainer(run: RunFolder, prepare: Callable[[], None] | None = None) -> Forked:
     pid = os.fork()
     if pid:
         return Forked(pid)
@@ -54,6 +69,7 @@ def fork_trainer(run: RunFolder, prepare: Callable[[], None] | None = None) -> F
         log = os.open(run.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         if prepare is not None:
             prepare()
         code = launch(run)

@@ -1,0 +1,126 @@
+"""How far an adapter moves the weights it sits on: ‖ΔW‖ / ‖W‖ a module, block and branch (Frobenius norms)."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer_core.model.ltx import Branch, branch_of
+
+_BLOCK = re.compile(r"transformer_blocks\.(\d+)\.")
+Pairs = Mapping[str, tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class ModuleMeasure:
+    """One module of an adapter; `block` None outside the blocks, `weight_norm` None where the base isn't known."""
+
+    name: str
+    branch: Branch
+    block: int | None
+    rank: int
+    delta_norm: float
+    weight_norm: float | None
+    zero_b: bool
+
+    @property
+    def ratio(self) -> float | None:
+        return None if not self.weight_norm else self.delta_norm / self.weight_norm
+
+
+def measure(pairs: Pairs, weight_norms: Mapping[str, float | None]) -> list[ModuleMeasure]:
+    """Measure every module of `pairs`, in their order."""
+    found = []
+    for name, (down, up) in pairs.items():
+        number = _BLOCK.search(name)
+        found.append(
+            ModuleMeasure(
+                name=name,
+                branch=branch_of(name),
+                block=int(number[1]) if number else None,
+                rank=down.shape[0],
+                delta_norm=delta_norm(down, up),
+                weight_norm=weight_norms.get(name),
+                zero_b=not bool(up.any()),
+            )
+        )
+    return found
+
+
+def delta_norm(down: Tensor, up: Tensor) -> float:
+    """‖B·A‖ without making B·A: ‖BA‖² = tr(BᵀB·AAᵀ)."""
+    down, up = down.double(), up.double()
+    squared = float(((up.T @ up) * (down @ down.T)).sum())
+    return math.sqrt(max(squared, 0.0)) if math.isfinite(squared) else math.nan
+
+
+def product(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> float:
+    """The inner product ⟨B₁A₁, B₂A₂⟩ without making either."""
+    (down, up), (other_down, other_up) = one, other
+    return float(((up.double().T @ other_up.double()) * (down.double() @ other_down.double().T)).sum())
+
+
+@torch.no_grad()
+def base_weight_norms(transformer: nn.Module, names: set[str]) -> dict[str, float | None]:
+    """‖W‖ of these linear layers, under an adapter or not; None for a packed weight that can't be read."""
+    found: dict[str, float | None] = {}
+    for name, module in transformer.named_modules():
+        if name not in names:
+            continue
+        base = getattr(module, "base_layer", module)
+        weight = getattr(base, "weight", None)
+        if isinstance(weight, Tensor) and weight.ndim == 2:
+            found[name] = _norm(weight)
+    return found
+
+
+def base_shapes(transformer: nn.Module) -> dict[str, tuple[int, int]]:
+    """(in, out) features of every linear layer by diffusers' name."""
+    layers = {name: getattr(module, "base_layer", module) for name, module in transformer.named_modules()}
+    return {
+        name: (layer.in_features, layer.out_features)
+        for name, layer in layers.items()
+        if hasattr(layer, "in_features") and hasattr(layer, "out_features") and "lora_" not in name
+    }
+
+
+def branch_ratios(measures: list[ModuleMeasure]) -> dict[str, dict[str, float | None]]:
+    """`{branch: {mean_ratio, max_ratio}}` over the modules of each branch that the adapter has."""
+    found: dict[str, dict[str, float | None]] = {}
+    for branch in ("video", "audio", "cross"):
+        ratios = [one.ratio for one in measures if one.branch == branch and one.ratio is not None]
+        if any(one.branch == branch for one in measures):
+            found[branch] = {
+                "mean_ratio": sum(ratios) / len(ratios) if ratios else None,
+                "max_ratio": max(ratios) if ratios else None,
+            }
+    return found
+
+
+def block_ratios(measures: list[ModuleMeasure]) -> list[dict[str, Any]]:
+    """One row a block and branch: the ratio of the norms over all its modules together, and ‖ΔW‖ itself."""
+    rows: dict[tuple[int, str], list[ModuleMeasure]] = {}
+    for one in measures:
+        if one.block is not None:
+            rows.setdefault((one.block, one.branch), []).append(one)
+    found = []
+    for (block, branch), members in sorted(rows.items()):
+        delta = math.sqrt(sum(one.delta_norm**2 for one in members))
+        known = all(one.weight_norm for one in members)
+        weight = math.sqrt(sum((one.weight_norm or 0.0) ** 2 for one in members))
+        found.append(
+            {"block": block, "branch": branch, "ratio": delta / weight if known else None, "delta_norm": delta}
+        )
+    return found
+
+
+def _norm(weight: Tensor) -> float | None:
+    try:
+        dense = weight.dequantize() if hasattr(weight, "dequantize") and weight.dtype != torch.float32 else weight
+        return float(torch.linalg.vector_norm(dense.float()))
+    except (RuntimeError, NotImplementedError, TypeError):
+        return None
