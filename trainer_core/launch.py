@@ -67,8 +67,7 @@ def _supervised(run: RunFolder, stop: StopRequest, writes: bool) -> int:
 
 
 def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper, stop: StopRequest) -> None:
-    # several ranks train on what `ltx-agent encode` made before: encoding is one process's work
-    if config.ltx_agent.dataset is not None and "WORLD_SIZE" not in os.environ:
+    if config.ltx_agent.dataset is not None:
         from trainer_core.data.encode import encode_dataset
 
         def report(what: str, done: int, total: int) -> None:
@@ -76,7 +75,8 @@ def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeep
             stop.check()
 
         summary = encode_dataset(config, report)
-        keeper.record("encoded", samples=summary.samples, encoded=summary.encoded, reused=summary.reused)
+        counts = {"samples": summary.samples, "encoded": summary.encoded, "reused": summary.reused}
+        keeper.record("encoded", **counts, reasons=summary.reasons)
     if config.validation.samples and _rank() == 0:
         # the text encoder and the VAEs are needed before the transformer fills the memory
         from trainer_core.sampling.validation import prepare_samples_early

@@ -130,7 +130,13 @@ def draft(
     one_step(opened, DRAFT_TOOLS[0], arguments, as_json)
 
 
-def encode(project: ProjectArgument = None, as_json: JsonOption = False) -> None:
+def encode(
+    project: ProjectArgument = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Processes that share the work [one a GPU].")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Encode the clips to latents; training does it too, for what is missing."""
     from dataclasses import asdict
 
@@ -139,10 +145,17 @@ def encode(project: ProjectArgument = None, as_json: JsonOption = False) -> None
 
     opened = existing_project(project)
     config = resolve_paths(load_config(opened.config_path), opened.path)
-    from trainer_core.data.encode import encode_dataset
+    import torch
+
+    from trainer_core.data.share import encode_shared
 
     with progress() as report:
-        summary = encode_dataset(config, report)
+
+        def tell(reason: str) -> None:
+            report.clear()
+            say(reason, err=True)
+
+        summary = encode_shared(config, processes or max(1, torch.cuda.device_count()), report, tell)
     if as_json:
         say_json({"project": str(opened.path), **asdict(summary)})
     else:

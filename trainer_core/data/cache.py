@@ -5,8 +5,6 @@ was made from, so that a changed clip, caption, bucket or model recomputes just 
 """
 
 import errno
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,59 +12,43 @@ from typing import Any
 
 import torch
 
+from trainer_core.data.manifest import Entry, Manifest, open_manifest
 from trainer_core.errors import DataError
-from trainer_core.files import read_json, replacing, write_json
+from trainer_core.files import replacing
 
-CODE_VERSION = 1  # part of every fingerprint: raise it when the encoding itself changes
 _NESTING = (dict, list, set, tuple)
 
 
 @dataclass
 class Cache:
-    """The precomputed folder at `root`; `fingerprints` maps `<directory>/<sample>.pt` to its fingerprint."""
+    """The precomputed folder at `root`, with what each of its files was made from."""
 
     root: Path
-    fingerprints: dict[str, str]
-
-    @property
-    def manifest_path(self) -> Path:
-        return self.root / "manifest.json"
+    manifest: Manifest
 
     def path(self, directory: str, sample: str) -> Path:
         return self.root / directory / f"{sample}.pt"
 
-    def holds(self, directory: str, sample: str, fingerprint: str) -> bool:
+    def holds(self, directory: str, sample: str, entry: Entry) -> bool:
         """Whether the file exists and was made from exactly this."""
-        return (
-            self.fingerprints.get(f"{directory}/{sample}.pt") == fingerprint and self.path(directory, sample).exists()
-        )
+        known = self.manifest.entries.get(f"{directory}/{sample}.pt")
+        return known is not None and known.fingerprint == entry.fingerprint and self.path(directory, sample).exists()
 
-    def write(self, directory: str, sample: str, fingerprint: str, content: dict[str, Any]) -> None:
-        """Write one file, whole or not at all; the manifest follows with `save_manifest`."""
-        path = self.path(directory, sample)
-        self.fingerprints.pop(f"{directory}/{sample}.pt", None)
+    def write(self, directory: str, sample: str, entry: Entry, content: dict[str, Any]) -> None:
+        """Write one file with its entry in the manifest, whole or not at all, whenever the process is killed."""
+        path, name = self.path(directory, sample), f"{directory}/{sample}.pt"
         with replacing(path) as temporary:
             try:
                 torch.save(content, temporary)
             except RuntimeError as error:  # what torch's zip writer raises when the disk takes no more
                 raise OSError(errno.ENOSPC, str(error)) from error
-        self.fingerprints[f"{directory}/{sample}.pt"] = fingerprint
-
-    def save_manifest(self) -> None:
-        write_json(self.manifest_path, {"version": CODE_VERSION, "files": self.fingerprints})
+            self.manifest.about_to_place(name, entry, temporary)
+        self.manifest.placed(name, entry)
 
 
-def open_cache(root: Path) -> Cache:
-    """Open the cache at `root`; without a manifest (an upstream folder) nothing has a fingerprint."""
-    manifest = root / "manifest.json"
-    files = read_json(manifest).get("files", {}) if manifest.exists() else {}
-    return Cache(root, dict(files))
-
-
-def fingerprint(**facts: Any) -> str:
-    """Return a short digest of everything a cached file is made from."""
-    text = json.dumps({"code": CODE_VERSION, **facts}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:32]
+def open_cache(root: Path, rank: int = 0) -> Cache:
+    """Open the cache at `root`, to be written by `rank` of several processes."""
+    return Cache(root, open_manifest(root, rank))
 
 
 @dataclass(frozen=True)

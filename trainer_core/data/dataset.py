@@ -42,7 +42,7 @@ def find_samples(
     columns = objective.columns()
     target = objective.video if objective.video.present else objective.audio
     folder = root / target.latents_dir
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.pt")) if folder.is_dir() else []
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*.pt")) if folder.is_dir() else []
     if only is not None:
         wanted = {f"{name}.pt" for name in only}
         if missing_latents := sorted(wanted - set(names)):

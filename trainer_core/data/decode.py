@@ -47,12 +47,21 @@ MAX_PIXELS = 1 << 27
 
 
 def read_frames(path: Path, start_s: float, frames: int, frame_rate: float, width: int, height: int) -> np.ndarray:
-    """Return uint8 [F, H, W, 3] RGB: the pictures shown at `start_s + i / frame_rate`.
+    """Return uint8 [F, H, W, 3] RGB: the pictures of `stream_frames`, all at once."""
+    taken = np.empty((frames, height, width, 3), np.uint8)
+    for index, picture in enumerate(stream_frames(path, start_s, frames, frame_rate, width, height)):
+        taken[index] = picture
+    return taken
+
+
+def stream_frames(
+    path: Path, start_s: float, frames: int, frame_rate: float, width: int, height: int
+) -> Iterator[np.ndarray]:
+    """Yield uint8 [H, W, 3] RGB: the pictures shown at `start_s + i / frame_rate`, `frames` of them.
 
     Display rotation and pixel aspect are applied; pictures are resized to cover `width` x `height` and centre-cropped.
     The last picture of the file is held for at most one frame interval. Raises DataError when the clip ends before.
     """
-    taken = np.empty((frames, height, width, 3), np.uint8)
     with ExitStack() as files:
         stream, pictures = _pictures_of(path, files)
         first = next(pictures, None)
@@ -68,14 +77,18 @@ def read_frames(path: Path, start_s: float, frames: int, frame_rate: float, widt
         else:
             pictures = itertools.chain([first], pictures)
         targets_s = origin_s + start_s + np.arange(frames) / frame_rate
-        count = _take(pictures, targets_s, taken, tick_s(stream), frame_rate, _PictureFitter(stream, width, height))
+        count = 0
+        for picture in _shown_at(
+            targets_s, pictures, tick_s(stream), frame_rate, _PictureFitter(stream, width, height)
+        ):
+            count += 1
+            yield picture
     if count < frames:
         raise DataError(
             f"{path.name!r} ends too early: {count} of {frames} frames at {frame_rate:g} fps "
             f"from second {start_s:g} can be decoded.",
             "Inspect the clips again; the file may have changed or be damaged.",
         )
-    return taken
 
 
 def read_audio(path: Path, start_s: float, duration_s: float, sample_rate_hz: int) -> np.ndarray | None:
@@ -300,34 +313,37 @@ def quarter_turns(rotation: int) -> int:
     return round(rotation / 90) % 4
 
 
-def _take(
-    pictures: Iterator[tuple[float, VideoFrame]],
+def _shown_at(
     targets_s: np.ndarray,
-    taken: np.ndarray,
+    pictures: Iterator[tuple[float, VideoFrame]],
     tick_s: float,
     frame_rate: float,
     fitter: _PictureFitter,
-) -> int:
-    """Fill `taken` with the picture shown at each target time; return how many there were."""
+) -> Iterator[np.ndarray]:
+    """Yield the picture shown at each target time, as long as there are some."""
     count = 0
     shown: VideoFrame | None = None
     shown_since_s, interval_s = 0.0, 1 / frame_rate
 
-    def emit(until_s: float) -> int:
-        """Fill in `shown` for the targets before `until_s`; it is converted only if there is one."""
-        last = count + int(np.searchsorted(targets_s[count:], until_s, side="left"))
+    def until(end_s: float) -> Iterator[np.ndarray]:
+        """Yield `shown` for each target before `end_s`; it is converted only if there is one."""
+        nonlocal count
+        last = count + int(np.searchsorted(targets_s[count:], end_s, side="left"))
         if last > count and shown is not None:
-            taken[count:last] = fitter.fit(shown)
-        return last
+            picture = fitter.fit(shown)
+            while count < last:
+                count += 1
+                yield picture
 
     for time_s, frame in pictures:
         if shown is not None:
-            count = emit(time_s - tick_s)
+            yield from until(time_s - tick_s)
             interval_s = time_s - shown_since_s
         if count == len(targets_s):
-            return count
+            return
         shown, shown_since_s = frame, time_s
-    return emit(shown_since_s + max(interval_s, 1 / frame_rate) + tick_s) if shown is not None else 0
+    if shown is not None:
+        yield from until(shown_since_s + max(interval_s, 1 / frame_rate) + tick_s)
 
 
 def _clock_origin_s(container: InputContainer, sound: AudioStream) -> float:

@@ -3,6 +3,7 @@
 F frames, H rows, W columns of pixels, primed in latents; C channels, T audio latent frames, M mel bins, N samples.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,16 @@ from torch import Tensor
 
 from trainer_core.data.batch import from_tokens, to_tokens
 from trainer_core.data.mel import log_mel
+from trainer_core.data.tiles import encode_pictures
 from trainer_core.objective import VaeFactors
 
 
-def video_content(vae: Any, pixels: np.ndarray, frame_rate: float) -> dict[str, Any]:
-    """Encode pictures [F, H, W, 3] uint8 to what a latents file holds."""
-    scaled = torch.from_numpy(pixels).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0
-    latents = normalise_video(vae.encode(scaled).latent_dist.mode(), vae)[0]
+def video_content(vae: Any, pictures: Iterable[np.ndarray], frame_rate: float) -> dict[str, Any]:
+    """Encode pictures, uint8 [H, W, 3] each, to what a latents file holds."""
+    latents = normalise_video(encode_pictures(vae, pictures), vae)[0]
     _, count, height, width = latents.shape
     return {
-        "latents": latents.to(torch.bfloat16).contiguous(),
+        "latents": latents.to(torch.bfloat16).cpu().contiguous(),
         "num_frames": count,
         "height": height,
         "width": width,
@@ -32,9 +33,9 @@ def audio_content(vae: Any, samples: np.ndarray, duration_s: float) -> dict[str,
     """Encode stereo sound [2, N] float32 at the VAE's own rate to what an audio latents file holds."""
     rate, hop, bins = vae.config.sample_rate, vae.config.mel_hop_length, vae.config.mel_bins
     mel = log_mel(torch.from_numpy(samples), rate, hop, bins)[None]  # [1, 2, frames, bins]
-    latents = normalise_audio(vae.encode(mel).latent_dist.mode(), vae)[0]  # [C, T, M]
+    latents = normalise_audio(vae.encode(mel.to(vae.device, vae.dtype)).latent_dist.mode(), vae)[0]  # [C, T, M]
     return {
-        "latents": latents.to(torch.bfloat16).contiguous(),
+        "latents": latents.to(torch.bfloat16).cpu().contiguous(),
         "num_time_steps": latents.shape[1],
         "frequency_bins": latents.shape[2],
         "duration": duration_s,

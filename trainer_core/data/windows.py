@@ -1,6 +1,7 @@
 """dataset.jsonl as windows: one training sample each, a stretch of one clip cut to a bucket. No torch."""
 
 import hashlib
+import mimetypes
 import os
 import re
 from dataclasses import dataclass, field
@@ -102,6 +103,12 @@ def read_windows(config: TrainingConfig) -> list[Window]:
     if not windows:
         raise DataError(f"{dataset} declares no sample to train on.", "Inspect the clips again: `ltx-agent inspect`.")
     return windows
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name says that the file is a picture."""
+    kind, _ = mimetypes.guess_type(path.name)
+    return kind is not None and kind.startswith("image/")
 
 
 def with_trigger(caption: str, trigger: str | None) -> str:
