@@ -89,7 +89,7 @@ def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tel
                 _run(shares, partial(load, model, source, place), cache, progress or _silent)
             processes.wait_for_everyone()
         finally:
-            if processes.is_main_process and any(work.todo for work in works):
+            if processes.is_main_process and (any(work.todo for work in works) or cache.manifest.has_journals):
                 cache.manifest.compact()
     made = sum(len(work.todo) for work in works)
     return EncodeSummary(len(windows), made, len(windows) * len(jobs) - made, reasons)

@@ -74,6 +74,11 @@ class Manifest:
         append_jsonl(self._journal, {"placed": name})
         self.entries[name] = entry
 
+    @property
+    def has_journals(self) -> bool:
+        """Whether a run before was cut off, or one goes on."""
+        return bool(_journals(self.root))
+
     def compact(self) -> None:
         """Write the whole manifest, the journals of all ranks included, and remove them. For one process alone."""
         entries = _read_entries(self.root)
