@@ -121,6 +121,7 @@ class EndpointCaptioner:
         for attempt in range(ATTEMPTS):
             async with self.pace.turn():
                 self.requests += 1
+                sent_as = self._sent_as()
                 try:
                     reply = await call_chat(self.client(), self.model, await self._messages(request), self.parameters)
                 except CallFailed as caught:
@@ -132,16 +133,26 @@ class EndpointCaptioner:
                         await self.pace.went_well()
                         return answer
                     failure = CallFailed("broken", "the answer was empty")
-            smaller = await self._after(failure, request, attempt)
+            smaller = await self._after(failure, request, attempt, sent_as)
             if smaller is None:
                 break
             request = smaller
         return self._give_up(failure)
 
-    async def _after(self, failure: CallFailed, request: CaptionRequest, attempt: int) -> CaptionRequest | None:
+    def _sent_as(self) -> tuple[dict[str, Any], frozenset[str]]:
+        """How requests are made now; other requests under way may change it."""
+        return self.parameters.as_arguments(), self.media
+
+    async def _after(
+        self,
+        failure: CallFailed,
+        request: CaptionRequest,
+        attempt: int,
+        sent_as: tuple[dict[str, Any], frozenset[str]],
+    ) -> CaptionRequest | None:
         """Return what to ask next after a failure, None when asking again can't help."""
         if failure.kind == "rejected":
-            return request if self._adapt(failure.message) else None
+            return request if sent_as != self._sent_as() or self._adapt(failure.message) else None
         if failure.kind == "large":
             return _smaller(request)
         if failure.kind == "unreachable" and not self._answered and attempt >= 1:

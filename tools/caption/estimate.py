@@ -56,7 +56,6 @@ def estimate(
     instruction: str,
     style: Style,
     done: Sequence[CaptionEntry],
-    price_usd: tuple[float, float] | None,
     budget: PictureBudget | None = None,
 ) -> Estimate:
     """Estimate `clips`: by the rows `done` by the same captioner when there are some, else from sizes and lengths."""
@@ -74,7 +73,7 @@ def estimate(
         clips=len(clips),
         prompt_tokens=prompt,
         completion_tokens=completion,
-        cost_usd=cost_of(prompt, completion, price_usd),
+        cost_usd=cost_of(prompt, completion, price_of(captioner)),
         seconds=None if seconds is None else round(seconds, 1),
         measured=bool(timed),
     )
@@ -85,6 +84,12 @@ def cost_of(prompt_tokens: int, completion_tokens: int, price_usd: tuple[float, 
     if price_usd is None:
         return None
     return round(prompt_tokens * price_usd[0] + completion_tokens * price_usd[1], 6)
+
+
+def price_of(captioner: Captioner | None) -> tuple[float, float] | None:
+    """Return the US dollars a token in and out that the captioner knows of."""
+    price: tuple[float, float] | None = getattr(captioner, "price_usd", None)
+    return price
 
 
 def used(usage: Usage, price_usd: tuple[float, float] | None, seconds: float) -> Used:

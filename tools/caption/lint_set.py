@@ -73,12 +73,21 @@ def lint_caption(text: str, context: LintContext) -> list[Finding]:
     return found
 
 
-def mended(text: str, context: LintContext, *, traits: Sequence[str] = ()) -> str:
-    """Return the caption with every fix made that edits words alone. Nothing is left of one that held nothing else."""
+def mended(text: str, context: LintContext, *, traits: Sequence[str] = ()) -> tuple[str, list[str]]:
+    """Return the caption with every fix made that edits words alone, and the ids of those fixes.
+
+    A fix that would leave nothing of the caption isn't made: it stays flagged, for a person or another try.
+    """
+    made: list[str] = []
     for check in ALL_CHECKS.values():
-        if check.mend is not None and check.find(text, context) is not None:
-            text = check.mend(text, context)
-    return without_traits(text, traits) if traits else text
+        if check.mend is None or check.find(text, context) is None:
+            continue
+        better = check.mend(text, context)
+        if better != text and any(character.isalnum() for character in better):
+            text = better
+            made.append(check.id)
+    without = without_traits(text, traits)
+    return without, made if without == text else [*made, "identity_leak"]
 
 
 def hint_for(ids: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from tools.caption.captioner import Captioner, Style, Usage
 from tools.caption.captions import CaptionEntry, CaptionFlag, read_captions
 from tools.caption.choose import make_captioner, parse_choice
 from tools.caption.clips import read_report, usable_clips
-from tools.caption.estimate import Estimate, Used, estimate, used
+from tools.caption.estimate import Estimate, Used, estimate, price_of, used
 from tools.caption.history import (
     Action,
     add_to_journal,
@@ -182,7 +182,7 @@ def _caption(
         _refuse_missing(work, captioner)
         chosen = _chosen(work, captioner, arguments)
         failed: dict[str, str] = {}
-        usage, price = Usage(), getattr(captioner, "price_usd", None)
+        usage = Usage()
         try:
             if captioner is not None and chosen:
                 spoken = _spoken(project, work, chosen, arguments, notes, progress)
@@ -194,15 +194,13 @@ def _caption(
                     {},
                     lambda entry: add_to_journal(project, entry),
                     progress,
-                    price,
                 )
-                price = getattr(captioner, "price_usd", None)
                 notes += getattr(captioner, "notes", [])
         finally:
             entries = _finish(project, work, before, known, instruction.text, action)
         remaining = [index for index in work.todo if index not in work.entries]
         return _result(
-            project, work, entries, remaining, captioner, style, instruction.version, facts, usage, price, failed, notes
+            project, work, entries, remaining, captioner, style, instruction.version, facts, usage, failed, notes
         )
 
 
@@ -324,7 +322,6 @@ def _result(
     version: str,
     facts: ProjectFacts,
     usage: Usage,
-    price: tuple[float, float] | None,
     failed: dict[str, str],
     notes: list[str],
 ) -> CaptionResult:
@@ -334,7 +331,7 @@ def _result(
     shown = [entry for entry in entries if entry.path in spot or entry in others]
     ahead = None
     if remaining and captioner is not None:
-        ahead = estimate([work.clips[index] for index in remaining], captioner, version, style, entries, price)
+        ahead = estimate([work.clips[index] for index in remaining], captioner, version, style, entries)
     return CaptionResult(
         clips=len(work.clips),
         by_source=dict(Counter(entry.source for entry in entries)),
@@ -359,7 +356,7 @@ def _result(
         findings=dict(Counter(flag.id for entry in entries for flag in entry.flags if flag.id in LINT_IDS)),
         failed=failed,
         estimate=ahead,
-        used=used(usage, price, usage.seconds),
+        used=used(usage, price_of(captioner), usage.seconds),
         notes=[*notes, *_notes(entries, absent, facts.trigger, failed)],
         path=str(project.captions_path),
     )

@@ -9,7 +9,7 @@ from tools.caption.captioner import CaptionDraft, Captioner, CaptionRequest, Cli
 from tools.caption.captions import CaptionEntry, captions_by_clip, digest, new_entry
 from tools.caption.choose import Choice
 from tools.caption.clips import clip_file, content_digest
-from tools.caption.estimate import cost_of
+from tools.caption.estimate import cost_of, price_of
 from tools.caption.existing import ExistingCaptioner, find_sidecar, metadata_captions, subtitle_draft, subtitles
 from tools.caption.lint_set import mended
 from tools.caption.lint_sound import LEAST_SPEECH_S, with_quote
@@ -125,7 +125,6 @@ def write_captions_for(
     hints: dict[int, str],
     keep: Callable[[CaptionEntry], None],
     progress: Progress | None,
-    price_usd: tuple[float, float] | None,
 ) -> tuple[Usage, dict[str, str]]:
     """Write the captions of `indices` into `work`; each goes to `keep` at once. Clips that fail get their measures.
 
@@ -165,18 +164,19 @@ def write_captions_for(
         entry = new_entry(clip, draft, preparation.instruction.style, heard.transcript)
         if entry.source != "measured":
             context = lint_context(work.project, clip, file, entry, preparation.instruction.text)
-            text = mended(answer.caption if isinstance(answer, CaptionDraft) else entry.caption, context)
+            text, mends = mended(answer.caption if isinstance(answer, CaptionDraft) else entry.caption, context)
             entry = entry.with_caption(shortened(plain_text(text), MAX_CAPTION_CHARACTERS) or entry.caption)
+            entry = entry.model_copy(update={"mended": mends})
         elif heard.transcript is not None and heard.transcript.text:
             entry = entry.with_caption(with_quote(entry.caption, heard.transcript.text))
         work.entries[index] = entry
         keep(entry)
         if progress is not None:
-            progress(_doing(total, price_usd), progressed, len(indices))
+            progress(_doing(captioner, total), progressed, len(indices))
 
     if indices:
         if progress is not None:
-            progress(_doing(total, price_usd), 0, len(indices))
+            progress(_doing(captioner, total), 0, len(indices))
         run_captioner(captioner, [work.files[index] for index in indices], prepare, finished)
     return replace(total, seconds=time.monotonic() - began), failed
 
@@ -245,9 +245,9 @@ def _marking_empty_sidecar(draft: CaptionDraft, file: ClipFile) -> CaptionDraft:
     return replace(draft, flags={**draft.flags, "sidecar_empty": "the text file beside the clip says nothing"})
 
 
-def _doing(usage: Usage, price_usd: tuple[float, float] | None) -> str:
+def _doing(captioner: Captioner, usage: Usage) -> str:
     """What is going on, with tokens and money so far behind a dot."""
     tokens = usage.prompt_tokens + usage.completion_tokens
-    cost = cost_of(usage.prompt_tokens, usage.completion_tokens, price_usd)
+    cost = cost_of(usage.prompt_tokens, usage.completion_tokens, price_of(captioner))
     counted = f" · {tokens:,} tokens" if tokens else ""
     return f"captions{counted}{f' · ${cost:.2f}' if cost is not None and tokens else ''}"

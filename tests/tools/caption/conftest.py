@@ -2,15 +2,19 @@
 
 import hashlib
 import importlib.util
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
+from scripted_openai import ScriptedOpenAI, serving
 
+from tools.caption import pacing
 from tools.caption.captioner import ClipFile
-from tools.inspect.report import BucketCount, Clip, Report, Sample, Seconds, Summary
+from tools.inspect.report import Audio, BucketCount, Clip, Report, Sample, Seconds, Summary
 from tools.project import Project, ProjectFacts
 from trainer_core.files import write_json
 
@@ -67,8 +71,17 @@ def _clip(path: Path, folder: Path) -> Clip:
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         kind="video",
         status="ok",
+        audio=_audio(path),
+        duration_s=2.0,
+        width=320,
+        height=180,
         samples=[Sample(start_s=0.0, duration_s=17 / 24, bucket="96x64x17")],
     )
+
+
+def _audio(path: Path) -> Audio:
+    with av.open(str(path)) as container:
+        return Audio(status="ok" if container.streams.audio else "none")
 
 
 @pytest.fixture
@@ -77,3 +90,23 @@ def clip_file() -> Callable[..., ClipFile]:
         return ClipFile(path, path.name, kind)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings, keys or caches of this machine's user."""
+    for name in [name for name in os.environ if name.startswith(("LTX_AGENT_", "OPENAI_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LTX_AGENT_SETTINGS", str(tmp_path / "settings.yaml"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.fixture
+def endpoint(no_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedOpenAI]:
+    """A scripted OpenAI-compatible server, configured as the captioning endpoint; retries wait next to nothing."""
+    monkeypatch.setattr(pacing, "FIRST_WAIT_S", 0.01)
+    with serving() as server:
+        monkeypatch.setenv("LTX_AGENT_CAPTION_BASE_URL", server.url)
+        monkeypatch.setenv("LTX_AGENT_CAPTION_MODEL", "vision-1")
+        monkeypatch.setenv("LTX_AGENT_CAPTION_API_KEY", "sk-test-caption-key")
+        yield server
