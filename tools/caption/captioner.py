@@ -114,11 +114,27 @@ class Declined:
     usage: Usage = Usage()
 
 
+@dataclass(frozen=True)
+class PictureBudget:
+    """What the pictures of one request may come to: tokens in all, frames, pixels of the longer side.
+
+    `tokens_per_frame` is what a picture costs a model that has a fixed price for one; 0: it follows from its size.
+    """
+
+    tokens: int = 8000
+    fewest: int = 4
+    most: int = 16
+    a_second: float = 2.0
+    longest_side: int = 768
+    smallest_side: int = 384
+    tokens_per_frame: int = 0
+
+
 class Captioner(Protocol):
     """Gives captions to prepared clips, in batches, several at a time; writes nothing and has no tools.
 
-    `sees` and `hears` say what of a request it can use. Clips fail one by one, as Declined; an LtxError means that
-    going on is pointless.
+    `sees` and `hears` say what of a request it can use, `budget` how many pictures of which size. Clips fail one by
+    one, as Declined; an LtxError means that going on is pointless.
     """
 
     @property
@@ -134,9 +150,7 @@ class Captioner(Protocol):
     @property
     def hears(self) -> bool: ...
     @property
-    def tokens_per_frame(self) -> int:
-        """What one picture costs; 0 where it follows from its size."""
-        ...
+    def budget(self) -> PictureBudget: ...
 
     async def caption(self, requests: Sequence[CaptionRequest]) -> list[CaptionDraft | Declined]:
         """Return one answer a request, in order. Raises ExternalError or ConfigError."""

@@ -27,8 +27,8 @@ class CaptionEntry(BaseModel):
     """One row of captions.jsonl; `edited_at` is in Unix seconds, `seconds` how long the captioner took.
 
     `written_sha256` is the digest of the caption as a tool wrote it: a caption that differs was edited by a person.
-    `origin_sha256` is the digest of what the captioner gave, before lint mended it. `mended`: the lint's fixes made since.
-    `heard`: the captioner heard the sound. `edited_from`: who wrote what the person then edited.
+    `origin_sha256` is the digest of what the captioner gave, `mended` are the lint's fixes made since. `heard`: the
+    captioner heard the sound. `edited_from`: who wrote what the person then edited.
     """
 
     model_config = ConfigDict(extra="forbid")

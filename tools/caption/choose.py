@@ -59,7 +59,7 @@ def make_captioner(choice: Choice, notes: list[str]) -> Captioner | None:
         if found is not None:
             from tools.caption.local import LocalCaptioner
 
-            return LocalCaptioner(found)  # type: ignore[return-value]
+            return LocalCaptioner(found)
     from tools.caption.measured import MeasuredCaptioner
 
     return MeasuredCaptioner()

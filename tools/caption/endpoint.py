@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tools.caption.captioner import CaptionDraft, CaptionRequest, CaptionSource, Declined, Usage
+from tools.caption.captioner import CaptionDraft, CaptionRequest, CaptionSource, Declined, PictureBudget, Usage
 from tools.caption.chat_call import (
     CONNECT_TIMEOUT_S,
     SILENT_TIMEOUT_S,
@@ -36,7 +36,6 @@ class EndpointCaptioner:
 
     source: CaptionSource = "endpoint"
     batch_size = 1
-    tokens_per_frame = 0
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -56,6 +55,12 @@ class EndpointCaptioner:
     @property
     def sees(self) -> bool:
         return bool(self.media & {"image", "video"})
+
+    @property
+    def budget(self) -> PictureBudget:
+        """The usual one, or half of what the server says the model can read."""
+        usual, context = PictureBudget(), self.offer.context_tokens if self.offer else None
+        return usual if context is None else replace(usual, tokens=min(usual.tokens, context // 2))
 
     @property
     def hears(self) -> bool:

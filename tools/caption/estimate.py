@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tools.caption.captioner import Captioner, Style, Usage
 from tools.caption.captions import CaptionEntry
-from tools.caption.frames import PictureBudget, plan_frames
+from tools.caption.frames import plan_frames
 from tools.caption.lint import estimated_tokens
 from tools.inspect.report import Clip
 
@@ -56,7 +56,6 @@ def estimate(
     instruction: str,
     style: Style,
     done: Sequence[CaptionEntry],
-    budget: PictureBudget | None = None,
 ) -> Estimate:
     """Estimate `clips`: by the rows `done` by the same captioner when there are some, else from sizes and lengths."""
     timed = [row for row in done if row.source == captioner.source and row.model == captioner.model and row.seconds > 0]
@@ -64,7 +63,7 @@ def estimate(
         prompt = round(len(clips) * fmean(row.prompt_tokens for row in timed))
         completion = round(len(clips) * fmean(row.completion_tokens for row in timed))
     else:
-        prompt = sum(_prompt_tokens(clip, captioner, budget or PictureBudget()) for clip in clips)
+        prompt = sum(_prompt_tokens(clip, captioner) for clip in clips)
         prompt += len(clips) * (estimated_tokens(instruction) + 100)
         completion = len(clips) * REPLY_TOKENS[style]
     parallel = min(max(len(clips), 1), captioner.concurrency)
@@ -110,10 +109,10 @@ def spoken_time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _prompt_tokens(clip: Clip, captioner: Captioner, budget: PictureBudget) -> int:
+def _prompt_tokens(clip: Clip, captioner: Captioner) -> int:
     tokens = 0
     if captioner.sees and clip.width and clip.height:
-        tokens += plan_frames(clip.width, clip.height, clip.duration_s, budget, captioner.tokens_per_frame)[2]
+        tokens += plan_frames(clip.width, clip.height, clip.duration_s, captioner.budget)[2]
     if captioner.hears and clip.audio.status == "ok":
         tokens += round(min(clip.duration_s, 30) * SOUND_TOKENS_A_SECOND)
     return tokens

@@ -2,14 +2,13 @@
 
 import itertools
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from tools.caption.captioner import Frame
+from tools.caption.captioner import Frame, PictureBudget
 from tools.caption.pictures import PictureMeasures
 from trainer_core.data.decode import (
     Damage,
@@ -34,37 +33,19 @@ EDGE_S = 0.08
 JPEG_QUALITY = 88
 
 
-@dataclass(frozen=True)
-class PictureBudget:
-    """What the pictures of one request may come to: tokens in all, frames, pixels of the longer side."""
-
-    tokens: int = 8000
-    fewest: int = 4
-    most: int = 16
-    a_second: float = 2.0
-    longest_side: int = 768
-    smallest_side: int = 384
-
-
-DEFAULT_BUDGET = PictureBudget()
-
-
-def plan_frames(
-    width: int, height: int, duration_s: float, budget: PictureBudget, tokens_per_frame: int = 0
-) -> tuple[int, int, int]:
+def plan_frames(width: int, height: int, duration_s: float, budget: PictureBudget) -> tuple[int, int, int]:
     """Return how many frames to take, their longer side in pixels and the tokens they come to.
 
-    A model with a fixed cost a picture names it as `tokens_per_frame`. Over budget, pictures get smaller first, then
-    fewer; nothing is enlarged.
+    Over budget, pictures get smaller first, then fewer; nothing is enlarged.
     """
     count = min(budget.most, max(budget.fewest, math.ceil(duration_s * budget.a_second)))
     side = min(budget.longest_side, max(width, height))
 
     def cost(side: int) -> int:
         scale = side / max(width, height)
-        return tokens_per_frame or math.ceil(width * scale / PATCH_PX) * math.ceil(height * scale / PATCH_PX)
+        return budget.tokens_per_frame or math.ceil(width * scale / PATCH_PX) * math.ceil(height * scale / PATCH_PX)
 
-    while count * cost(side) > budget.tokens and side > budget.smallest_side and not tokens_per_frame:
+    while count * cost(side) > budget.tokens and side > budget.smallest_side and not budget.tokens_per_frame:
         side = max(budget.smallest_side, side - 64)
     while count * cost(side) > budget.tokens and count > 1:
         count -= 1

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 
-from tools.caption.captioner import CaptionDraft, CaptionRequest, CaptionSource, ClipFile, Declined
+from tools.caption.captioner import CaptionDraft, CaptionRequest, CaptionSource, ClipFile, Declined, PictureBudget
 from tools.caption.pictures import PictureMeasures, measure_pictures
 from tools.caption.sound import SoundMeasures, measure_sound
 from trainer_core.errors import DataError
@@ -19,7 +19,7 @@ class MeasuredCaptioner:
     model = "measures"
     batch_size = 1
     sees = hears = False
-    tokens_per_frame = 0
+    budget = PictureBudget()
 
     def __init__(self) -> None:
         self.concurrency = os.cpu_count() or 1

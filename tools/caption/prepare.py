@@ -1,9 +1,9 @@
 """A clip made ready for a captioner: its pictures, its sound and what is spoken in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tools.caption.captioner import Captioner, CaptionRequest, ClipFile, Frame, Instruction, Transcript
-from tools.caption.frames import DEFAULT_BUDGET, PictureBudget, choose_times, plan_frames, read_frames_at
+from tools.caption.captioner import Captioner, CaptionRequest, ClipFile, Frame, Instruction, PictureBudget, Transcript
+from tools.caption.frames import choose_times, plan_frames, read_frames_at
 from tools.caption.pictures import measure_pictures
 from tools.caption.sound import read_sound
 from trainer_core.errors import DataError
@@ -14,11 +14,10 @@ SENT_SOUND_S = 30.0
 
 @dataclass(frozen=True)
 class Preparation:
-    """How clips are made ready: for which captioner, with which instruction, inside which budget."""
+    """How clips are made ready: for which captioner and with which instruction."""
 
     captioner: Captioner
     instruction: Instruction
-    budget: PictureBudget = DEFAULT_BUDGET
 
     def request(self, clip: ClipFile, spoken: Transcript | None = None, hint: str = "") -> CaptionRequest:
         """Return the request for one clip. Raises DataError when it can't be read any more."""
@@ -26,7 +25,7 @@ class Preparation:
         reference: tuple[Frame, ...] = ()
         if self.captioner.sees and clip.kind != "audio":
             half = clip.reference is not None
-            budget = _halved(self.budget) if half else self.budget
+            budget = _halved(self.captioner.budget) if half else self.captioner.budget
             frames = self._frames(clip, budget)
             if clip.reference is not None:
                 reference = self._frames(ClipFile(clip.reference, clip.name, "video"), budget)
@@ -38,16 +37,15 @@ class Preparation:
 
     def _frames(self, clip: ClipFile, budget: PictureBudget) -> tuple[Frame, ...]:
         if clip.kind == "image":
-            _, side, _ = plan_frames(4096, 4096, 0.0, PictureBudget(budget.tokens, 1, 1))
-            return read_frames_at(clip.path, [0.0], side)
+            return read_frames_at(clip.path, [0.0], budget.longest_side)
         measures = measure_pictures(clip.path)
         if measures is None:
             raise DataError(f"{clip.name} holds no pictures that decode.", "Copy or export it again.")
-        tokens = self.captioner.tokens_per_frame
-        count, side, _ = plan_frames(measures.width, measures.height, measures.duration_s, budget, tokens)
+        count, side, _ = plan_frames(measures.width, measures.height, measures.duration_s, budget)
         return read_frames_at(clip.path, choose_times(measures, count), side)
 
 
 def _halved(budget: PictureBudget) -> PictureBudget:
     """Half a budget, for a reference and its target in one request."""
-    return PictureBudget(budget.tokens // 2, max(1, budget.fewest // 2), max(1, budget.most // 2))
+    halves = {"tokens": budget.tokens // 2, "fewest": max(1, budget.fewest // 2), "most": max(1, budget.most // 2)}
+    return replace(budget, **halves)

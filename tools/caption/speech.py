@@ -27,8 +27,10 @@ ATTEMPTS = 4
 class Transcriber(Protocol):
     """Hears speech; `name` says who it is. Raises ExternalError when going on is pointless."""
 
-    name: str
-    concurrency: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def concurrency(self) -> int: ...
 
     async def transcribe(self, sound: Any) -> Transcript | None:
         """Return what is said in float32 [N] at SOUND_RATE_HZ, None when this sound could not be transcribed."""
