@@ -80,15 +80,12 @@ def find_local(model: str | None, *, asked: bool, notes: list[str]) -> LocalMode
     machine = this_machine()
     most = MOST_BYTES_WITHOUT_GPU if machine.device == "cpu" else machine.free_bytes
     fitting = [entry for entry in found if entry.needed_bytes <= machine.free_bytes and entry.weight_bytes <= most]
-    if fitting and _has_packages():
+    if fitting:
         chosen = max(fitting, key=lambda entry: (entry.hears, entry.weight_bytes))
         notes.append(f"Captioned by {chosen.name} on this machine ({machine.device}).")
         return chosen
     if not asked:
-        if fitting:
-            notes.append(f"{fitting[0].name} could write captions: pip install 'ltx-agent[vlm]'.")
         return None
-    _refuse_without_packages()
     name, gib = suggested(machine)
     raise ApprovalNeeded(
         f"No vision model on this machine fits {_gib(machine.free_bytes)} of free memory.",
@@ -188,7 +185,6 @@ def _named(named: str) -> LocalModel:
 
 
 def _usable(found: LocalModel) -> LocalModel:
-    _refuse_without_packages()
     machine = this_machine()
     if found.needed_bytes > machine.free_bytes:
         raise ConfigError(
@@ -197,17 +193,6 @@ def _usable(found: LocalModel) -> LocalModel:
             "Free some memory, or choose a smaller model.",
         )
     return found
-
-
-def _has_packages() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("torchvision") is not None
-
-
-def _refuse_without_packages() -> None:
-    if not _has_packages():
-        raise ConfigError("Local vision models need torchvision.", "pip install 'ltx-agent[vlm]'")
 
 
 def _json(path: Path) -> dict[str, Any]:
