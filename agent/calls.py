@@ -134,7 +134,8 @@ def _answer(
             error: dict[str, Any] = json.loads(text)
             update["error"] = error
             return _told(error), True
-        working["finished"] = FINISHED_BY.get(call["name"], working["finished"])
+        if not json.loads(text).get("remaining"):
+            working["finished"] = FINISHED_BY.get(call["name"], working["finished"])
         return text, False
     except LtxError as refusal:
         update["error"] = update["error"] or error_json(refusal)
@@ -173,6 +174,8 @@ def _run_once(
             "plan": fingerprint_of("plan", project),
             "inputs": fingerprint_of("inputs", project),
         }
+    if approval == "captions" and not failed and json.loads(text).get("needs_review") == 0:
+        working["approvals"] = {**working["approvals"], "captions": fingerprint_of("captions", project)}
     working["granted"] = granted
     return text, failed
 

@@ -9,7 +9,7 @@ import typer
 
 from agent.console import fail
 from agent.options import LlmOption
-from agent.verbs import adapters, dataset, delivery, runs
+from agent.verbs import adapters, captions, dataset, delivery, runs
 
 app = typer.Typer(
     name="ltx-agent",
@@ -70,7 +70,7 @@ def _is_full_terminal() -> bool:
 VERBS: list[Callable[..., None]] = [
     dataset.prepare,
     dataset.inspect,
-    dataset.caption,
+    captions.caption,
     dataset.draft,
     dataset.encode,
     runs.train,
@@ -83,3 +83,4 @@ VERBS: list[Callable[..., None]] = [
 ]
 for verb in VERBS:
     app.command()(verb)
+app.add_typer(captions.app)

@@ -81,9 +81,10 @@ def _run(
             events = session.answer(False)  # what failed is raised at the end
             continue
         if question is not None and not approve(question):
+            judged = _LOOK_AT.get(question.approval, "what was asked")
             raise ApprovalNeeded(
                 f"The approval `{question.approval}` is needed and was not given.",
-                f"Look at {_LOOK_AT[question.approval]} in {project_word(project.path)}, correct what is wrong, "
+                f"Look at {judged} in {project_word(project.path)}, correct what is wrong, "
                 "then run it again with --yes.",
             )
         events = session.answer(True) if question is not None else None

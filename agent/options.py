@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 Adapter = Literal["lora", "ic-lora", "full"]
-Captioner = Literal["auto", "existing", "measured"]
 
 ClipsArgument = Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of clips; it is never written to.")]
 TargetArgument = Annotated[Path, typer.Argument(metavar="CLIPS|PROJECT", help="Folder of clips, or a project.")]
@@ -25,7 +24,10 @@ GoalOption = Annotated[str | None, typer.Option("--goal", help="What the adapter
 ObjectiveOption = Annotated[str | None, typer.Option("--objective", help="t2v, i2v, v2a, … [from goal and clips].")]
 AdapterOption = Annotated[Adapter | None, typer.Option("--adapter", help="What is trained [lora].")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Checkpoint, diffusers folder, or tiny [tiny].")]
-CaptionerOption = Annotated[Captioner | None, typer.Option("--captioner", help="Where captions come from [auto].")]
+CaptionerOption = Annotated[
+    str | None,
+    typer.Option("--captioner", help="auto, existing, endpoint[:MODEL], local[:FOLDER|HUB-ID], measured [auto]."),
+]
 LlmOption = Annotated[str, typer.Option("--llm", help="auto, builtin, or a model of the configured endpoint.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 WaitOption = Annotated[bool | None, typer.Option("--wait/--no-wait", help="Follow the run [on a terminal].")]

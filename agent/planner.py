@@ -24,6 +24,7 @@ from prompts.fence import unfence
 from prompts.render import section, sections
 
 Call = tuple[str, dict[str, Any]]
+_CAPTIONING = ("caption_clips", "caption_rest", "retune_captions")
 _STAGE_OF: dict[str, Stage] = {"inspect": "inspect", "caption": "caption", "draft": "draft", "start": "monitor"}
 
 
@@ -68,6 +69,8 @@ def next_move(messages: Sequence[AnyMessage | BaseMessage]) -> str | Call:
     wishes = [_goal_wish(state), *map(understand, said)]
     if isinstance(last, ToolMessage) and last.name != "go_to":
         return _after_tool(last, wishes)
+    if said and is_from_person(last) and state["stage"] == "caption" and _wants_other_captions(messages, wishes[-1]):
+        return "retune_captions", {"note": said[-1]}
     if said and (isinstance(last, ToolMessage) or is_from_person(last)):
         return _answer(said[-1], wishes, state)
     if str(last.content).startswith(DECLINED):
@@ -158,13 +161,25 @@ def _explain(term: str) -> str:
     return section("planner", "unknown_term", term=term, terms=", ".join(glossary))
 
 
-def _after_tool(message: ToolMessage, wishes: list[Wish]) -> str:
+def _wants_other_captions(messages: Sequence[AnyMessage | BaseMessage], wish: Wish) -> bool:
+    """Whether words about captions that a model writes are to change how it writes them."""
+    results = [message for message in messages if isinstance(message, ToolMessage) and message.name in _CAPTIONING]
+    last = next(
+        (unfence("data", str(result.content)) for result in reversed(results) if result.status != "error"), None
+    )
+    writes = json.loads(last or "{}").get("captioner", "").startswith(("endpoint", "local"))
+    return writes and wish.intent == "other"
+
+
+def _after_tool(message: ToolMessage, wishes: list[Wish]) -> str | Call:
     content = str(message.content)
     if message.status == "error":
         if content == DECLINED:
             return section("planner", "declined")
         return section("planner", "failed", message=unfence("data", content) or content)
     result = json.loads(unfence("data", content) or "{}")
+    if message.name in _CAPTIONING and result.get("remaining"):
+        return "caption_rest", {}
     lines = SUMMARIES[message.name or ""](result)
     if message.name == "draft_config" and not result["video_only"] and wishes[0].intent == "video_only":
         lines.append(section("planner", "video_only"))

@@ -22,10 +22,10 @@ class ProgressBar:
     def __call__(self, what: str, done: int, total: int) -> None:
         if not sys.stderr.isatty():
             return
-        if what != self._what:
+        if what.split(" · ")[0] != self._what.split(" · ")[0]:
             self.clear()
         bars, task = self._drawn or self._draw(what)
-        bars.update(task, completed=done, total=total)
+        bars.update(task, completed=done, total=total, description=clean(what))
 
     def clear(self) -> None:
         """Take the bar off the screen: whoever prints or asks next has the terminal to itself."""

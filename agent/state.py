@@ -10,8 +10,13 @@ from tools.project import Project
 Stage = Literal["inspect", "caption", "draft", "monitor"]
 STAGES: tuple[Stage, ...] = ("inspect", "caption", "draft", "monitor")
 
-FINISHED_BY: dict[str, Stage] = {"inspect_clips": "inspect", "caption_clips": "caption", "draft_config": "draft"}
-"""The tool whose success finishes a stage; monitoring has no end."""
+FINISHED_BY: dict[str, Stage] = {
+    "inspect_clips": "inspect",
+    "caption_rest": "caption",
+    "caption_clips": "caption",
+    "draft_config": "draft",
+}
+"""The tools whose success finishes a stage, the one it begins with last; a result with `remaining` leaves it open."""
 
 FROM_GRAPH = "graph"
 

@@ -31,7 +31,34 @@ def _caption_summary(result: dict[str, Any]) -> list[str]:
     ]
     if result["trigger"]:
         lines.append(f"Trigger word: {result['trigger']}.")
+    findings = ", ".join(f"{count} {name}" for name, count in result.get("findings", {}).items())
+    if findings:
+        lines.append(f"The lint found: {findings}.")
+    cost = result.get("used", {}).get("cost_usd")
+    if cost:
+        lines.append(f"Cost so far in this run: ${cost:.2f}.")
+    if result.get("remaining"):
+        lines.append(f"{counted(result['remaining'], 'clip')} wait for your word on the spot check.")
     return lines + result["notes"]
+
+
+def _fix_summary(result: dict[str, Any]) -> list[str]:
+    left = ", ".join(f"{count} {name}" for name, count in result["findings"].items())
+    lines = [f"{counted(result['mended'], 'caption')} mended, {result['rewritten']} written again."]
+    return [*lines, f"Left: {left}." if left else "Nothing is left to mend.", *result["notes"]]
+
+
+def _write_caption_summary(result: dict[str, Any]) -> list[str]:
+    return [f"The caption of {result['clip']} is yours now: {result['caption']}"]
+
+
+def _undo_captions_summary(result: dict[str, Any]) -> list[str]:
+    line = f"Taken back: the last {result['action']}, {counted(result['back'], 'caption')}."
+    return [line, f"{result['left_alone']} were edited since and stay as they are."] if result["left_alone"] else [line]
+
+
+def _download_summary(result: dict[str, Any]) -> list[str]:
+    return [f"{result['model']} is on this machine now ({result['gib']} GiB)."]
 
 
 def _draft_summary(result: dict[str, Any]) -> list[str]:
@@ -71,6 +98,12 @@ def _sample_summary(result: dict[str, Any]) -> list[str]:
 SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "inspect_clips": _inspect_summary,
     "caption_clips": _caption_summary,
+    "caption_rest": _caption_summary,
+    "retune_captions": _caption_summary,
+    "fix_captions": _fix_summary,
+    "write_caption": _write_caption_summary,
+    "undo_captions": _undo_captions_summary,
+    "download_captioner": _download_summary,
     "draft_config": _draft_summary,
     "start_training": _start_summary,
     "run_status": run_lines,

@@ -1,4 +1,4 @@
-"""The verbs from clips to a plan: prepare, inspect, caption, draft, encode."""
+"""The verbs from clips to a plan: prepare, inspect, draft, encode."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -75,21 +75,6 @@ def inspect(
     from tools.inspect.tool import INSPECT_TOOLS
 
     one_step(project_of(target, project, goal=goal, model=model), INSPECT_TOOLS[0], {}, as_json)
-
-
-def caption(
-    target: TargetArgument,
-    captioner: CaptionerOption = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="A rare word that calls up what is trained.")] = None,
-    project: ProjectOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Give every usable clip a caption."""
-    from agent.projects import project_of
-    from tools.caption.tool import CAPTION_TOOLS
-
-    arguments = {"captioner": captioner, "trigger": trigger}
-    one_step(project_of(target, project), CAPTION_TOOLS[0], arguments, as_json)
 
 
 def draft(

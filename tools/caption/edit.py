@@ -1,9 +1,15 @@
 """Writing one caption by hand: the words are the person's from then on, and no captioner ever overwrites them."""
 
 import time
+from typing import Annotated
 
-from tools.caption.captions import CaptionEntry, read_captions, write_captions
-from tools.project import Project
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.caption.captions import CaptionEntry, read_captions
+from tools.caption.history import captions_locked, save_captions
+from tools.caption.text import plain_text
+from tools.inspect.names import displayed
+from tools.project import Progress, Project
 from trainer_core.errors import ConfigError
 
 
@@ -12,21 +18,52 @@ def edit_caption(project: Project, path: str, sha256: str, caption: str) -> Capt
 
     Raises ConfigError when captions.jsonl has no row for it, or an empty caption.
     """
-    if not caption.strip():
+    words = plain_text(caption)
+    if not words:
         raise ConfigError("An empty caption trains nothing.", "Write what is to be seen and heard.")
-    entries = read_captions(project.captions_path)
-    found = next((n for n, entry in enumerate(entries) if (entry.path, entry.sha256) == (path, sha256)), None)
-    if found is None:
-        raise ConfigError(
-            f"{project.captions_path} has no caption of {path!r}.",
-            "Caption the clips first; it may have changed since.",
-        )
-    entry = entries[found]
-    changes = {"needs_review": False, "flags": [], "edited_at": time.time()}
-    if caption != entry.caption:
-        changes |= {"caption": caption, "source": "person", "model": None, "instruction_version": None}
-        changes |= {"written_sha256": None}
-    edited = entry.model_copy(update=changes)
-    entries[found] = edited
-    write_captions(project.captions_path, entries)
+    with captions_locked(project):
+        before = read_captions(project.captions_path)
+        found = next((n for n, entry in enumerate(before) if entry.key == (path, sha256)), None)
+        if found is None:
+            raise ConfigError(
+                f"{project.captions_path} has no caption of {path!r}.",
+                "Caption the clips first; it may have changed since.",
+            )
+        entry = before[found]
+        if words == entry.caption:
+            reviewed = {"needs_review": False, "flags": [], "edited_at": time.time()}
+            edited = entry.model_copy(update=reviewed)
+        else:
+            edited = entry.by_person(words)
+        save_captions(project, before, [*before[:found], edited, *before[found + 1 :]], "edit")
     return edited
+
+
+class EditArguments(BaseModel):
+    """A caption in the person's own words."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    clip: Annotated[str, Field(description="The clip's path, as captions.jsonl has it.")]
+    caption: Annotated[str, Field(description="The whole caption, word for word as the person gave it.")]
+
+
+class EditResult(BaseModel):
+    """The caption as it is stored now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    clip: str
+    caption: str
+
+
+def write_caption(project: Project, arguments: EditArguments, progress: Progress | None = None) -> EditResult:  # noqa: ARG001
+    """Store a caption that the person dictated for one clip, word for word; no captioner ever overwrites it."""
+    rows = [entry for entry in read_captions(project.captions_path) if entry.path == arguments.clip]
+    if len(rows) != 1:
+        raise ConfigError(
+            f"{len(rows)} captions belong to {displayed(arguments.clip)}.",
+            "Name the clip as captions.jsonl does; caption the clips first.",
+        )
+    edited = edit_caption(project, rows[0].path, rows[0].sha256, arguments.caption)
+    return EditResult(clip=displayed(edited.path), caption=edited.caption)

@@ -1,5 +1,6 @@
 """What captioning will take: tokens, money where a price is known, and time once some clips have been timed."""
 
+import asyncio
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -89,6 +90,21 @@ def price_of(captioner: Captioner | None) -> tuple[float, float] | None:
     """Return the US dollars a token in and out that the captioner knows of."""
     price: tuple[float, float] | None = getattr(captioner, "price_usd", None)
     return price
+
+
+def ask_price(captioner: Captioner | None) -> None:
+    """Let a captioner find out what it costs, where it can; it is of no use for captions afterwards."""
+    discover = getattr(captioner, "discover", None)
+    if captioner is None or discover is None:
+        return
+
+    async def ask() -> None:
+        try:
+            await discover()
+        finally:
+            await captioner.close()
+
+    asyncio.run(ask())
 
 
 def used(usage: Usage, price_usd: tuple[float, float] | None, seconds: float) -> Used:

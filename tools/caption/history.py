@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tools.caption.captions import CaptionEntry, read_captions, write_captions
-from tools.project import Project
+from tools.project import Progress, Project
 from trainer_core.errors import ConfigError
 from trainer_core.files import append_jsonl, read_jsonl
 
@@ -156,3 +156,34 @@ def _with_nulls(row: dict[str, Any]) -> dict[str, Any]:
     """A stored record with the nulls that were left out to keep the file small."""
     changes = [{"before": None, "after": None, **change} for change in row.get("changes", [])]
     return {**row, "changes": changes}
+
+
+class UndoArguments(BaseModel):
+    """Nothing to choose: the newest change that still stands is taken back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class UndoResult(BaseModel):
+    """What was taken back: the kind of change, how many captions went back, and how many were left as edited since."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: str
+    changed_at: float
+    back: int
+    left_alone: int
+    path: str
+
+
+def undo_captions(project: Project, arguments: UndoArguments, progress: Progress | None = None) -> UndoResult:  # noqa: ARG001
+    """Take back the last change of the captions: a captioning, a retune, a fix, an edit or an import."""
+    with captions_locked(project):
+        record, back, left = undo_last(project)
+    return UndoResult(
+        action=record.action,
+        changed_at=record.time,
+        back=back,
+        left_alone=left,
+        path=str(project.captions_path),
+    )

@@ -117,7 +117,7 @@ def _opening(text: str, _: LintContext) -> str | None:
 
 def _mend_opening(text: str, _: LintContext) -> str:
     mended = _CLOSING.sub("", text)
-    for pattern in (_POLITE, _OPENING, _OPENING):
+    for pattern in (_POLITE, _POLITE, _OPENING, _OPENING):
         mended = pattern.sub("", mended, count=1)
     return mended[:1].upper() + mended[1:] if mended else text
 

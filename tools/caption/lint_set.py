@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tools.caption.lint import CHECKS, Check, LintContext
@@ -73,14 +73,16 @@ def lint_caption(text: str, context: LintContext) -> list[Finding]:
     return found
 
 
-def mended(text: str, context: LintContext, *, traits: Sequence[str] = ()) -> tuple[str, list[str]]:
+def mended(
+    text: str, context: LintContext, *, traits: Sequence[str] = (), only: Collection[str] = LINT_IDS
+) -> tuple[str, list[str]]:
     """Return the caption with every fix made that edits words alone, and the ids of those fixes.
 
     A fix that would leave nothing of the caption isn't made: it stays flagged, for a person or another try.
     """
     made: list[str] = []
     for check in ALL_CHECKS.values():
-        if check.mend is None or check.find(text, context) is None:
+        if check.id not in only or check.mend is None or check.find(text, context) is None:
             continue
         better = check.mend(text, context)
         if better != text and any(character.isalnum() for character in better):

@@ -59,7 +59,7 @@ def reviewed(
         own = [flag for flag in entry.flags if flag.id not in LINT_IDS or flag.id in _DRAFT_FLAGS]
         flags = own + [CaptionFlag(id=finding.id, message=finding.message) for finding in findings]
         serious = bool(own) or any(finding.id in SERIOUS for finding in findings)
-        rows.append(entry.model_copy(update={"flags": flags, "needs_review": entry.source != "person" and serious}))
+        rows.append(entry.model_copy(update={"flags": flags, "needs_review": entry.edited_at is None and serious}))
     return rows
 
 

@@ -1,41 +1,30 @@
 """The caption node's tools: caption every usable clip, where they cost something a spot check first; retune; rest."""
 
 from collections import Counter
-from typing import Annotated, Literal, get_args
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tools.caption.captioner import Captioner, Style, Usage
-from tools.caption.captions import CaptionEntry, CaptionFlag, read_captions
-from tools.caption.choose import make_captioner, parse_choice
-from tools.caption.clips import read_report, usable_clips
-from tools.caption.estimate import Estimate, Used, estimate, price_of, used
-from tools.caption.history import (
-    Action,
-    add_to_journal,
-    captions_locked,
-    close_journal,
-    read_journal,
-    save_captions,
-)
-from tools.caption.instruction import default_style, learns_identity, make_instruction
+from tools.caption.captioner import Style
+from tools.caption.captions import CaptionEntry, CaptionFlag
+from tools.caption.choose import parse_choice
+from tools.caption.download import DownloadArguments, download_captioner, preview_download
+from tools.caption.edit import EditArguments, write_caption
+from tools.caption.estimate import Estimate, Used, ask_price, estimate, price_of, used
+from tools.caption.fix import FixArguments, fix_captions, preview_fix
+from tools.caption.history import Action, UndoArguments, undo_captions
 from tools.caption.lint_set import LINT_IDS
-from tools.caption.prepare import Preparation
-from tools.caption.review import reviewed
-from tools.caption.speech import choose_transcriber, transcribe_clips
+from tools.caption.session import CaptionSession, captions_opened, open_captions
 from tools.caption.text import plain_text
-from tools.caption.work import Spoken, Work, checked_transcript, plan_work, write_captions_for
 from tools.inspect.names import displayed
-from tools.inspect.report import Clip
-from tools.project import Progress, Project, ProjectFacts
-from tools.spec import Tool
+from tools.project import Progress, Project
+from tools.spec import CostLine, Preview, Tool
 from trainer_core.errors import ConfigError, DataError
 
 NAMED_CLIPS = 5
 MAX_TRIGGER_CHARACTERS = 64
 MAX_NOTE_CHARACTERS = 500
-COSTLY = ("endpoint", "local")
-"""Captioners whose first captions a person sees before the rest is written."""
 
 
 class CaptionArguments(BaseModel):
@@ -136,14 +125,25 @@ def caption_clips(project: Project, arguments: CaptionArguments, progress: Progr
     changes how they are written. The trigger word is stored with the project and put before each caption when text is
     encoded: never write it into captions.
     """
-    facts = _store_choices(project, arguments)
-    return _caption(project, facts, arguments, progress, "caption")
+    _store_choices(project, arguments)
+    return _caption(project, arguments, progress, "caption")
 
 
 def caption_rest(project: Project, arguments: CaptionArguments, progress: Progress | None = None) -> CaptionResult:
     """Write the captions that `caption_clips` left after its spot check. Give no arguments."""
-    everything = arguments.model_copy(update={"clips": "all"})
-    return _caption(project, _store_choices(project, everything), everything, progress, "caption")
+    _store_choices(project, arguments)
+    return _caption(project, arguments.model_copy(update={"clips": "all"}), progress, "caption")
+
+
+def store_note(project: Project, arguments: RetuneArguments) -> None:
+    """Keep a note to the captioner with the project. Raises ConfigError for an empty one."""
+    facts = project.facts
+    note = plain_text(arguments.note)
+    if not note and not arguments.forget:
+        raise ConfigError("There is no note to add.", "Say what shall change, such as: name the kind of shot first.")
+    notes = [] if arguments.forget else facts.caption_notes
+    wanted = [*notes, *([note] if note and note not in notes else [])]
+    project.write_facts(facts.model_copy(update={"caption_notes": wanted}))
 
 
 def retune_captions(project: Project, arguments: RetuneArguments, progress: Progress | None = None) -> CaptionResult:
@@ -151,63 +151,76 @@ def retune_captions(project: Project, arguments: RetuneArguments, progress: Prog
 
     The note is kept with the project and goes into every later caption. Show the person the new captions in full.
     """
-    facts = project.facts
-    note = plain_text(arguments.note)
-    if not note and not arguments.forget:
-        raise ConfigError("There is no note to add.", "Say what shall change, such as: name the kind of shot first.")
-    notes = [] if arguments.forget else facts.caption_notes
-    facts = facts.model_copy(update={"caption_notes": [*notes, *([note] if note and note not in notes else [])]})
-    project.write_facts(facts)
-    return _caption(project, facts, CaptionArguments(clips="spot_check"), progress, "retune")
+    store_note(project, arguments)
+    return _caption(project, CaptionArguments(clips="spot_check"), progress, "retune")
 
 
-def _caption(
-    project: Project,
-    facts: ProjectFacts,
-    arguments: CaptionArguments,
-    progress: Progress | None,
-    action: Action,
-) -> CaptionResult:
-    with captions_locked(project):
-        clips = usable_clips(read_report(project))
-        notes: list[str] = []
-        choice = parse_choice(facts.captioner or "auto")
-        captioner = make_captioner(choice, notes)
-        style = _style(facts)
-        instruction = make_instruction(style, identity=learns_identity(facts), notes=facts.caption_notes)
-        before = read_captions(project.captions_path)
-        journal = read_journal(project)
-        known = _newest([*before, *journal])
-        work = plan_work(project, clips, known, choice, captioner, instruction.version, again=arguments.again)
-        _refuse_missing(work, captioner)
-        chosen = _chosen(work, captioner, arguments)
-        failed: dict[str, str] = {}
-        usage = Usage()
+def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | None:
+    """What a person judges before the rest is written: the spot check in full, and what the rest will cost."""
+    session = open_captions(project, again=arguments.again)
+    remaining = session.remaining
+    if not remaining or not session.costly or session.captioner is None:
+        return None
+    rows = session.rows()
+    spot = {session.work.clips[index].path for index in session.work.spot_check()}
+    ahead = _estimate(session, remaining, rows)
+    lines = [f"{row.path} ({row.source}): {row.caption}" for row in rows if row.path in spot]
+    lines.append("Not right? Say what shall change; these are then written anew before the rest.")
+    costs = [
+        CostLine("money", _money(ahead.cost_usd), ahead.cost_usd, "unknown" if ahead.cost_usd is None else "estimated"),
+        CostLine("time", ahead.sentence(), ahead.seconds, "measured" if ahead.measured else "unknown"),
+    ]
+    return Preview(f"Caption the other {len(remaining)} clips like these?", lines, costs)
+
+
+def _money(cost_usd: float | None) -> str:
+    return "no price is known" if cost_usd is None else f"about ${cost_usd:.2f}"
+
+
+def _estimate(session: CaptionSession, indices: Sequence[int], rows: list[CaptionEntry]) -> Estimate:
+    assert session.captioner is not None
+    clips = [session.work.clips[index] for index in indices]
+    return estimate(clips, session.captioner, session.instruction.text, session.instruction.style, rows)
+
+
+def estimate_captions(project: Project, arguments: CaptionArguments) -> Estimate | None:
+    """What `caption_clips` would take before it begins; None where nothing is left or nothing costs anything."""
+    _store_choices(project, arguments)
+    session = open_captions(project, again=arguments.again)
+    if not session.remaining or not session.costly:
+        return None
+    ask_price(session.captioner)
+    return _estimate(session, session.remaining, session.rows())
+
+
+def _caption(project: Project, arguments: CaptionArguments, progress: Progress | None, action: Action) -> CaptionResult:
+    with captions_opened(project, again=arguments.again) as session:
+        _refuse_missing(session)
         try:
-            if captioner is not None and chosen:
-                spoken = _spoken(project, work, chosen, arguments, notes, progress)
-                usage, failed = write_captions_for(
-                    work,
-                    chosen,
-                    Preparation(captioner, instruction),
-                    spoken,
-                    {},
-                    lambda entry: add_to_journal(project, entry),
-                    progress,
-                )
-                notes += getattr(captioner, "notes", [])
+            session.write(_chosen(session, arguments), arguments.speech, progress)
         finally:
-            entries = _finish(project, work, before, known, instruction.text, action)
-        remaining = [index for index in work.todo if index not in work.entries]
-        return _result(
-            project, work, entries, remaining, captioner, style, instruction.version, facts, usage, failed, notes
-        )
+            rows = session.save(action)
+        return _result(session, rows)
 
 
-CAPTION_TOOLS: list[Tool] = [Tool("caption_clips", caption_clips, CaptionArguments)]
+CAPTION_TOOLS: list[Tool] = [
+    Tool("caption_clips", caption_clips, CaptionArguments),
+    Tool("caption_rest", caption_rest, CaptionArguments, needs_approval="captions", preview=preview_rest),
+    Tool("retune_captions", retune_captions, RetuneArguments),
+    Tool("fix_captions", fix_captions, FixArguments, needs_approval="captions", preview=preview_fix),
+    Tool("write_caption", write_caption, EditArguments),
+    Tool("undo_captions", undo_captions, UndoArguments),
+    Tool(
+        "download_captioner",
+        download_captioner,
+        DownloadArguments,
+        needs_approval="download",
+        preview=preview_download,
+    ),
+]
 
 
-def _store_choices(project: Project, arguments: CaptionArguments) -> ProjectFacts:
+def _store_choices(project: Project, arguments: CaptionArguments) -> None:
     """Keep what was told in project.json, its only place. Raises ConfigError for what won't do."""
     facts = project.facts
     told: dict[str, object] = {}
@@ -227,27 +240,11 @@ def _store_choices(project: Project, arguments: CaptionArguments) -> ProjectFact
     wanted = facts.model_copy(update=told)
     if wanted != facts:
         project.write_facts(wanted)
-    return wanted
 
 
-def _style(facts: ProjectFacts) -> Style:
-    for style in get_args(Style):
-        if style == facts.caption_style:
-            return style
-    return default_style(facts.objective)
-
-
-def _newest(entries: list[CaptionEntry]) -> list[CaptionEntry]:
-    """One row a clip, the last one; a person's row is never replaced by a machine's."""
-    rows: dict[tuple[str, str], CaptionEntry] = {}
-    for entry in entries:
-        if entry.key not in rows or rows[entry.key].source != "person":
-            rows[entry.key] = entry
-    return list(rows.values())
-
-
-def _refuse_missing(work: Work, captioner: Captioner | None) -> None:
-    if captioner is None and work.todo:
+def _refuse_missing(session: CaptionSession) -> None:
+    work = session.work
+    if session.captioner is None and work.todo:
         missing = [work.clips[index].path for index in work.todo]
         raise DataError(
             f"{len(missing)} of {len(work.clips)} clips have no caption: {_named(missing)}.",
@@ -255,83 +252,19 @@ def _refuse_missing(work: Work, captioner: Captioner | None) -> None:
         )
 
 
-def _chosen(work: Work, captioner: Captioner | None, arguments: CaptionArguments) -> list[int]:
+def _chosen(session: CaptionSession, arguments: CaptionArguments) -> list[int]:
     """The clips to caption now."""
-    only_spot = arguments.clips == "spot_check" or (
-        arguments.clips == "auto" and captioner is not None and captioner.source in COSTLY
-    )
-    picked = set(work.spot_check()) if only_spot else set(work.todo)
-    return [index for index in work.todo if index in picked]
+    only_spot = arguments.clips == "spot_check" or (arguments.clips == "auto" and session.costly)
+    picked = session.work.spot_check() if only_spot else session.work.todo
+    return [index for index in session.work.todo if index in set(picked)]
 
 
-def _spoken(
-    project: Project,
-    work: Work,
-    chosen: list[int],
-    arguments: CaptionArguments,
-    notes: list[str],
-    progress: Progress | None,
-) -> dict[str, Spoken]:
-    clips, files = [work.clips[index] for index in chosen], [work.files[index] for index in chosen]
-    transcriber = choose_transcriber(arguments.speech, notes)
-    found = transcribe_clips(project, transcriber, clips, files, notes, progress)
-    return {
-        clip.sha256 or "": checked_transcript(file, found.get(clip.sha256 or ""))
-        for clip, file in zip(clips, files, strict=True)
-    }
-
-
-def _finish(
-    project: Project,
-    work: Work,
-    before: list[CaptionEntry],
-    known: list[CaptionEntry],
-    instruction: str,
-    action: Action,
-) -> list[CaptionEntry]:
-    """Lint what there is and write captions.jsonl, however the work ended; return the rows of the clips in order."""
-    present = sorted(work.entries)
-    rows = reviewed(
-        project,
-        [work.clips[index] for index in present],
-        [work.files[index] for index in present],
-        [work.entries[index] for index in present],
-        instruction,
-    )
-    written = {row.key for row in rows}
-    waiting = {work.clips[index].sha256 for index in work.todo if index not in work.entries}
-    rest = [row for row in known if row.key not in written and row.sha256 in waiting]  # to be written anew, not yet
-    save_captions(project, before, [*rows, *rest, *_of_absent_clips(known, work.clips)], action)
-    close_journal(project)
-    return rows
-
-
-def _of_absent_clips(known: list[CaptionEntry], clips: list[Clip]) -> list[CaptionEntry]:
-    """Captions that a person wrote for clips that are not there now, to be kept for their return."""
-    present = {clip.sha256 for clip in clips}
-    return [entry for entry in known if entry.source == "person" and entry.sha256 not in present]
-
-
-def _result(
-    project: Project,
-    work: Work,
-    entries: list[CaptionEntry],
-    remaining: list[int],
-    captioner: Captioner | None,
-    style: Style,
-    version: str,
-    facts: ProjectFacts,
-    usage: Usage,
-    failed: dict[str, str],
-    notes: list[str],
-) -> CaptionResult:
-    absent = _of_absent_clips(read_captions(project.captions_path), work.clips)
+def _result(session: CaptionSession, entries: list[CaptionEntry]) -> CaptionResult:
+    work, captioner, remaining = session.work, session.captioner, session.remaining
     spot = {work.clips[index].path for index in work.spot_check()}
     others = () if remaining else [entry for entry in entries if entry.path not in spot][: max(0, 3 - len(spot))]
     shown = [entry for entry in entries if entry.path in spot or entry in others]
-    ahead = None
-    if remaining and captioner is not None:
-        ahead = estimate([work.clips[index] for index in remaining], captioner, version, style, entries)
+    ahead = _estimate(session, remaining, entries) if remaining and captioner is not None else None
     return CaptionResult(
         clips=len(work.clips),
         by_source=dict(Counter(entry.source for entry in entries)),
@@ -339,10 +272,10 @@ def _result(
         kept=work.kept,
         remaining=len(remaining),
         needs_review=sum(entry.needs_review for entry in entries),
-        trigger=facts.trigger,
+        trigger=session.facts.trigger,
         captioner=f"{captioner.source}:{captioner.model}" if captioner is not None else "existing",
-        style=style,
-        instruction_version=version,
+        style=session.instruction.style,
+        instruction_version=session.instruction.version,
         spot_check=[
             SpotCheck(
                 path=entry.path,
@@ -354,11 +287,11 @@ def _result(
             for entry in shown[:3]
         ],
         findings=dict(Counter(flag.id for entry in entries for flag in entry.flags if flag.id in LINT_IDS)),
-        failed=failed,
+        failed=session.failed,
         estimate=ahead,
-        used=used(usage, price_of(captioner), usage.seconds),
-        notes=[*notes, *_notes(entries, absent, facts.trigger, failed)],
-        path=str(project.captions_path),
+        used=used(session.used, price_of(captioner), session.used.seconds),
+        notes=[*session.notes, *_notes(entries, session.absent(), session.facts.trigger, session.failed)],
+        path=str(session.project.captions_path),
     )
 
 
