@@ -136,7 +136,7 @@ def _edit_words(
         clip, file = session.work.clips[index], session.work.files[index]
         context = lint_context(session.project, clip, file, row, session.instruction.text)
         own = traits if "identity_leak" in found else []
-        text, made = mended(row.caption, context, traits=own, only=found)
+        text, made = mended(row.caption, context, traits=own, only=set(ids) or LINT_IDS)
         text = plain_text(text)
         if text and text != row.caption:
             fixed = row.with_caption(text)

@@ -58,7 +58,7 @@ def save_captions(
         for key in dict.fromkeys([*old, *new])
         if _caption(old.get(key)) != _caption(new.get(key))
     ]
-    if changes:
+    if changes or undoes is not None:
         number = len(read_history(project)) + 1
         record = HistoryRecord(number=number, time=time.time(), action=action, changes=changes, undoes=undoes)
         append_jsonl(_history_path(project), record.model_dump(exclude_none=True))

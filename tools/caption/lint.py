@@ -84,7 +84,7 @@ _ENGLISH = re.compile(
 )
 _INSTRUCTION_LIKE = re.compile(
     r"ignore (?:all |any |the )?(?:previous|prior|above|earlier)|disregard (?:all|any|the|previous)|system prompt"
-    r"|you are (?:now |an? )(?:ai|assistant|helpful|different)|new instructions?\s*:|</?(?:transcript|data|state|"
+    r"|you are (?:now\b|an? (?:ai|assistant|helpful|different)\b)|new instructions?\s*:|</?(?:transcript|data|state|"
     r"system|tool_call|function)\b|\"(?:tool|function|arguments|name)\"\s*:|<\|[a-z_]+\|>|https?://",
     re.IGNORECASE,
 )

@@ -14,6 +14,8 @@ SET_HINTS = {
     "identity_leak": "Don't describe what never changes about the subject.",
 }
 LINT_IDS = frozenset({*ALL_CHECKS, *SET_HINTS})
+MENDED_AT_ONCE = frozenset({"markdown", "headings", "boilerplate", "doubled_trigger", "speech_not_quoted"})
+"""Fixes of form that a machine's caption gets unasked; what it claims is left for a person to see, flagged."""
 SERIOUS = frozenset(
     {"empty", "refusal", "leaked_prompt", "instruction_like", "language", "duplicate"}
     | {"claims_sound", "claims_speech", "claims_music", "claims_one_shot", "identity_leak"}

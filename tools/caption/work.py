@@ -11,7 +11,7 @@ from tools.caption.choose import Choice
 from tools.caption.clips import clip_file, content_digest
 from tools.caption.estimate import cost_of, price_of
 from tools.caption.existing import ExistingCaptioner, find_sidecar, metadata_captions, subtitle_draft, subtitles
-from tools.caption.lint_set import mended
+from tools.caption.lint_set import MENDED_AT_ONCE, mended
 from tools.caption.lint_sound import LEAST_SPEECH_S, with_quote
 from tools.caption.measured import INSTRUCTION_VERSION, measured_draft
 from tools.caption.prepare import Preparation
@@ -164,7 +164,8 @@ def write_captions_for(
         entry = new_entry(clip, draft, preparation.instruction.style, heard.transcript)
         if entry.source != "measured":
             context = lint_context(work.project, clip, file, entry, preparation.instruction.text)
-            text, mends = mended(answer.caption if isinstance(answer, CaptionDraft) else entry.caption, context)
+            given = answer.caption if isinstance(answer, CaptionDraft) else entry.caption
+            text, mends = mended(given, context, only=MENDED_AT_ONCE)
             entry = entry.with_caption(shortened(plain_text(text), MAX_CAPTION_CHARACTERS) or entry.caption)
             entry = entry.model_copy(update={"mended": mends})
         elif heard.transcript is not None and heard.transcript.text:

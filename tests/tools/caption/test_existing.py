@@ -80,3 +80,31 @@ def test_broken_metadata_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "metadata.json").write_text(text)
     with pytest.raises(DataError, match=r"metadata\.json"):
         metadata_captions([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("content", "caption"),
+    [
+        ('{"caption": "A red ball."}', "A red ball."),
+        ('{"text": "A red ball.", "fps": 24}', "A red ball."),
+        ('"A red ball."', "A red ball."),
+        ('[{"prompt": "A red ball."}]', "A red ball."),
+        ('{"camera": "X", "fps": 24}', None),
+        ("[]", None),
+        ("{}", None),
+    ],
+)
+def test_json_sidecars(clip: ClipFile, content: str, caption: str | None) -> None:
+    clip.path.with_suffix(".json").write_text(content)
+    found = ExistingCaptioner({}).caption(clip)
+    assert (found.caption if found else None) == caption
+
+
+def test_text_comes_before_json_and_broken_json_is_named(clip: ClipFile) -> None:
+    clip.path.with_suffix(".json").write_text("{")
+    with pytest.raises(DataError, match="is not valid JSON"):
+        ExistingCaptioner({}).caption(clip)
+    clip.path.with_suffix(".txt").write_text("Words.")
+    found = ExistingCaptioner({}).caption(clip)
+    assert found is not None
+    assert found.caption == "Words."
