@@ -28,7 +28,8 @@ def answer_of(approved: bool, words: str = "") -> dict[str, Any]:
 def approve_captions(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
     """Let the person look at some captions before they shape the plan."""
     project = desk_of(state, runtime).project
-    return _reviewed("captions", "caption", _ask(cards.captions_card(project)), state, project)
+    answer = _ask(cards.captions_card(project))
+    return _reviewed("captions", "caption", answer, state, project)
 
 
 def approve_inputs(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:

@@ -22,7 +22,7 @@ def refuse_overspending(desk: Desk, model: BaseChatModel) -> None:
     if budget.tokens is not None and spent.tokens >= budget.tokens:
         raise ApprovalNeeded(f"The budget of {budget.tokens} tokens is spent ({spent.tokens} used).", hint)
     if budget.money is not None and spent.money >= budget.money:
-        currency = desk.settings.currency
+        currency = desk.settings.prices.currency
         raise ApprovalNeeded(
             f"The budget of {budget.money:g} {currency} is spent ({spent.money:.2f} {currency} used).", hint
         )

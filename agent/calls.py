@@ -72,7 +72,7 @@ def first_unapproved(reply: AIMessage, state: AgentState, desk: Desk) -> tuple[A
         if tool is None or tool.needs_approval is None:
             continue
         try:
-            card = _needed_card(tool, checked_arguments(tool, call["args"], state), call, state, desk.project)
+            card = _needed_card(tool, checked_arguments(tool, call["args"], state), call, state, desk)
         except LtxError:
             continue
         if card is not None:
@@ -156,7 +156,7 @@ def _run_once(
     granted, fingerprint = dict(working.get("granted", {})), call_fingerprint(call, project)
     plan_stood = is_approved("plan", working, project)
     known = desk.store.call(name, key) if desk.store is not None else None
-    if known is None and _needed_card(tool, arguments, call, working, project) is not None:
+    if known is None and _needed_card(tool, arguments, call, working, desk) is not None:
         needed = tool.needs_approval
         raise ApprovalNeeded(f"{tool.name} needs the approval `{needed}`.", "Ask the person for it.")
     if known is not None and known.answer is not None:
@@ -193,14 +193,16 @@ def _run(
         return json.dumps(error_json(refusal)), True
 
 
-def _needed_card(tool: Tool, arguments: BaseModel, call: Any, state: AgentState, project: Project) -> Question | None:
+def _needed_card(tool: Tool, arguments: BaseModel, call: Any, state: AgentState, desk: Desk) -> Question | None:
     """The card of a call that still waits for its approval.
 
     A change of a plan that nobody has approved yet needs no card of its own: the plan's review follows it.
     """
+    project = desk.project
     if tool.needs_approval is None or call_fingerprint(call, project) in state.get("granted", {}):
         return None
-    card = call_card(tool, arguments, project, unreviewed(state, project) if tool.needs_approval == "start" else [])
+    unseen = unreviewed(state, project) if tool.needs_approval == "start" else []
+    card = call_card(tool, arguments, project, unseen, desk.settings)
     if card is not None and card.approval == "change" and not is_approved("plan", state, project):
         return None
     return card

@@ -10,6 +10,9 @@ from pydantic import BaseModel
 
 from agent.events import Question
 from agent.screen import clean, clean_lines
+from agent.settings import Settings
+from tools.draft.annotated import is_as_drafted
+from tools.draft.edit import check_text
 from tools.project import Project
 from tools.spec import CostLine, Preview, Tool
 from trainer_core.config import TrainingConfig, load_config
@@ -45,10 +48,12 @@ def plan_card(project: Project) -> Question:
     return Question("plan", "Is this plan right?", _plan_to_read(project), [_NO_COST])
 
 
-def call_card(tool: Tool, arguments: BaseModel, project: Project, unseen: list[str]) -> Question | None:
+def call_card(
+    tool: Tool, arguments: BaseModel, project: Project, unseen: list[str], settings: Settings
+) -> Question | None:
     """The card of one tool call; None when these arguments need no approval here.
 
-    `unseen` names what was never reviewed as it now is.
+    `unseen` names what was never reviewed as it now is; `settings` have the price of an hour of the GPU.
     """
     if tool.needs_approval is None:
         return None
@@ -62,7 +67,8 @@ def call_card(tool: Tool, arguments: BaseModel, project: Project, unseen: list[s
     lines = [clean(line) for line in preview.lines]
     if unseen:
         lines.append(f"Not reviewed as they now are: {', '.join(unseen)}.")
-    return Question(preview.approval or tool.needs_approval, preview.question, lines, preview.costs)
+    costs = [*preview.costs, *_money(preview.costs, settings)]
+    return Question(preview.approval or tool.needs_approval, preview.question, lines, costs)
 
 
 def fallback_card(error: dict[str, Any]) -> Question:
@@ -102,6 +108,20 @@ def inputs_fingerprint(project: Project) -> str:
     return hashlib.sha256(json.dumps(lines).encode("utf-8", "surrogateescape")).hexdigest() if lines else ""
 
 
+def _money(costs: list[CostLine], settings: Settings) -> list[CostLine]:
+    """What the time costs, where the settings name a price and the tool has not named the money itself."""
+    times = [cost for cost in costs if cost.kind == "time"]
+    if not times or any(cost.kind == "money" for cost in costs):
+        return []
+    if settings.prices.gpu_hour is None:
+        return [CostLine("money", "no price of a GPU hour is set (prices.gpu_hour in settings.yaml)")]
+    price, currency = settings.prices.gpu_hour, settings.prices.currency
+    if times[0].value is None:
+        return [CostLine("money", f"{price:g} {currency} for each hour")]
+    money = times[0].value / 3600 * price
+    return [CostLine("money", f"about {money:.2f} {currency} at {price:g} {currency} an hour", money, "estimated")]
+
+
 def _input_line(modality: str, condition: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     kind = condition["type"]
     often = "" if condition["probability"] == 1 else f" in {condition['probability']:.0%} of the steps"
@@ -130,12 +150,23 @@ def _config(project: Project) -> TrainingConfig | None:
 
 
 def _plan_to_read(project: Project) -> list[str]:
+    edited = _edited_by_hand(project)
     if not project.plan_path.exists():
         return [f"The values and their reasons are in {_name(project.config_path)}."]
     lines = clean_lines(project.plan_path.read_text(encoding="utf-8", errors="surrogateescape")).strip().split("\n")
     if len(lines) > PLAN_LINES:
         lines = [*lines[:PLAN_LINES], f"… {len(lines) - PLAN_LINES} lines more in {_name(project.plan_path)}."]
-    return [*lines, "", f"Every value with its reason: {_name(project.config_path)}."]
+    return [*lines, "", *edited, f"Every value with its reason: {_name(project.config_path)}."]
+
+
+def _edited_by_hand(project: Project) -> list[str]:
+    """What a person should know of a config.yaml that is not as it was drafted: its faults, with their lines."""
+    path = project.config_path
+    if not path.exists() or is_as_drafted(path):
+        return []
+    faults = check_text(path.read_text(encoding="utf-8", errors="replace"), path.name)
+    lines = [f"{path.name} was edited by hand since it was drafted: what it says counts, not this plan."]
+    return lines + [clean(f"It can't be used: {fault.message}") for fault in faults]
 
 
 def _name(path: Path) -> str:

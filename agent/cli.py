@@ -9,7 +9,7 @@ import typer
 
 from agent.console import fail
 from agent.options import LlmOption
-from agent.verbs import adapters, captions, dataset, delivery, runs
+from agent.verbs import adapters, captions, dataset, delivery, headless, runs
 
 app = typer.Typer(
     name="ltx-agent",
@@ -47,13 +47,19 @@ def chat(
     project: Annotated[Path | None, typer.Argument(metavar="[PROJECT]", help="Project, or a folder of clips.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Line mode, for screen readers and dumb terminals.")] = False,
     llm: LlmOption = "auto",
+    session: Annotated[str | None, typer.Option("--session", help="Another conversation [the one used last].")] = None,
 ) -> None:
     """Talk, on the full screen or line by line; the conversation goes on where it ended."""
     if plain or not _is_full_terminal():
         from agent.plain import talk
 
-        talk(project, llm)
+        talk(project, llm, session)
     else:
+        if session is not None:
+            from agent.projects import existing_project
+            from agent.store import use_conversation
+
+            use_conversation(existing_project(project).session_path, session)
         from agent.tui.open import open_tui
 
         open_tui(project, llm)
@@ -80,6 +86,7 @@ VERBS: list[Callable[..., None]] = [
     runs.resume,
     adapters.doctor,
     adapters.edit_adapter,
+    headless.run,
 ]
 for verb in VERBS:
     app.command()(verb)

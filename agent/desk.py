@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from langchain_core.language_models import BaseChatModel
 from langgraph.runtime import Runtime
 
-from agent.settings import Settings
+from agent.settings import Settings, load_settings
 from agent.state import AgentState, Stage
 from tools.project import Project
 from tools.spec import Tool
@@ -37,13 +37,29 @@ class Desk:
     project: Project
     model: BaseChatModel
     tools: Mapping[Stage, list[Tool]] = field(default_factory=real_tools)
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=load_settings)
     store: "Store | None" = None
     conversation: str = CONVERSATION
 
     def tool(self, name: str) -> Tool | None:
         """Return the tool of this name, whichever node has it."""
         return next((tool for tools in self.tools.values() for tool in tools if tool.name == name), None)
+
+
+def open_desk(project: Project, llm: str = "auto", conversation: str | None = None) -> Desk:
+    """Return the desk of a conversation, the one used last unless it is named, with the model it was set to talk to.
+
+    `llm` other than "auto" wins over that. Raises ConfigError when the model or the settings won't do.
+    """
+    from agent.llm import choose_model
+    from agent.store import last_conversation, stored_settings
+
+    name = conversation or last_conversation(project.session_path) or CONVERSATION
+    settings = load_settings()
+    kept = stored_settings(project.session_path, name).get("model")
+    return Desk(
+        project, choose_model(kept if kept and llm == "auto" else llm, settings), settings=settings, conversation=name
+    )
 
 
 def desk_of(state: AgentState, runtime: Runtime[Desk]) -> Desk:

@@ -34,10 +34,13 @@ def route(
     Literal["inspect", "caption", "draft", "monitor", "approve_captions", "approve_inputs", "approve_plan", "__end__"]
 ]:
     """Send the turn to the stage it is in; once that stage is finished, through its reviews to the next one."""
-    finished = state["finished"]
+    finished, project = state["finished"], desk_of(state, runtime).project
     if finished is None:
+        unseen = project.captions_path.exists() and missing_review("caption", state, project)
+        if state["stage"] == "draft" and unseen:  # however the talk got here, captions come before the plan
+            return Command(goto="approve_captions")
         return Command(goto=state["stage"])
-    review = missing_review(finished, state, desk_of(state, runtime).project)
+    review = missing_review(finished, state, project)
     if review is not None:
         return Command(goto=_REVIEW_NODES[review])
     if finished == state["until"]:

@@ -10,9 +10,10 @@ from agent.desk import Desk
 from agent.events import Asked, Event, Question, Returned, Said
 from agent.screen import shell_quote
 from agent.session import Session, open_session
+from agent.settings import load_settings
 from agent.state import FINISHED_BY, artifacts_of
 from tools.project import Project
-from trainer_core.errors import ApprovalNeeded, ConfigError, DataError, ExternalError, LtxError, TrainingError
+from trainer_core.errors import ApprovalNeeded, ExternalError, error_of
 
 _LOOK_AT = {"captions": "captions.jsonl", "plan": "plan.md and config.yaml"}
 
@@ -28,11 +29,11 @@ def prepare(
 
     Raises ApprovalNeeded when `approve` declines, and the error of a tool that failed.
     """
-    with open_session(Desk(project, model)) as session:
+    with open_session(Desk(project, model, settings=load_settings())) as session:
         results, words = _run(session, project, fixed, approve, show)
         error = session.state["error"]
     if error is not None:
-        raise _raised(error)
+        raise error_of(error["message"], error["hint"], error["exit_code"])
     if "draft_config" not in results:
         raise ExternalError(
             f"The language model ended without a plan. Its last words: {words or 'none'}", "Try --llm builtin."
@@ -89,9 +90,3 @@ def _run(
             )
         events = session.answer(True) if question is not None else None
     return results, words
-
-
-def _raised(error: dict[str, Any]) -> LtxError:
-    kinds: tuple[type[LtxError], ...] = (ConfigError, DataError, ApprovalNeeded, TrainingError, ExternalError)
-    kind = next(kind for kind in kinds if kind.exit_code == error["exit_code"])
-    return kind(error["message"], error["hint"])

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage
 
-from agent.settings import Settings, load_settings, settings_path
+from agent.settings import Settings, load_settings
+from tools.settings import settings_path
 from trainer_core.errors import ConfigError, ExternalError
 
 ENDPOINT = "openai-chat"

@@ -1,13 +1,17 @@
 """Line mode: a person talks to the graph line by line, on a dumb terminal, over SSH or through a pipe."""
 
+import dataclasses
+import select
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent.approve import DECLINED
-from agent.desk import Desk
-from agent.events import Alerted, Called, Event, Progressed, Question, Returned, Said
-from agent.llm import choose_model
+from agent.commands import is_command, obey
+from agent.desk import open_desk
+from agent.events import Alerted, Called, Event, Progressed, Question, Returned, Said, Streamed
+from agent.llm import PLANNER, choose_model, name_of
 from agent.progress import ProgressBar, progress_bar
 from agent.projects import current_project, project_of
 from agent.screen import clean, clean_lines
@@ -17,19 +21,24 @@ from tools.project import Project
 from trainer_core.errors import LtxError
 
 LEAVE = frozenset({"quit", "exit", "bye", "q", ":q"})
+ALERTS_EVERY_S = 2.0
 
 
-def talk(target: Path | None, llm: str) -> None:
+def talk(target: Path | None, llm: str, conversation: str | None = None) -> None:
     """Hold the conversation until the person leaves; a run that trains goes on."""
-    model = choose_model(llm)
+    choose_model(llm)  # what is wrong with it is said before anything is asked
     _say("ltx-agent: from a folder of clips to a trained LTX-2 adapter. At most five questions; then it is your turn.")
-    _say(f'You talk to {_name_of(model._llm_type)}. "help" says what it understands, "quit" leaves.')
     project = project_of(target, None) if target is not None else current_project()
     goal = None
     if project is None:
         project = _project_by_questions()
         if project is None:
             return
+    desk = open_desk(project, llm, conversation)
+    _say(
+        f'You talk to {_named(name_of(desk.model))}. "help" says what it understands, "/help" what else there is, '
+        '"quit" leaves.'
+    )
     if not project.report_path.exists():
         goal = _ask("What shall the adapter learn? (Enter: I look at the clips first)")
         if goal is None:
@@ -37,20 +46,23 @@ def talk(target: Path | None, llm: str) -> None:
         if goal:
             project = project_of(project.path, None, goal=goal)
     _say(f"Project: {clean(str(project.path))}")
-    with open_session(Desk(project, model)) as session:
-        if goal is not None:
+    with open_session(dataclasses.replace(desk, project=project)) as session:
+        if session.is_unfinished:
+            _say("Going on where the last session was cut off.")
+            _hear(session.resume())
+        elif goal is not None:
             _hear(session.begin(goal, until="monitor"))
         while _listen(session):
             pass
 
 
-def ask_approval(question: Question) -> bool | str | None:
+def ask_approval(question: Question, session: Session | None = None) -> bool | str | None:
     """Show what there is to judge and ask; True and False, other words as they are, None when the person left."""
     for line in question.details:
         _say(f"  {line}")
     for cost in question.costs:
-        _say(f"  {cost.kind}: {cost.text} ({cost.basis})")
-    words = _ask(f"{question.question} [y/n]")
+        _say(f"  {cost.kind}: {clean(cost.text)} ({cost.basis})")
+    words = _ask(f"{question.question} [y/n]", session)
     if words is None or words.lower() in LEAVE:
         return None
     intent = understand(words).intent
@@ -61,45 +73,78 @@ def _listen(session: Session) -> bool:
     """Take one line of the person, or one answer; False when they left."""
     question = session.pending()
     if question is not None:
-        answer = ask_approval(question)
+        answer = ask_approval(question, session)
         if answer is None:
             return False
-        _hear(session.answer(answer is True, answer if isinstance(answer, str) else "", until="monitor"))
+        if isinstance(answer, str) and is_command(answer):
+            _obey(session, answer)
+        else:
+            _hear(session.answer(answer is True, answer if isinstance(answer, str) else "", until="monitor"))
         return True
-    words = _ask("")
+    words = _ask("", session)
     if words is None or words.lower() in LEAVE:
         return False
-    _hear(session.say(words))
+    if is_command(words):
+        _obey(session, words)
+    else:
+        _hear(session.say(words))
     return True
+
+
+def _obey(session: Session, words: str) -> None:
+    try:
+        lines = obey(session, words)
+    except LtxError as error:
+        lines = [str(error)]
+    for line in lines:
+        _say(clean_lines(line))
 
 
 def _hear(events: Iterator[Event]) -> None:
     """Show a turn; an error or a Ctrl-C while tools work ends the turn and keeps the conversation."""
     try:
         with progress_bar() as bar:
+            shown = Shown(bar)
             for event in events:
-                show(event, bar)
+                shown.show(event)
     except LtxError as error:
         _say(clean_lines(str(error)))
     except KeyboardInterrupt:
         _say('\nInterrupted; what was written stays. Say "go on" to take it up again.')
 
 
-def show(event: Event, bar: ProgressBar) -> None:
-    """Show one event: progress as a bar, the rest as plain lines."""
-    if isinstance(event, Progressed):
-        bar(event.what, event.done, event.total)
-        return
-    bar.clear()
-    if isinstance(event, Said):
-        _say(clean_lines(event.text))
-    elif isinstance(event, Called) and event.tool != "go_to":
-        arguments = ", ".join(f"{name}={value!r}" for name, value in event.arguments.items())
-        _say(f"→ {clean(event.tool)}({clean(arguments)})")
-    elif isinstance(event, Alerted):
-        _say("\n".join([f"! {clean(event.message)}", *(f"  – {clean(line)}" for line in event.evidence)]))
-    elif isinstance(event, Returned) and event.refusal and event.refusal != DECLINED:
-        _say(f"× {clean(event.tool)} failed")
+class Shown:
+    """Shows events as plain lines: progress as a bar, words while they come."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+        self._streamed = False
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Progressed):
+            self._bar(event.what, event.done, event.total)
+            return
+        self._bar.clear()
+        if isinstance(event, Streamed):
+            print(clean_lines(event.text), end="", flush=True)
+            self._streamed = True
+            return
+        if self._streamed:
+            print(flush=True)
+        if isinstance(event, Said) and not self._streamed:
+            _say(clean_lines(event.text))
+        elif isinstance(event, Called) and event.tool != "go_to":
+            arguments = ", ".join(f"{name}={value!r}" for name, value in event.arguments.items())
+            _say(f"→ {clean(event.tool)}({clean(arguments)})")
+        elif isinstance(event, Alerted):
+            _alert(event)
+        elif isinstance(event, Returned) and event.refusal and event.refusal != DECLINED:
+            _say(f"× {clean(event.tool)} failed")
+        self._streamed = False
+
+
+def _alert(event: Alerted) -> None:
+    _say("\n".join([f"! {clean(event.message)}", *(f"  – {clean(line)}" for line in event.evidence)]))
 
 
 def _project_by_questions() -> Project | None:
@@ -114,17 +159,38 @@ def _project_by_questions() -> Project | None:
             _say(clean_lines(str(error)))
 
 
-def _ask(question: str) -> str | None:
-    """Return the person's next line, None at the end of input."""
+def _ask(question: str, session: Session | None = None) -> str | None:
+    """Return the person's next line, None at the end of input; what runs report meanwhile is shown as it comes."""
+    prompt = f"{question} > " if question else "> "
+    if session is not None and threading.current_thread() is threading.main_thread():
+        if sys.stdin.isatty():
+            print(prompt, end="", flush=True)
+            while not select.select([sys.stdin], [], [], ALERTS_EVERY_S)[0]:
+                _tell_news(session, prompt)
+            prompt = ""
+        else:
+            _tell_news(session, "")
     try:
-        return input(f"{question} > " if question else "> ").strip()
+        return input(prompt).strip()
     except EOFError:
         print()
         return None
 
 
-def _name_of(kind: str) -> str:
-    return "the built-in planner (rules, no language model)" if kind == "ltx-agent-planner" else "a language model"
+def _tell_news(session: Session, prompt: str) -> None:
+    """Show what happened outside the conversation, then the prompt again."""
+    news = session.alerts()
+    if news:
+        print(flush=True)
+        for event in news:
+            _alert(event)
+        print(prompt, end="", flush=True)
+
+
+def _named(model: str) -> str:
+    return (
+        "the built-in planner (rules, no language model)" if model == PLANNER else f"the language model {clean(model)}"
+    )
 
 
 def _say(text: str) -> None:

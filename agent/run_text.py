@@ -101,6 +101,70 @@ def comparison_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def advice_lines(status: dict[str, Any]) -> list[str]:
+    """Answer "should I stop?": what the verdict means for that, with its evidence; the choice stays the person's."""
+    verdict = status.get("verdict") or {"kind": "unsure", "confidence": 0.0, "evidence": []}
+    if status["state"] not in LIVE_STATES:
+        lines = [f"There is nothing to stop: run {status['run']} {_STATES.get(status['state'], status['state'])}."]
+    else:
+        lines = [_ADVICE.get(verdict["kind"], _ADVICE["unsure"]).format(**status)]
+    lines.append(f"Verdict: {verdict['kind']} (confidence {verdict['confidence']:.0%}).")
+    lines.extend(f"  – {evidence}" for evidence in verdict["evidence"])
+    if status.get("best_checkpoint"):
+        lines.append(f"Best checkpoint so far: {status['best_checkpoint']}.")
+    return [
+        *lines,
+        "Stopping saves first, so nothing that was trained is lost. Whether it pleases you, no number says.",
+    ]
+
+
+def speed_lines(status: dict[str, Any]) -> list[str]:
+    """Answer "why is it slow?": where a step's time goes."""
+    step_s = dict(status.get("step_s") or {})
+    whole = step_s.pop("whole", None)
+    if not whole:
+        return [f"Run {status['run']} has made no step that could be timed yet.", *run_lines(status)[:1]]
+    parts = sorted(step_s.items(), key=lambda part: -part[1])
+    shares = ", ".join(f"{name} {seconds:.2g} s ({seconds / whole:.0%})" for name, seconds in parts)
+    lines = [f"A step takes {whole:.3g} s (median of the latest): {shares}.{_time_left(status)}"]
+    if parts:
+        lines.append(_SLOWEST.get(parts[0][0], "Most of it is the model's own arithmetic."))
+    return lines
+
+
+def best_lines(status: dict[str, Any]) -> list[str]:
+    """Answer "which checkpoint is best?" and "where is my adapter?"."""
+    last, best = status.get("last_checkpoint"), status.get("best_checkpoint")
+    if not last and not best:
+        return [
+            f"Run {status['run']} has saved no checkpoint yet: it is at step {status['step']} of {status['steps']}."
+        ]
+    lines = []
+    if best:
+        lines.append(f"Best by held-out loss: {status['path']}/{best}")
+    if last and last != best:
+        lines.append(f"Last: {status['path']}/{last}")
+    if not best:
+        lines.append("None is marked best: that takes a held-out loss.")
+    return lines
+
+
+_ADVICE = {
+    "continue": "The figures say go on: the loss is still falling at step {step} of {steps}.",
+    "plateau": "The figures say stopping costs little: the loss has stopped falling at step {step} of {steps}.",
+    "overfitting": "The figures say stop: the held-out loss rises, so later checkpoints are likely worse.",
+    "diverging": "The figures say stop: the loss is rising at step {step} of {steps}.",
+    "dead": "The figures say stop: nothing is being learned.",
+    "unsure": "The figures don't tell yet at step {step} of {steps}: waiting costs time, stopping loses nothing.",
+}
+_SLOWEST = {
+    "data": "Most of it is waiting for data: more dataloader workers or a faster disk would help.",
+    "forward": "Most of it is the model's forward pass: fewer frames or a smaller picture a sample make it shorter.",
+    "backward": "Most of it is the backward pass; with gradient checkpointing it includes the forward pass once more.",
+    "optimizer": "Most of it is the optimizer's update: a LoRA of lower rank, or an 8-bit optimizer, makes it shorter.",
+}
+
+
 def duration(seconds: float) -> str:
     """Return a duration in words, as coarse as it is uncertain."""
     if seconds < 90:

@@ -25,10 +25,11 @@ from agent.events import Alerted, Asked, Called, Event, Heard, Progressed, Quest
 from agent.graph import Graph, build_graph
 from agent.llm import choose_model, name_of
 from agent.settings import Budget
-from agent.state import AgentState, Stage, artifacts_of, is_from_person, note_from_graph
+from agent.state import GOAL, AgentState, Stage, artifacts_of, is_from_person, note_from_graph
 from agent.store import Conversation, Decision, Spent, Store, database_errors, open_store
 from agent.undo import deciding_files, restore_files
 from prompts.fence import unfence
+from tools.project import Project
 from trainer_core.errors import ConfigError, ExternalError
 
 MOST_STEPS_A_TURN = 60
@@ -59,6 +60,10 @@ class Session:
     def name(self) -> str:
         return self._desk.conversation
 
+    @property
+    def project(self) -> Project:
+        return self._desk.project
+
     def pending(self) -> Question | None:
         """The approval that the conversation waits for, if any."""
         interrupts = self._graph.get_state(self._config).interrupts
@@ -67,7 +72,7 @@ class Session:
     def begin(self, goal: str, until: Stage, fixed: Mapping[str, Any] | None = None) -> Iterator[Event]:
         """Start the work at its first stage, with a goal in the person's words."""
         goal = printable(goal)
-        about = f"The person's goal: {goal}" if goal else "The person named no goal."
+        about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
         start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {})}
         messages = [*self._unanswered(), note_from_graph(f"{about}\nNext stage: inspect.")]
         return self._turn({**start, "messages": messages}, goal or "begin")

@@ -1,18 +1,13 @@
-"""The user's settings: which chat model, what it and the GPU cost, how much may be spent. Never a key.
+"""The user's settings: which chat model talks, what it and the GPU cost, how much it may spend. Never a key.
 
-They stand in settings.yaml of the user's configuration folder (or where LTX_AGENT_SETTINGS points); the environment
-wins over the file, `--llm` and `/model` over both. Keys stay in the environment: `api_key_env` names the variable.
+They are sections of settings.yaml; the environment wins over the file, `--llm` and `/model` over both.
 """
 
-import os
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from tools.settings import settings_path
-from trainer_core.errors import ConfigError
+from tools.settings import from_environment, read_section
 
 ToolStyle = Literal["auto", "native", "json"]
 Positive = Annotated[float, Field(gt=0)]
@@ -24,7 +19,7 @@ class _Section(BaseModel):
 
 
 class LlmSettings(_Section):
-    """The chat model. `tools`: native function calls, or one JSON object a reply for models that know none."""
+    """`llm:`, the chat model. `tools`: native function calls, or a JSON object a reply for models that know none."""
 
     base_url: str | None = None
     model: str | None = None
@@ -39,42 +34,34 @@ class LlmSettings(_Section):
 
 
 class Budget(_Section):
-    """What a conversation may spend on its chat model; None sets no limit."""
+    """`budget:`, what a conversation may spend on its chat model; None sets no limit."""
 
     tokens: Annotated[int, Field(ge=1)] | None = None
     money: Positive | None = None
 
 
+class Prices(_Section):
+    """`prices:`, what an hour of the GPU costs, and in which currency all prices are."""
+
+    gpu_hour: NotNegative | None = None
+    currency: Annotated[str, Field(pattern=r"^\w{1,8}$")] = "USD"
+
+
 class Settings(_Section):
-    """settings.yaml."""
+    """What the agent reads of settings.yaml."""
 
     llm: LlmSettings = LlmSettings()
     budget: Budget = Budget()
-    gpu_hour_price: NotNegative | None = None
-    currency: Annotated[str, Field(pattern=r"^\w{1,8}$")] = "USD"
-    captions: dict[str, Any] = {}
-    """Read by tools/caption/endpoint_settings.py, as `speech` is."""
-    speech: dict[str, Any] = {}
+    prices: Prices = Prices()
 
 
 def load_settings() -> Settings:
     """Return the file's settings with the environment over them. Raises ConfigError naming the wrong key."""
-    path = settings_path()
-    settings = _read(path) if path.exists() else Settings()
-    base_url = os.environ.get("LTX_AGENT_BASE_URL") or os.environ.get("OPENAI_BASE_URL") or settings.llm.base_url
-    model = os.environ.get("LTX_AGENT_MODEL") or settings.llm.model
-    return settings.model_copy(update={"llm": settings.llm.model_copy(update={"base_url": base_url, "model": model})})
-
-
-def _read(path: Path) -> Settings:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} can't be read: {' '.join(str(error).split())}.", "Correct it.") from error
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        # the value is left out: a key put here by mistake must not be printed
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        hint = "Correct it. API keys stay in the environment: llm.api_key_env names the variable."
-        raise ConfigError(f"{path} is wrong: {faults}.", hint) from error
+    llm = read_section("llm", LlmSettings)
+    base_url = from_environment("LTX_AGENT_BASE_URL", "OPENAI_BASE_URL") or llm.base_url
+    model = from_environment("LTX_AGENT_MODEL") or llm.model
+    return Settings(
+        llm=llm.model_copy(update={"base_url": base_url, "model": model}),
+        budget=read_section("budget", Budget),
+        prices=read_section("prices", Prices),
+    )

@@ -14,11 +14,14 @@ FINISHED_BY: dict[str, Stage] = {
     "inspect_clips": "inspect",
     "caption_rest": "caption",
     "caption_clips": "caption",
+    "change_config": "draft",
     "draft_config": "draft",
 }
 """The tools whose success finishes a stage, the one it begins with last; a result with `remaining` leaves it open."""
 
 FROM_GRAPH = "graph"
+GOAL = "The person"
+"""How the note begins that starts the work with a goal."""
 
 
 class AgentState(TypedDict, total=False):

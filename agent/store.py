@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from trainer_core.errors import ConfigError, ExternalError, LtxError
 from trainer_core.files import storage_error
@@ -211,6 +212,34 @@ def open_store(path: Path) -> Iterator[tuple[sqlite3.Connection, Store]]:
         ours.isolation_level = None  # every statement of ours is a transaction of its own
         ours.executescript(_TABLES)
         yield langgraphs, Store(ours)
+
+
+def stored_settings(path: Path, name: str) -> dict[str, Any]:
+    """What was set for a conversation, read without entering it; empty when there is none."""
+    settings = _glance(path, "SELECT settings FROM conversations WHERE name = ?", name)
+    return dict(json.loads(settings)) if settings else {}
+
+
+def last_conversation(path: Path) -> str | None:
+    """The name of the conversation used last, read without entering it."""
+    return _glance(path, "SELECT name FROM conversations ORDER BY used_at DESC LIMIT 1")
+
+
+def _glance(path: Path, query: str, *values: str) -> str | None:
+    if not path.exists():
+        return None
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            row = connection.execute(query, values).fetchone()
+    except sqlite3.DatabaseError:  # opening the session says what is wrong with the file
+        return None
+    return str(row[0]) if row and row[0] else None
+
+
+def use_conversation(path: Path, name: str) -> None:
+    """Make `name` the conversation used last, so that whoever opens the project next is in it."""
+    with open_store(path) as (_, store):
+        store.use(name)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -81,6 +81,29 @@ def _stop_summary(result: dict[str, Any]) -> list[str]:
     return [result["message"]]
 
 
+def _change_summary(result: dict[str, Any]) -> list[str]:
+    if not result["diff"]:
+        return [f"{result['name']} is {result['after']} already."]
+    changed = f"Changed: {result['name']} {result['before']} → {result['after']}."
+    return [changed, *([result["note"]] if result["note"] else [])]
+
+
+def _experiments_summary(result: dict[str, Any]) -> list[str]:
+    if not result["experiments"]:
+        return ["No run yet, so there is nothing to compare."]
+    lines = [_experiment_line(experiment) for experiment in result["experiments"]]
+    return [*lines, *([result["advice"]] if result["advice"] else [])]
+
+
+def _experiment_line(experiment: dict[str, Any]) -> str:
+    changed = ", ".join(f"{change['name']} {change['before']} → {change['after']}" for change in experiment["changed"])
+    first, last = experiment["loss_first"], experiment["loss_last"]
+    loss = f"loss {first:.3f} → {last:.3f}" if first is not None and last is not None else "no loss measured"
+    note = f" ({experiment['note']})" if experiment["note"] else ""
+    state = f"{experiment['state']} at step {experiment['step']}"
+    return f"Run {experiment['run']}: {changed or 'nothing changed'}; {state}, {loss}, {experiment['verdict']}{note}."
+
+
 _NAMED_VALUES = ("optimization.steps", "optimization.learning_rate", "optimization.batch_size", "lora.rank")
 
 
@@ -105,6 +128,8 @@ SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "undo_captions": _undo_captions_summary,
     "download_captioner": _download_summary,
     "draft_config": _draft_summary,
+    "change_config": _change_summary,
+    "list_experiments": _experiments_summary,
     "start_training": _start_summary,
     "run_status": run_lines,
     "stop_training": _stop_summary,

@@ -13,12 +13,12 @@ from agent.calls import calls_of, error_json, first_unapproved
 from agent.desk import Desk, desk_of
 from agent.llm import ask, is_endpoint
 from agent.memory import compacted
-from agent.state import FINISHED_BY, STAGES, AgentState, Stage, is_from_person
+from agent.seen import seen
+from agent.state import STAGES, AgentState, Stage, is_from_person
 from prompts.fence import fence
 from prompts.render import render
 from trainer_core.errors import ApprovalNeeded, ExternalError
 
-MOST_QUESTIONS = 5
 GO_TO: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -32,7 +32,7 @@ GO_TO: dict[str, Any] = {
         },
     },
 }
-TOOL_OF: dict[Stage, str] = {stage: tool for tool, stage in FINISHED_BY.items()}
+TOOL_OF: dict[Stage, str] = {"inspect": "inspect_clips", "caption": "caption_clips", "draft": "draft_config"}
 
 
 def take_turn(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Command[Any]:
@@ -64,7 +64,7 @@ def _reply(stage: Stage, state: AgentState, kept: list[AnyMessage], runtime: Run
         model = Planner()
     refuse_overspending(desk, model)
     tools = [tool.schema() for tool in desk.tools[stage]] + [GO_TO]
-    messages = [SystemMessage(render(stage, state=fence("state", json.dumps(_seen(stage, state, desk))))), *kept]
+    messages = [SystemMessage(render(stage, state=fence("state", json.dumps(seen(stage, state, desk))))), *kept]
 
     def stream(text: str) -> None:
         runtime.stream_writer({"streamed": text})
@@ -82,19 +82,3 @@ def _reply(stage: Stage, state: AgentState, kept: list[AnyMessage], runtime: Run
 def _is_made(stage: Stage, state: AgentState) -> bool:
     file: dict[Stage, str] = {"inspect": "report", "caption": "captions", "draft": "config"}
     return file[stage] in state["artifacts"]
-
-
-def _seen(stage: Stage, state: AgentState, desk: Desk) -> dict[str, Any]:
-    return {
-        "stage": stage,
-        "finished": state["finished"],
-        "until": state["until"],
-        "goal": state["goal"],
-        "project": state["project"],
-        "artifacts": state["artifacts"],
-        "approvals": sorted(state["approvals"]),
-        "facts": {**desk.project.facts.model_dump(exclude={"sources"}), "goal": state["goal"]},
-        "questions_left": max(0, MOST_QUESTIONS - state.get("questions", 0)),
-        "runs": [run.id for run in desk.project.runs()],
-        "earlier": state.get("earlier", []),
-    }

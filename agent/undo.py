@@ -1,7 +1,7 @@
 """Which files a decision shapes, and bringing them back. What a person wrote is kept beside what replaces it."""
 
 from agent.store import Decision, Store
-from tools.draft.annotated import keep_beside
+from tools.draft.annotated import is_as_drafted, keep_beside
 from tools.project import Project
 from trainer_core.files import replacing
 from trainer_core.run_folder import LIVE_STATES
@@ -24,9 +24,9 @@ def restore_files(project: Project, decision: Decision, store: Store) -> list[st
         now = path.read_bytes() if path.exists() else None
         if now == before or (before is None and digest):
             continue
-        if name == "config.yaml" and now is not None:
+        if name == "config.yaml" and now is not None and not is_as_drafted(path):
             kept = keep_beside(path)
-            lines.append(f"{name} is as it was; the version undone is kept as {kept.name}.")
+            lines.append(f"{name} is as it was; your edited version is kept as {kept.name}.")
         if before is None:
             path.unlink(missing_ok=True)
         else:

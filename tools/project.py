@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -28,6 +29,8 @@ class ProjectFacts(BaseModel):
     captioner: str | None = None
     caption_style: str | None = None
     caption_notes: list[str] = []
+    asked: dict[str, Any] = {}
+    """Draft arguments and dotted config keys that the person asked for: every new draft holds them."""
 
 
 @dataclass(frozen=True)

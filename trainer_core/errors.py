@@ -44,3 +44,10 @@ class ExternalError(LtxError):
     """Something outside the program failed: a service, a full disk."""
 
     exit_code = 6
+
+
+def error_of(message: str, hint: str, exit_code: int) -> LtxError:
+    """Return the error that was written down as these three."""
+    kinds: tuple[type[LtxError], ...] = (ConfigError, DataError, ApprovalNeeded, TrainingError, ExternalError)
+    kind = next((kind for kind in kinds if kind.exit_code == exit_code), LtxError)
+    return kind(message, hint)

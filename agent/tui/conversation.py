@@ -60,10 +60,9 @@ class Closed:
 
 def desk_of_project(project: Project, llm: str) -> "Desk":
     """Return the desk of a project with the real tools; importing them takes a moment."""
-    from agent.desk import Desk
-    from agent.llm import choose_model
+    from agent.desk import open_desk
 
-    return Desk(project, choose_model(llm))
+    return open_desk(project, llm)
 
 
 class Conversation:

@@ -22,6 +22,7 @@ from agent.options import (
 
 if TYPE_CHECKING:
     from agent.events import Event, Question
+    from agent.plain import Shown
     from agent.progress import ProgressBar
 
 
@@ -41,18 +42,20 @@ def prepare(
     check_objective(objective)
     from agent.headless import prepare as run_prepare
     from agent.llm import choose_model
+    from agent.plain import Shown
     from agent.projects import project_of
 
     chat_model = choose_model(llm)
     opened = project_of(clips, project, goal=goal, objective=objective, adapter=adapter, model=model)
     fixed = {"objective": objective, "adapter": adapter, "captioner": captioner}
     with progress() as bar:
+        shown = Shown(bar)
         document = run_prepare(
             opened,
             chat_model,
             {name: value for name, value in fixed.items() if value is not None},
             lambda question: (yes and question.approval != "fallback") or _approve(question, bar, as_json),
-            lambda event: _show(event, bar, as_json),
+            lambda event: _show(event, shown, as_json),
         )
     if as_json:
         say_json(document)
@@ -157,9 +160,8 @@ def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool:
     return ask_approval(question) is True
 
 
-def _show(event: "Event", bar: "ProgressBar", as_json: bool) -> None:
+def _show(event: "Event", shown: "Shown", as_json: bool) -> None:
     from agent.events import Progressed
-    from agent.plain import show
 
     if not as_json or isinstance(event, Progressed):
-        show(event, bar)
+        shown.show(event)

@@ -69,6 +69,16 @@ class DraftChoices(BaseModel):
     rank: int | None = None
     learning_rate: float | None = None
     batch_size: int | None = None
+    video_only: bool | None = None
+    direction: str | None = None
+    skip: list[str] | None = None
+
+
+class OneChange(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    value: int
+    reason: str = ""
 
 
 class Report(BaseModel):
@@ -115,6 +125,14 @@ def draft_config(project: Project, arguments: DraftChoices, progress: Progress) 
     )
 
 
+def change_config(project: Project, arguments: OneChange, progress: Progress) -> Report:
+    """Change one value."""
+    before = json.loads(project.config_path.read_text())
+    key = arguments.name.split(".")[-1]
+    write_text(project.config_path, json.dumps({**before, key: arguments.value}, separators=(",", ":")))
+    return Report(name=arguments.name, before=before[key], after=arguments.value, diff=["changed"], note="")
+
+
 def start_training(project: Project, arguments: Nothing, progress: Progress) -> Report:
     """Start."""
     with (project.path / "started").open("a") as file:
@@ -140,7 +158,10 @@ def stop_training(project: Project, arguments: RunChoice, progress: Progress) ->
 TOOLS: dict[Stage, list[Tool]] = {
     "inspect": [Tool("inspect_clips", inspect_clips, Nothing)],
     "caption": [Tool("caption_clips", caption_clips, CaptionChoices)],
-    "draft": [Tool("draft_config", draft_config, DraftChoices)],
+    "draft": [
+        Tool("draft_config", draft_config, DraftChoices),
+        Tool("change_config", change_config, OneChange, needs_approval="change"),
+    ],
     "monitor": [
         Tool("start_training", start_training, Nothing, needs_approval="start"),
         Tool("run_status", run_status, RunChoice),

@@ -84,7 +84,7 @@ def test_what_was_approved_needs_no_second_approval(session: Session) -> None:
     list(session.answer(True))
     list(session.answer(True))
     assert asked(list(session.begin("", until="draft"))) is None
-    assert asked(list(session.begin("40 steps", until="draft"))) == "plan"
+    assert asked(list(session.begin("40 steps", until="draft"))) == "change"
 
 
 def test_words_that_nobody_understands_do_nothing(session: Session, project: Project) -> None:

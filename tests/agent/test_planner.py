@@ -8,14 +8,20 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from agent.planner import Planner, next_move
 from agent.state import note_from_graph
-from prompts.fence import fence
+from prompts.fence import fence, unfence
 
 ALL = {"report": "report.json", "captions": "captions.jsonl", "config": "config.yaml"}
 
 
 def system(stage: str, artifacts: dict[str, str] = ALL, goal: str = "", **facts: Any) -> SystemMessage:
-    state = {"stage": stage, "artifacts": artifacts, "goal": goal, "facts": facts}
+    plan = {"steps": 60, "rank": 8, "objective": "t2v"}
+    state = {"stage": stage, "artifacts": artifacts, "goal": goal, "facts": facts, "plan": plan}
+    state["approvals"] = ["captions", "plan"]
     return SystemMessage("Rules.\n" + fence("state", json.dumps(state)))
+
+
+def changed(name: str, value: Any, words: str) -> Any:
+    return "change_config", {"name": name, "value": value, "reason": f"you said: {words}"}
 
 
 def said(stage: str, words: str, artifacts: dict[str, str] = ALL) -> Any:
@@ -48,7 +54,16 @@ def test_a_new_stage_begins_with_its_tool(stage: str, tool: str) -> None:
         ("monitor", "stop", ("stop_training", {})),
         ("monitor", "start", ("start_training", {})),
         ("monitor", "use 500 steps", ("go_to", {"stage": "draft"})),
-        ("draft", "use 500 steps", ("draft_config", {"steps": 500})),
+        ("draft", "use 500 steps", changed("optimization.steps", 500, "use 500 steps")),
+        ("draft", "rank 16 and 500 steps", ("draft_config", {"steps": 500, "rank": 16})),
+        ("draft", "only the picture", ("draft_config", {"video_only": True})),
+        ("draft", "no, only audio", ("draft_config", {"objective": "t2a"})),
+        ("draft", "skip clip 3", ("draft_config", {"skip": ["3"]})),
+        ("draft", "double the rank", changed("lora.rank", 16, "double the rank")),
+        ("monitor", "should I stop?", ("run_status", {})),
+        ("monitor", "why is it slow?", ("run_status", {})),
+        ("monitor", "compare the runs", ("go_to", {"stage": "draft"})),
+        ("draft", "compare the runs", ("list_experiments", {})),
         ("draft", "status", ("go_to", {"stage": "monitor"})),
         ("draft", "trigger ohwx", ("go_to", {"stage": "caption"})),
         ("caption", "trigger ohwx", ("caption_clips", {"trigger": "ohwx"})),
@@ -80,12 +95,39 @@ def test_explains_words_and_admits_unknown_ones() -> None:
     assert 'no "blorb"' in said("draft", "what is blorb?")
 
 
-def test_video_only_is_answered_honestly() -> None:
-    assert "no switch" in said("draft", "no sound please")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("use 500 steps and 900 steps", "steps 500 and 900"),
+        ("more steps", "It is 60 now"),
+        ("why?", "reason"),
+        ("push it to the hub", "nothing leaves this machine"),
+        ("what does held-out loss mean?", "kept apart"),
+    ],
+)
+def test_what_is_answered_with_words(words: str, says: str) -> None:
+    assert says in said("draft", words)
 
 
-def test_values_named_before_are_kept() -> None:
-    messages = [system("draft", goal="animate my photos"), HumanMessage("use 500 steps"), AIMessage("ok")]
+@pytest.mark.parametrize(
+    ("state", "move"), [("running", ("run_status", {})), ("done", "Run r1 is done."), ("failed", "Run r1 is failed.")]
+)
+def test_a_lone_yes_never_starts_a_second_run(state: str, move: Any) -> None:
+    message = system("monitor")
+    block = json.loads(unfence("state", message.text) or "")
+    shown = SystemMessage(fence("state", json.dumps({**block, "runs": [{"id": "r1", "state": state}]})))
+    found = next_move([shown, HumanMessage("yes")])
+    assert found == move if state == "running" else str(found).startswith(move)
+
+
+def test_what_is_skipped_adds_up() -> None:
+    messages = [system("draft", asked={"skip": ["3"]}), HumanMessage("skip clip 5")]
+    assert next_move(messages) == ("draft_config", {"skip": ["3", "5"]})
+
+
+def test_values_named_before_the_first_draft_are_kept() -> None:
+    made = {"report": "report.json", "captions": "captions.jsonl"}
+    messages = [system("draft", made, goal="animate my photos"), HumanMessage("use 500 steps"), AIMessage("ok")]
     assert next_move([*messages, HumanMessage("rank 16")]) == (
         "draft_config",
         {"objective": "i2v", "steps": 500, "rank": 16},
@@ -93,7 +135,11 @@ def test_values_named_before_are_kept() -> None:
 
 
 def test_a_fact_of_the_project_wins_over_the_goal() -> None:
-    messages = [system("draft", goal="animate my photos, 30 steps", objective="t2v"), note_from_graph("Next stage.")]
+    made = {"report": "report.json", "captions": "captions.jsonl"}
+    messages = [
+        system("draft", made, goal="animate my photos, 30 steps", objective="t2v"),
+        note_from_graph("Next stage."),
+    ]
     assert next_move(messages) == ("draft_config", {"steps": 30})
 
 

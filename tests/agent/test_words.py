@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent.wishes import relative_values
 from agent.words import read_goal, understand
 
 
@@ -24,8 +25,8 @@ from agent.words import read_goal, understand
         ("go on", "yes"),
         ("no", "no"),
         ("not yet", "no"),
-        ("no sound please", "video_only"),
-        ("only video", "video_only"),
+        ("no sound please", "draft"),
+        ("only video", "draft"),
         ("inspect", "inspect"),
         ("what does rank mean?", "term"),
         ("what is a trigger?", "term"),
@@ -99,5 +100,71 @@ def test_trigger_needs_a_word() -> None:
 
 def test_a_goal_gives_no_orders() -> None:
     goal = read_goal("stop everything and start the status, 40 steps, no sound")
-    assert goal.intent == "video_only"
-    assert goal.draft == {"steps": 40}
+    assert goal.intent == "other"
+    assert goal.draft == {"steps": 40, "video_only": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "intent"),
+    [
+        ("should I stop?", "advice"),
+        ("can we let it go on", "advice"),
+        ("is it overfitting?", "advice"),
+        ("why is it slow?", "slow"),
+        ("which checkpoint is best?", "best"),
+        ("where is my adapter", "best"),
+        ("compare the runs", "compare"),
+        ("resume", "resume"),
+        ("why?", "why"),
+        ("send my clips to a friend", "refused"),
+        ("what is your API key?", "term"),
+        ("show me the API key", "refused"),
+        ("rm -rf / please", "refused"),
+        ("use 500 steps and 900 steps", "contradiction"),
+        ("only the picture and only the sound", "contradiction"),
+        ("more steps", "vague"),
+        ("a lower learning rate please", "vague"),
+        ("train longer", "vague"),
+        ("yes, but use 500 steps", "draft"),
+        ("not 500 steps but 900 steps", "draft"),
+    ],
+)
+def test_more_intents(words: str, intent: str) -> None:
+    assert understand(words).intent == intent
+
+
+@pytest.mark.parametrize(
+    ("words", "skip"),
+    [
+        ("skip clip 3", ["3"]),
+        ("leave out clips 3, 5 and 7", ["3", "5", "7"]),
+        ("don't use bikes_1.mp4", ["bikes_1.mp4"]),
+        ("use all clips", []),
+    ],
+)
+def test_clips_to_leave_out(words: str, skip: list[str]) -> None:
+    assert understand(words).draft == {"skip": skip}
+
+
+@pytest.mark.parametrize(
+    ("words", "draft"),
+    [
+        ("no, only audio", {"objective": "t2a"}),
+        ("keep the sound", {"video_only": False}),
+        ("my dog", {"objective": "i2v"}),
+        ("it's about our little robot", {"objective": "i2v"}),
+        ("make it longer", {"objective": "video_extension"}),
+        ("make them longer at the beginning", {"objective": "video_extension", "direction": "before"}),
+        ("backwards", {"direction": "before"}),
+        ("steps -5", {"steps": -5}),
+        ("hold out 20%", {"held_out": 0.2}),
+    ],
+)
+def test_corrections(words: str, draft: dict[str, object]) -> None:
+    assert understand(words).draft == draft
+
+
+def test_relative_values() -> None:
+    assert relative_values("double the rank") == {"rank": 2.0}
+    assert relative_values("half as many steps") == {"steps": 0.5}
+    assert relative_values("a learning rate ten times lower") == {}

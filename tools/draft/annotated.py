@@ -30,13 +30,19 @@ class _Representer(RoundTripRepresenter):
         return self.represent_scalar("tag:yaml.org,2002:null", "null")
 
     def represent_float(self, data: float) -> Any:
-        text = repr(data)
-        spelled = text.replace("e", ".0e") if "e" in text and "." not in text else text
-        return self.represent_scalar("tag:yaml.org,2002:float", spelled)
+        return self.represent_scalar("tag:yaml.org,2002:float", scalar_text(data))
 
 
 _Representer.add_representer(type(None), _Representer.represent_none)
 _Representer.add_representer(float, _Representer.represent_float)
+
+
+def scalar_text(value: float | bool | None) -> str:
+    """Return a number, a truth value or null as every YAML reader takes it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value)
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text
 
 
 def annotated_yaml(values: dict[str, Any], reasons: dict[str, str]) -> str:

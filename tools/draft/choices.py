@@ -6,21 +6,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.caption.clips import unusable_clips, usable_clips
+from tools.caption.clips import usable_clips
+from tools.draft.assumptions import ASKED, assumptions_of
+from tools.draft.conditions import Direction, set_direction, set_region
 from tools.draft.heldout import Split, split_off
+from tools.draft.select import columns_of, has_sound, sort_clips
 from tools.inspect.names import displayed
-from tools.inspect.report import AudioStatus, Clip, Report
+from tools.inspect.report import Clip, Report
 from tools.project import ProjectFacts
-from trainer_core.config import FlexibleStrategy, is_tiny
+from trainer_core.config import is_tiny
 from trainer_core.errors import ConfigError, DataError
-from trainer_core.objective import ADAPTER_NAMES, AdapterName, default_adapter, merged, objective_of, recipe_for
+from trainer_core.objective import ADAPTER_NAMES, AdapterName, default_adapter, load_recipe, merged, recipe_for
 
 TINY_STEPS = 60
 TINY_RANK = 8
 TINY_LEARNING_RATE = 2e-3
 TINY_BATCH_SIZE = 2
-MIN_OUTPAINTING_WIDTH = 64
-ASKED = "you asked for it"
 RECIPE = "the objective's recipe"
 
 _ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
@@ -41,13 +42,6 @@ _IN_CONTEXT_EXTRA: dict[tuple[bool, bool], list[str]] = {
     (False, True): ["audio_ff.net.0.proj", "audio_ff.net.2"],
 }
 
-_WITHOUT_SOUND: dict[AudioStatus, str] = {
-    "none": "it has no sound",
-    "silent": "its sound is silent",
-    "short": "its sound is too short for any sample",
-    "undecodable": "its sound does not decode",
-}
-
 
 @dataclass(frozen=True)
 class Wishes:
@@ -61,6 +55,10 @@ class Wishes:
     batch_size: int | None = None
     held_out: float | None = None
     held_out_clips: tuple[str, ...] = ()
+    video_only: bool | None = None
+    direction: Direction | None = None
+    region: tuple[int, int, int, int] | None = None
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,7 @@ class Draft:
     training: list[Clip]
     left_out: list[tuple[Clip, str]]
     notes: list[str]
+    assumptions: list[str]
     split: Split
 
     def values(self) -> list[tuple[str, Any, str]]:
@@ -105,17 +104,19 @@ class _Choices:
 def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     """Return the training for these clips. Raises DataError when the data can't carry it, naming what is missing."""
     objective, objective_reason = _choose_objective(report, facts, wishes)
-    columns = _columns(report)
+    columns = columns_of(report)
     adapter, adapter_reason = _choose_adapter(objective, columns, facts, wishes)
-    video_only = objective == "t2v" and not any(_has_sound(clip) and clip.samples for clip in usable_clips(report))
+    silent = objective == "t2v" and not any(has_sound(clip) and clip.samples for clip in usable_clips(report))
+    video_only = silent or _wants_video_only(objective, wishes)
     if not video_only:
         _refuse_impossible(report, objective)
     recipe = recipe_for(objective, adapter, columns | {"audio"} if video_only else columns)
     if video_only:
         recipe["training_strategy"]["audio"] = None
+    direction = set_direction(recipe, objective, wishes.direction)
     strategy = recipe["training_strategy"]
     needs = (strategy["video"] is not None, strategy["audio"] is not None)
-    training, left_out = _sort_clips(report, strategy)
+    training, left_out = sort_clips(report, strategy, wishes.skip)
     if not training:
         listed = "; ".join(f"{displayed(clip.path)}: {reason}" for clip, reason in left_out)
         raise DataError(f"No clip can train {objective}: {listed}.", "Add clips, or choose another objective.")
@@ -127,11 +128,16 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     trained = [clip for index, clip in enumerate(training) if index not in split.heldout]
     _choose_optimization(choices, facts, wishes, recipe, trained)
     if video_only:
-        choices.reasons["training_strategy.audio"] = "absent: no clip has usable sound"
+        choices.reasons["training_strategy.audio"] = f"absent: {'no clip has usable sound' if silent else ASKED}"
+    if direction is not None:
+        choices.reasons[f"training_strategy.{objective.removesuffix('_extension')}.conditions"] = direction
     if objective == "video_outpainting":
-        _choose_region(choices, recipe, training)
+        choices.reasons["training_strategy.video.conditions"] = set_region(recipe, training, wishes.region)
     if adapter == "full":
         choices.reasons["lora"] = "none: every weight is trained"
+    for name, value in facts.asked.items():
+        if "." in name:
+            choices.choose(name, value, ASKED)
     config = _in_reading_order(merged(recipe, _nested(choices.values)))
     sections = list(config)
     return Draft(
@@ -142,7 +148,8 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
         reasons=dict(sorted(choices.reasons.items(), key=lambda item: sections.index(item[0].split(".")[0]))),
         training=training,
         left_out=left_out,
-        notes=_notes(facts, wishes, objective, video_only, training, left_out),
+        notes=_notes(facts, wishes, objective, silent, training, left_out),
+        assumptions=assumptions_of(choices.reasons, choices.values, facts.trigger),
         split=split,
     )
 
@@ -153,9 +160,25 @@ def _choose_objective(report: Report, facts: ProjectFacts, wishes: Wishes) -> tu
         return asked, ASKED
     if all(clip.kind == "audio" for clip in usable_clips(report)):
         return "t2a", "there is sound only"
-    if any(_has_sound(clip) and clip.samples for clip in usable_clips(report)):
+    if any(has_sound(clip) and clip.samples for clip in usable_clips(report)):
         return "t2v", "the clips have picture and sound, so both are trained"
     return "t2v", "the clips have a picture but no usable sound"
+
+
+def _wants_video_only(objective: str, wishes: Wishes) -> bool:
+    """Whether the sound is left out because the person asked. Raises ConfigError where that leaves nothing."""
+    if not wishes.video_only:
+        return False
+    strategy = {"audio": None, "video": None, **load_recipe(objective)["training_strategy"]}
+    if not (strategy["video"] and strategy["video"]["is_generated"]):
+        raise ConfigError(
+            f"{objective} makes sound, so it can't train the picture alone.", "Choose another objective, such as t2v."
+        )
+    if strategy["audio"] and not strategy["audio"]["is_generated"]:
+        raise ConfigError(
+            f"{objective} makes the picture from the sound, so the sound can't be left out.", "Choose t2v or i2v."
+        )
+    return True
 
 
 def _refuse_impossible(report: Report, objective: str) -> None:
@@ -180,53 +203,6 @@ def _choose_adapter(
         if adapter == asked:
             return adapter, ASKED
     raise ConfigError(f"`{asked}` is no adapter.", f"Choose {', '.join(ADAPTER_NAMES)}.")
-
-
-def _columns(report: Report) -> set[str]:
-    """The columns that at least one usable clip has; captions come before the draft."""
-    found = {"caption"}
-    for clip in usable_clips(report):
-        found.update(clip.columns)
-        found.add("audio" if clip.kind == "audio" else "video")
-        if _has_sound(clip):
-            found.add("audio")
-    return found
-
-
-def _sort_clips(report: Report, strategy: dict[str, Any]) -> tuple[list[Clip], list[tuple[Clip, str]]]:
-    """Return the clips that train, and every other media file with the reason why it doesn't."""
-    objective = objective_of(FlexibleStrategy.model_validate(strategy))
-    columns = set(objective.columns().values()) - {"caption", "video", "audio"}
-    needs_video, needs_audio = objective.video.present, objective.audio.present
-    training = []
-    left_out = [(clip, _why_unusable(clip)) for clip in unusable_clips(report)]
-    for clip in usable_clips(report):
-        reason = _why_not(clip, needs_video, needs_audio, columns)
-        if reason is None:
-            training.append(clip)
-        else:
-            left_out.append((clip, reason))
-    return training, left_out
-
-
-def _why_unusable(clip: Clip) -> str:
-    blocking = [flag.message for flag in clip.flags if flag.severity == "block"]
-    return "; ".join(blocking) or f"inspection found it {clip.status}"
-
-
-def _why_not(clip: Clip, needs_video: bool, needs_audio: bool, columns: set[str]) -> str | None:
-    if not clip.samples:
-        return "no stretch of it fills a training sample"
-    if needs_video and clip.kind == "audio":
-        return "it has no picture"
-    if needs_audio and not _has_sound(clip):
-        return _WITHOUT_SOUND[clip.audio.status]
-    lacking = sorted(columns - set(clip.columns))
-    return f"it has no {' and no '.join(lacking)}" if lacking else None
-
-
-def _has_sound(clip: Clip) -> bool:
-    return clip.audio.status == "ok"
 
 
 def _choose_data(
@@ -310,23 +286,6 @@ def _choose_optimization(
     choices.choose("checkpoints.save_training_state", "off", "this version saves the weights alone")
     choices.choose("validation.samples", [], "no prompts are sampled while it trains")
     choices.choose("validation.interval", None, "none, as there are no prompts")
-
-
-def _choose_region(choices: _Choices, recipe: dict[str, Any], training: list[Clip]) -> None:
-    """Give the middle half of the narrowest sample's picture; what lies left and right of it is generated."""
-    sizes = [[int(part) for part in bucket.split("x")] for bucket in _samples_by_bucket(training)]
-    width, height = min(size[0] for size in sizes), min(size[1] for size in sizes)
-    if width < MIN_OUTPAINTING_WIDTH:
-        raise DataError(
-            f"video_outpainting needs samples at least {MIN_OUTPAINTING_WIDTH} pixels wide; the narrowest has {width}.",
-            "Use larger clips.",
-        )
-    left = max(32, width // 4 // 32 * 32)
-    region = [0, left, height, max(left + 32, width - left)]
-    for condition in recipe["training_strategy"]["video"]["conditions"]:
-        if condition["type"] == "spatial_crop":
-            condition["spatial_region"] = region
-    choices.reasons["training_strategy.video.conditions"] = "y1, x1, y2, x2 in pixels: given; what lies beside is made"
 
 
 def counted_noun(count: int, noun: str) -> str:

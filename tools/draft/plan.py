@@ -99,6 +99,9 @@ def _escaped(text: str) -> str:
 
 def _assumptions(draft: Draft, captions_to_review: int) -> str:
     lines = [f"- {note}" for note in draft.notes]
+    if draft.assumptions:
+        lines.append("- Nobody measured or asked for these; say so if one is wrong:")
+        lines += [f"  - {plain_text(assumption)}" for assumption in draft.assumptions]
     if captions_to_review:
         count = f"{captions_to_review} of {len(draft.training)} captions"
         lines.append(

@@ -1,43 +1,24 @@
-"""The draft node's tool: derive the training from the data, and write dataset.jsonl, plan.md and config.yaml."""
+"""The draft node's tools: derive the training from the data, change one value of it, compare the runs it led to."""
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from tools.caption.captions import captions_by_clip, read_captions
-from tools.caption.clips import read_report
-from tools.draft.annotated import annotated_yaml, replace_drafted
-from tools.draft.choices import Wishes, decide
-from tools.draft.dataset import write_dataset
-from tools.draft.heldout import LARGEST_FRACTION
-from tools.draft.plan import clip_count_sentence, plan_text
+from tools.draft.annotated import is_as_drafted
+from tools.draft.change import FREE, ChangeArguments, change_config, preview_change
+from tools.draft.draft import DraftArguments, draft_of, facts_with, write_draft
+from tools.draft.experiments import (
+    ExperimentsArguments,
+    changes,
+    flat_values,
+    list_experiments,
+    record_change,
+    unified_diff,
+)
+from tools.draft.plan import clip_count_sentence
 from tools.project import Progress, Project
-from tools.spec import Tool
-from trainer_core.config import ObjectiveName, is_tiny, parse_config
-from trainer_core.files import write_text
-from trainer_core.objective import objective_of
-
-AdapterName = Literal["lora", "ic-lora", "full"]
-
-
-class DraftArguments(BaseModel):
-    """What the person asked for; leave null whatever they didn't name."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    objective: Annotated[ObjectiveName | None, Field(description="null derives it from the clips.")] = None
-    adapter: Annotated[AdapterName | None, Field(description="null: ic-lora for the _ic objectives, else lora.")] = None
-    steps: Annotated[int | None, Field(ge=1, description="Optimizer steps.")] = None
-    rank: Annotated[int | None, Field(ge=1, le=1024, description="Rank of the LoRA.")] = None
-    learning_rate: Annotated[float | None, Field(gt=0, lt=1, allow_inf_nan=False)] = None
-    batch_size: Annotated[int | None, Field(ge=1, description="Samples a step.")] = None
-    held_out: Annotated[
-        float | None,
-        Field(ge=0, le=LARGEST_FRACTION, description="Share of samples kept from training to judge it by; 0 none."),
-    ] = None
-    held_out_clips: Annotated[
-        tuple[str, ...], Field(description="Hold out these clips (names, `*` allowed) and what looks like them.")
-    ] = ()
+from tools.spec import Preview, Tool
+from trainer_core.config import is_tiny
 
 
 class LeftOutClip(BaseModel):
@@ -60,7 +41,10 @@ class DraftValue(BaseModel):
 
 
 class DraftResult(BaseModel):
-    """The drafted training: show the person the sentence, the clips left out, the values and the notes."""
+    """The drafted training: show the person the sentence, the clips left out, the values, the notes and the diff.
+
+    `assumptions` rest on judgement alone; `diff` is empty for a first draft.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,6 +60,8 @@ class DraftResult(BaseModel):
     captions_to_review: int
     values: list[DraftValue]
     notes: list[str]
+    assumptions: list[str]
+    diff: list[str]
     tiny_model: bool
     backup: str | None
     config: str
@@ -90,18 +76,18 @@ def draft_config(
 ) -> DraftResult:
     """Draft the training: every value derived from the clips, the project and the objective's recipe, with its reason.
 
-    Writes dataset.jsonl, plan.md and config.yaml. Needs inspected and captioned clips. Change one thing at a time by
-    drafting again with that argument. A config.yaml that the person edited is kept as config.yaml.bak-N: say so.
+    Writes dataset.jsonl, plan.md and config.yaml. Needs inspected and captioned clips. What was asked for before stays
+    asked for; to change one value of a plan that stands, call change_config. A config.yaml that the person edited is
+    kept as config.yaml.bak-N: say so.
     """
-    report = read_report(project)
-    draft = decide(report, project.facts, Wishes(**arguments.model_dump()))
-    text = annotated_yaml(draft.config, draft.reasons)
-    objective_of(parse_config(text, "the drafted config").strategy)
-    write_dataset(project, draft.training, draft.split)
-    captions = captions_by_clip(read_captions(project.captions_path), draft.training)
-    to_review = sum(entry.needs_review for entry in captions.values())
-    write_text(project.plan_path, plan_text(draft, report, to_review))
-    backup = replace_drafted(project.config_path, text)
+    facts = facts_with(project.facts, arguments)
+    drafted = draft_of(project, facts)
+    draft, text = drafted.draft, drafted.text
+    path = project.config_path
+    before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+    to_review, backup = write_draft(project, facts, drafted)
+    if before is not None and before != text:
+        record_change(project, changes(flat_values(before), flat_values(text)), "draft", "drafted anew")
     notes = list(draft.notes)
     if backup is not None:
         notes.append(f"Your edited config.yaml is kept as {backup.name}; the new draft doesn't hold its edits.")
@@ -118,12 +104,33 @@ def draft_config(
         captions_to_review=to_review,
         values=[DraftValue(name=name, value=value, reason=reason) for name, value, reason in draft.values()],
         notes=notes,
+        assumptions=draft.assumptions,
+        diff=unified_diff(before, text) if before is not None else [],
         tiny_model=is_tiny(draft.config["model"]["model_path"]),
         backup=str(backup) if backup is not None else None,
-        config=str(project.config_path),
+        config=str(path),
         plan=str(project.plan_path),
         dataset=str(project.dataset_path),
     )
 
 
-DRAFT_TOOLS: list[Tool] = [Tool("draft_config", draft_config, DraftArguments)]
+def preview_draft(project: Project, arguments: DraftArguments) -> Preview | None:
+    """The diff to the config that stands; None when there is none yet or it would stay the same."""
+    path = project.config_path
+    if not path.exists():
+        return None
+    before = path.read_text(encoding="utf-8", errors="replace")
+    diff = unified_diff(before, draft_of(project, facts_with(project.facts, arguments)).text)
+    if not diff:
+        return None
+    if is_as_drafted(path):
+        return Preview("Change the plan like this?", diff, [FREE])
+    diff.append("You edited config.yaml; your version is kept beside it as config.yaml.bak-N.")
+    return Preview("Draft anew, over your edited config.yaml?", diff, [FREE], approval="overwrite")
+
+
+DRAFT_TOOLS: list[Tool] = [
+    Tool("draft_config", draft_config, DraftArguments, needs_approval="change", preview=preview_draft),
+    Tool("change_config", change_config, ChangeArguments, needs_approval="change", preview=preview_change),
+    Tool("list_experiments", list_experiments, ExperimentsArguments),
+]

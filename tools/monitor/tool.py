@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tools.monitor.cost import start_costs
 from tools.monitor.doctor import (
     CompareArguments,
     DoctorArguments,
@@ -18,8 +19,8 @@ from tools.monitor.launch import POLL_S, request_stop, resume_run, start_run
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool
-from trainer_core.config import load_config, settings_without_effect
-from trainer_core.objective import merged
+from trainer_core.config import is_tiny, load_config, settings_without_effect
+from trainer_core.objective import merged, objective_of
 from trainer_core.resume import changed_config, changes_in_words, run_config
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState
 
@@ -144,6 +145,26 @@ def start_training(
     Only one run of a project goes on at a time.
     """
     return started(start_run(project))
+
+
+def preview_start(project: Project, arguments: StartArguments) -> Preview:  # noqa: ARG001 (as for every tool)
+    """What a person judges before training starts."""
+    config = load_config(project.config_path)
+    objective_of(config.strategy)
+    lines = [
+        f"{config.optimization.steps} steps of {config.optimization.batch_size} samples on {config.model.model_path}, "
+        f"as {project.config_path.name} says, in a process of its own that goes on when this chat ends."
+    ]
+    if is_tiny(config.model.model_path):
+        lines.append("The model is tiny and random: the run shows that everything works, it can't generate anything.")
+    lines += [f"Without effect: {note}" for note in settings_without_effect(config)]
+    return Preview("Start training now?", lines, start_costs(project))
+
+
+def recover_start(project: Project, arguments: StartArguments, started_at: float) -> StartResult | None:  # noqa: ARG001
+    """The run that a start which a crash cut off has brought about, so that it is not started twice."""
+    found = [run for run in project.runs() if (run.read_status().started_at or 0) >= started_at]
+    return started(found[-1]) if found else None
 
 
 def started(run: RunFolder) -> StartResult:
@@ -277,7 +298,14 @@ def _await_restored(run: RunFolder, before: int) -> dict[str, Any]:
 
 
 MONITOR_TOOLS: list[Tool] = [
-    Tool("start_training", start_training, StartArguments, needs_approval="start"),
+    Tool(
+        "start_training",
+        start_training,
+        StartArguments,
+        needs_approval="start",
+        preview=preview_start,
+        recover=recover_start,
+    ),
     Tool("run_status", run_status, StatusArguments),
     Tool("stop_training", stop_training, StopArguments),
     Tool("resume_training", resume_training, ResumeArguments, needs_approval="resume", preview=resume_preview),

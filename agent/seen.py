@@ -1,0 +1,68 @@
+"""What the chat model sees of the state with every turn: where the work stands, what was asked for, in plain JSON."""
+
+from typing import Any
+
+from agent.desk import Desk
+from agent.state import AgentState, Stage
+from tools.project import Project
+from trainer_core.errors import LtxError
+from trainer_core.files import read_jsonl
+
+MOST_QUESTIONS = 5
+RUNS_SHOWN = 3
+_PLAN = {
+    "objective": "ltx_agent.objective",
+    "model": "model.model_path",
+    "rank": "lora.rank",
+    "steps": "optimization.steps",
+    "learning_rate": "optimization.learning_rate",
+    "batch_size": "optimization.batch_size",
+}
+
+
+def seen(stage: Stage, state: AgentState, desk: Desk) -> dict[str, Any]:
+    """Return the state block of the system prompt."""
+    project = desk.project
+    return {
+        "stage": stage,
+        "finished": state["finished"],
+        "until": state["until"],
+        "goal": state["goal"],
+        "project": state["project"],
+        "artifacts": state["artifacts"],
+        "approvals": sorted(state["approvals"]),
+        "facts": {**project.facts.model_dump(exclude={"sources"}), "goal": state["goal"]},
+        "plan": plan_of(project),
+        "captions_by_model": _captions_by_model(project),
+        "runs": [{"id": run.id, "state": _state_of(run)} for run in project.runs()[-RUNS_SHOWN:]],
+        "questions_left": max(0, MOST_QUESTIONS - state.get("questions", 0)),
+        "earlier": state.get("earlier", []),
+    }
+
+
+def plan_of(project: Project) -> dict[str, Any]:
+    """The values of config.yaml that people talk about; empty when there is none or it can't be read."""
+    from tools.draft.experiments import flat_values
+
+    if not project.config_path.exists():
+        return {}
+    try:
+        values = flat_values(project.config_path.read_text(encoding="utf-8", errors="replace"))
+    except Exception:  # whatever is wrong with a file that a person edits, the plan's card says it
+        return {}
+    return {name: values[key] for name, key in _PLAN.items() if key in values}
+
+
+def _captions_by_model(project: Project) -> bool:
+    try:
+        rows = read_jsonl(project.captions_path) if project.captions_path.exists() else []
+    except LtxError:
+        return False
+    return any(isinstance(row, dict) and row.get("source") in ("endpoint", "local") for row in rows)
+
+
+def _state_of(run: Any) -> str:
+    try:
+        return str(run.read_status().state)
+    except LtxError:
+        return "unknown"

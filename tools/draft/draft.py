@@ -1,0 +1,111 @@
+"""From a project to the text of its config: what was asked for, decided, spelled out and checked, then written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tools.caption.captions import captions_by_clip, read_captions
+from tools.caption.clips import read_report
+from tools.draft.annotated import annotated_yaml, replace_drafted
+from tools.draft.choices import Draft, Wishes, decide
+from tools.draft.conditions import Direction
+from tools.draft.dataset import write_dataset
+from tools.draft.heldout import LARGEST_FRACTION
+from tools.draft.plan import plan_text
+from tools.inspect.report import Report
+from tools.project import Project, ProjectFacts
+from trainer_core.config import ObjectiveName, parse_config
+from trainer_core.errors import ConfigError
+from trainer_core.files import write_text
+from trainer_core.objective import objective_of
+
+AdapterName = Literal["lora", "ic-lora", "full"]
+
+
+class DraftArguments(BaseModel):
+    """What the person asked for; leave null whatever they didn't name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    objective: Annotated[ObjectiveName | None, Field(description="null derives it from the clips.")] = None
+    adapter: Annotated[AdapterName | None, Field(description="null: ic-lora for the _ic objectives, else lora.")] = None
+    steps: Annotated[int | None, Field(ge=1, description="Optimizer steps.")] = None
+    rank: Annotated[int | None, Field(ge=1, le=1024, description="Rank of the LoRA.")] = None
+    learning_rate: Annotated[float | None, Field(gt=0, lt=1, allow_inf_nan=False)] = None
+    batch_size: Annotated[int | None, Field(ge=1, description="Samples a step.")] = None
+    held_out: Annotated[
+        float | None,
+        Field(ge=0, le=LARGEST_FRACTION, description="Share of samples kept from training to judge it by; 0 none."),
+    ] = None
+    held_out_clips: Annotated[
+        tuple[str, ...], Field(description="Hold out these clips (names, `*` allowed) and what looks like them.")
+    ] = ()
+
+    video_only: Annotated[
+        bool | None, Field(description="true trains the picture alone though the clips have sound.")
+    ] = None
+    direction: Annotated[
+        Direction | None, Field(description="Extensions only: make what comes after the clip, or what comes before it.")
+    ] = None
+    region: Annotated[
+        tuple[int, int, int, int] | None,
+        Field(description="Outpainting only: y1, x1, y2, x2 in pixels of the part that is given."),
+    ] = None
+    skip: Annotated[
+        tuple[str, ...] | None,
+        Field(description="Clips to leave out: numbers in report.html's order, or names. An empty list takes all."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """A draft and the YAML that says it."""
+
+    report: Report
+    draft: Draft
+    text: str
+
+
+def facts_with(facts: ProjectFacts, arguments: DraftArguments) -> ProjectFacts:
+    """Return project.json's facts with what is asked for now: it stays asked for until something else is."""
+    named = arguments.model_dump(exclude_unset=True, exclude_none=True, mode="json")
+    own: dict[str, Any] = {name: named.pop(name) for name in ("objective", "adapter") if name in named}
+    kept = dict(facts.asked)
+    if own.get("objective", facts.objective) != facts.objective:
+        for name in ("direction", "region", "video_only"):  # they belonged to the other objective
+            kept.pop(name, None)
+    return facts.model_copy(update={**own, "asked": {**kept, **named}})
+
+
+def draft_of(project: Project, facts: ProjectFacts) -> Drafted:
+    """Return what these facts lead to, checked as a whole; writes nothing."""
+    report = read_report(project)
+    asked = {name: value for name, value in facts.asked.items() if "." not in name}
+    try:
+        arguments = DraftArguments.model_validate(asked)
+    except ValidationError as error:
+        faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']} (given: {fault['input']})" for fault in error.errors())
+        raise ConfigError(f"That can't be asked for: {faults}.", "Ask for another value.") from error
+    wishes = Wishes(**{**arguments.model_dump(), "skip": arguments.skip or ()})
+    draft = decide(report, facts, wishes)
+    text = annotated_yaml(draft.config, draft.reasons)
+    objective_of(parse_config(text, "the drafted config").strategy)
+    return Drafted(report, draft, text)
+
+
+def write_draft(project: Project, facts: ProjectFacts, drafted: Drafted) -> tuple[int, Path | None]:
+    """Write the dataset, the plan, the config and the facts.
+
+    Returns how many captions of the training wait for a review, and where an edited config is kept.
+    """
+    draft = drafted.draft
+    write_dataset(project, draft.training, draft.split)
+    captions = captions_by_clip(read_captions(project.captions_path), draft.training)
+    to_review = sum(entry.needs_review for entry in captions.values())
+    write_text(project.plan_path, plan_text(draft, drafted.report, to_review))
+    backup = replace_drafted(project.config_path, drafted.text)
+    if facts != project.facts:
+        project.write_facts(facts)
+    return to_review, backup
