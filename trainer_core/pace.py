@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
-Part = Literal["evaluation", "saving", "validation"]
+Part = Literal["evaluation", "saving", "checkup", "validation"]
 RECENT_STEPS = 50
 STALL = 4.0
 

@@ -34,7 +34,7 @@ class Speed(BaseModel):
 def measure_speed(rows: list[dict[str, Any]], status: RunStatus, now: float | None = None) -> Speed:
     """Measure by training rows in order of step; `now` in Unix seconds."""
     if not rows:
-        return Speed(step_s={}, remarks=_quiet(status, None, None, now))
+        return Speed(step_s={}, remarks=[])
     recent = [row["step_s"] for row in rows[-RECENT:]]
     parts = {part: median(step[part] for step in recent) for part in recent[0]}
     whole = median(sum(step.values()) for step in recent)
@@ -71,17 +71,16 @@ def _slowed(rows: list[dict[str, Any]], whole: float) -> list[str]:
     return [f"{told}{part}: {cause.get(part, 'see the log')}"]
 
 
-def _quiet(status: RunStatus, last_s: float | None, whole: float | None, now: float | None) -> list[str]:
+def _quiet(status: RunStatus, last_s: float, whole: float, now: float | None) -> list[str]:
     """Say since when nothing has moved, and what the trainer was doing."""
     moment = time.time() if now is None else now
-    since = last_s if last_s is not None else status.started_at
-    if status.state not in LIVE_STATES or since is None or status.stage not in ("training", None):
+    silent = moment - last_s
+    if status.state not in LIVE_STATES or status.stage not in ("training", None):
         return []
-    silent = moment - since
-    if silent < max(QUIET_LEAST_S, QUIET_STEPS * (whole or 0.0)):
+    if silent < max(QUIET_LEAST_S, QUIET_STEPS * whole):
         return []
-    usual = f"; a step usually takes {whole:.2g} s" if whole else ""
     return [
-        f"no step for {silent:.0f} s{usual}. The process is alive: it may be waiting for the disk, the GPU or another "
-        "rank. See trainer.log; `ltx-agent stop --deadline 60` ends it, and `ltx-agent resume` goes on"
+        f"no step for {silent:.0f} s; a step usually takes {whole:.2g} s. The process is alive: it may be waiting for "
+        "the disk, the GPU or another rank. See trainer.log; `ltx-agent stop --deadline 60` ends it, and "
+        "`ltx-agent resume` goes on"
     ]

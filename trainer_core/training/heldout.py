@@ -99,11 +99,11 @@ class Evaluator:
 
     def _derive_interval(self) -> None:
         """Once a few steps are measured: the shortest interval that stays within the share, the same on every rank."""
-        from accelerate.utils import gather_object
-
         session = self._session
         if self.plan.interval is not None or session.pace.stepped_count < TIMED_STEPS:
             return
+        from accelerate.utils import gather_object
+
         seconds = [row["seconds"] for row in heldout_rows(session.run.metrics_path)]
         evaluation_s = session.pace.part_s("evaluation") or max(seconds, default=0.0)
         least = max(math.ceil(evaluation_s / (self.plan.share * (session.pace.step_s() or 1.0))), 1)

@@ -25,6 +25,7 @@ from trainer_core.training.step import StepInput
 from trainer_core.training.stop import StopRequest
 from trainer_core.training.update import optimize, prepare
 
+STATE_CHECK_STEPS = 25
 STATE_EVERY_S = 600.0
 """A state is saved at least this often, whatever the checkpoint interval: the most that a power cut costs."""
 
@@ -109,10 +110,10 @@ def save_due(session: Session) -> bool:
     interval, steps = session.config.checkpoints.interval, session.config.optimization.steps
     regular = session.step == steps or (interval is not None and session.step % interval == 0)
     regular = regular or samples_due(session.config, session.step)
-    if regular or not session.checkpoints.saves_state:
+    unsaved = session.step - session.saved_step
+    if regular or not session.checkpoints.saves_state or unsaved % STATE_CHECK_STEPS:
         return regular
-    step_s = session.pace.step_s() or 0.0
-    return agreed(session, (session.step - session.saved_step) * step_s > STATE_EVERY_S)
+    return agreed(session, unsaved * (session.pace.step_s() or 0.0) > STATE_EVERY_S)
 
 
 def agreed(session: Session, here: bool) -> bool:
@@ -127,7 +128,8 @@ def estimate(session: Session, evaluator: Evaluator) -> dict[str, float] | None:
     """Seconds left by part; None before the first step."""
     config, step = session.config, session.step
     steps = config.optimization.steps
-    left: dict[Part, int] = {"saving": times_due(config.checkpoints.interval, step, steps, at_end=True)}
+    saves = times_due(config.checkpoints.interval, step, steps, at_end=True)
+    left: dict[Part, int] = {"saving": saves, "checkup": saves}
     if evaluator.enabled:
         left["evaluation"] = times_due(evaluator.plan.interval, step, steps, at_end=True)
     if config.validation.samples:

@@ -29,7 +29,7 @@ def review(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> str 
             row = evaluator.evaluate(session.step)
         ended = _judge(session, row, keeper)
     if _checkup_due(session):
-        with session.pace.measuring("evaluation"), kept_randomness():
+        with session.pace.measuring("checkup"), kept_randomness():
             check_adapter(session, session.checkpoints.weights_path(session.step), keeper)
         session.checked_step = session.step
     if session.accelerator.is_main_process and samples_due(session.config, session.step):
