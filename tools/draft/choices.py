@@ -283,7 +283,7 @@ def _choose_optimization(
     choices.choose("optimization.enable_gradient_checkpointing", *memory)
     interval = min(recipe["checkpoints"]["interval"], max(1, choices.values["optimization.steps"] // 2))
     choices.choose("checkpoints.interval", interval, "steps between saved adapters; the last step is always saved")
-    choices.choose("checkpoints.save_training_state", "off", "this version saves the weights alone")
+    choices.choose("checkpoints.save_training_state", "minimal", "what a resume needs, at the newest two checkpoints")
     choices.choose("validation.samples", [], "no prompts are sampled while it trains")
     choices.choose("validation.interval", None, "none, as there are no prompts")
 
