@@ -118,3 +118,7 @@ def _write_precomputed(root: Path, names: list[str], *, video_width: int = 64, a
 def write_precomputed() -> Callable[..., Path]:
     """`write_precomputed(root, names)`: an upstream precomputed folder with every directory an objective may read."""
     return _write_precomputed
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-snapshots", action="store_true", help="draw the pictures of the screens anew")

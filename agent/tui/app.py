@@ -81,6 +81,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self._texts: dict[str, str | None] = {}
         self._goal: str | None = None
         self._is_filled = False
+        self._turns_waiting = 0
 
     def get_default_screen(self) -> Workbench:
         return self.workbench
@@ -132,6 +133,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.close_threads(wait_s=0.0)
         self.project, self._goal = project, goal
         self.seen, self.runs, self._texts, self._chosen = {}, (), {}, (None, None)
+        self.model, self._turns_waiting = "", 0
         await self.talk.clear()
         self.talk.prompt.past = PromptHistory(project.path / ".prompt-history.jsonl")
         self.watcher = Watcher(project, self._post)
@@ -153,6 +155,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             await self._happened(payload.event)
         elif isinstance(payload, Began):
             self.is_working = True
+            self._turns_waiting = max(self._turns_waiting - 1, 0)
             self.talk.working("thinking")
         elif isinstance(payload, Ended):
             self._ended(payload)
@@ -187,7 +190,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             goal = self._goal if self._goal is not None else self.project.facts.goal
             if goal:
                 self.talk.heard(goal)
-            self.conversation.take(lambda session: session.begin(goal, until="monitor"))
+            self.in_conversation(lambda session: session.begin(goal, until="monitor"))
 
     async def _happened(self, event: Any) -> None:
         from agent import events
@@ -259,6 +262,24 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
                 bench.query_one("#clips").show_rows(clip_rows(*texts))  # type: ignore[attr-defined]
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the project is open, its files are seen, and no turn goes on."""
+        return not self.under_way
+
+    @property
+    def under_way(self) -> list[str]:
+        """What the screen still waits for."""
+        waits = {
+            "panes": not self._is_filled,
+            "project": self.project is None,
+            "conversation": self.conversation is not None and not self.model,
+            "files": not self._texts,
+            "runs": any(run not in self.seen for run in self.runs[-1:]),
+            "turn": self.is_working or self._turns_waiting > 0,
+        }
+        return [name for name, waiting in waits.items() if waiting]
+
+    @property
     def talk(self) -> Any:
         return self.workbench.query_one("#talk")
 
@@ -300,7 +321,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
                 self.answer(False, words)
             return
         self.talk.heard(words)
-        self.conversation.take(lambda session: session.say(words))
+        self.in_conversation(lambda session: session.say(words))
         if self.is_working:
             self.talk.notice("It is at work; that comes next. Esc interrupts it.")
 
@@ -311,15 +332,16 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.talk.answered(f"you said {'yes' if approved else 'no'}" if not words else "answered in words")
         if words:
             self.talk.heard(words)
-        self.conversation.take(lambda session: session.answer(approved, words, until="monitor"))
+        self.in_conversation(lambda session: session.answer(approved, words, until="monitor"))
 
     @on(ApprovalCard.Answered)
     def _answered(self, message: ApprovalCard.Answered) -> None:
         self.answer(message.approved)
 
-    @on(ApprovalCard.WordsWanted)
-    def _words_wanted(self) -> None:
+    @on(ApprovalCard.WordsBegun)
+    def _words_begun(self, message: ApprovalCard.WordsBegun) -> None:
         self.talk.prompt.focus()
+        self.talk.prompt.insert(message.character)
 
     @on(Prompt.Escaped)
     def _escaped(self) -> None:

@@ -100,6 +100,7 @@ class SlashCommands(App[None]):
         if self.conversation is None:
             self.notify("There is no conversation.", severity="warning")
         else:
+            self._turns_waiting += 1
             self.conversation.take(turn)
 
     def open_folder(self: "LtxApp", folder: Path) -> None:  # type: ignore[misc]

@@ -100,7 +100,8 @@ class Conversation:
             with open_session(self._open_desk()) as session:
                 self._post(Opened(_history(session), session.model_name))
                 if session.is_unfinished:
-                    self.take(lambda opened: opened.resume())
+                    self._post(Began())
+                    self._post(self._hear(session, lambda opened: opened.resume()))
                 while (turn := self._next(session)) is not None:
                     self._post(Began())
                     self._post(self._hear(session, turn))

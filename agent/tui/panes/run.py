@@ -161,7 +161,7 @@ def _lines(seen: RunSeen) -> list[Content]:
         lines.append(_row("last checkpoint", status.last_checkpoint.rsplit("/", 1)[-1]))
     if status.best_checkpoint:
         lines.append(_row("best checkpoint", "★ " + status.best_checkpoint.rsplit("/", 1)[-1]))
-    lines.append(_row("folder", str(seen.path)))
+    lines.append(_row("folder", "/".join(seen.path.parts[-3:])))
     if seen.marks:
         lines += [Content(""), Content.styled("events", "$accent")]
         lines += [Content(clean(f"  step {mark.step:,.0f}  {mark.kind}  {mark.text}")) for mark in seen.marks[-5:]]

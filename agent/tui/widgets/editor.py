@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.color import Color
 from textual.message import Message
@@ -78,6 +79,16 @@ class YamlEditor(TextArea):
         if line_index in self.wrong_lines:
             line.stylize(Style(underline=True, color=Color.parse(self.app.theme_variables["error"]).rich_color))
         return line
+
+    async def _on_key(self, event: events.Key) -> None:
+        """A new line keeps the indent, and goes one deeper behind a section's name."""
+        if event.key == "enter" and not self.read_only:
+            event.stop()
+            event.prevent_default()
+            line, column = self.cursor_location
+            before = self.document.get_line(line)[:column]
+            deeper = "  " if before.split("#")[0].rstrip().endswith(":") else ""
+            self.insert("\n" + before[: len(before) - len(before.lstrip())] + deeper)
 
     def action_complete(self) -> None:
         if self.read_only:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalGroup, VerticalScroll
@@ -123,9 +124,8 @@ class ApprovalCard(VerticalGroup, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "yes"),
         Binding("n", "answer(False)", "no"),
-        Binding("w,e", "words", "answer in words", key_display="w"),
-        Binding("up,k", "scroll(-1)", "scroll", show=False),
-        Binding("down,j", "scroll(1)", "scroll", show=False),
+        Binding("up", "scroll(-1)", "scroll", show=False),
+        Binding("down", "scroll(1)", "scroll", show=False),
         Binding("pageup", "scroll(-8)", "scroll", show=False),
         Binding("pagedown", "scroll(8)", "scroll", show=False),
     ]
@@ -136,8 +136,11 @@ class ApprovalCard(VerticalGroup, can_focus=True):
 
         approved: bool
 
-    class WordsWanted(Message):
-        """The person wants to answer in words."""
+    @dataclass
+    class WordsBegun(Message):
+        """The person begins to answer in words, with this character."""
+
+        character: str
 
     def __init__(self, approval: str, question: str, details: list[str], costs: list[str]) -> None:
         super().__init__(classes="card")
@@ -156,15 +159,17 @@ class ApprovalCard(VerticalGroup, can_focus=True):
                 yield Static(clean_lines(text.replace("\n", "\n\n")), markup=False)
         if self._costs:
             yield Static(clean_lines("\n".join(f"cost: {line}" for line in self._costs)), classes="costs", markup=False)
-        keys = "[b $primary]y[/] yes   [b $primary]n[/] no   [b $primary]w[/] in words"
+        keys = "[b $primary]y[/] yes   [b $primary]n[/] no   [$muted]or answer in your own words[/]"
         yield Static(Content.from_markup(keys), classes="keys")
 
     def action_answer(self, approved: bool) -> None:
         if not self.has_class("-answered"):
             self.post_message(self.Answered(approved))
 
-    def action_words(self) -> None:
-        self.post_message(self.WordsWanted())
+    def on_key(self, event: events.Key) -> None:
+        if event.character is not None and event.is_printable and event.key not in ("y", "n"):
+            event.stop()
+            self.post_message(self.WordsBegun(event.character))
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
