@@ -12,6 +12,7 @@ import av
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from trainer_core.data.decode import Damage, Timeline, decoded, nominal_interval_s, opened, picture_stream
 
@@ -89,6 +90,7 @@ class _PictureWatch:
         from scenedetect.detectors import ContentDetector
 
         self._timecode = lambda index: FrameTimecode(index, Fraction(self.rate).limit_denominator(1001))
+        self._converter = VideoReformatter()  # costly to set up, so one for all pictures
         self._detector = ContentDetector(min_scene_len=max(1, round(SHORTEST_SHOT_S * self.rate)))
 
     def see(self, frame: av.VideoFrame, time_s: float) -> bool:
@@ -99,7 +101,8 @@ class _PictureWatch:
             self.width, self.height = (frame.height, frame.width) if turned else (frame.width, frame.height)
         time_s -= self.start_s
         height = max(2, round(frame.height * THUMBNAIL_WIDTH / frame.width))
-        thumbnail = frame.to_ndarray(width=THUMBNAIL_WIDTH, height=height, format="bgr24", interpolation="AREA")
+        small = self._converter.reformat(frame, THUMBNAIL_WIDTH, height, "bgr24", interpolation="AREA")
+        thumbnail = small.to_ndarray()
         for cut in self._detector.process_frame(self._timecode(self.frames), thumbnail):
             self.cuts_s.append(cut.frame_num / self.rate)
         if not self.sampled_s or time_s - self.sampled_s[-1] >= SAMPLE_INTERVAL_S - 1e-6:
