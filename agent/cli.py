@@ -87,6 +87,7 @@ VERBS: list[Callable[..., None]] = [
     adapters.doctor,
     adapters.edit_adapter,
     headless.run,
+    delivery.export,
 ]
 for verb in VERBS:
     app.command()(verb)

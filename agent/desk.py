@@ -23,11 +23,17 @@ CONVERSATION = "conversation"
 def real_tools() -> dict[Stage, list[Tool]]:
     """Return the tools of the four nodes. Imports them, so it is called when a conversation begins."""
     from tools.caption.tool import CAPTION_TOOLS
+    from tools.deliver.tool import DELIVER_TOOLS
     from tools.draft.tool import DRAFT_TOOLS
     from tools.inspect.tool import INSPECT_TOOLS
     from tools.monitor.tool import MONITOR_TOOLS
 
-    return {"inspect": INSPECT_TOOLS, "caption": CAPTION_TOOLS, "draft": DRAFT_TOOLS, "monitor": MONITOR_TOOLS}
+    return {
+        "inspect": INSPECT_TOOLS,
+        "caption": CAPTION_TOOLS,
+        "draft": DRAFT_TOOLS,
+        "monitor": [*MONITOR_TOOLS, *DELIVER_TOOLS],
+    }
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,19 @@ def _sample_summary(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _export_summary(result: dict[str, Any]) -> list[str]:
+    return [
+        f"Exported run {result['run']}: {result['folder']}",
+        *(f"– {form}: {checked}" for form, checked in result["checked"].items()),
+        *(f"– {note}" for note in result["notes"]),
+    ]
+
+
+def _push_summary(result: dict[str, Any]) -> list[str]:
+    seen = "public" if result["public"] else "private"
+    return [f"Pushed {counted(len(result['files']), 'file')} to {result['repo_id']} ({seen}): {result['url']}"]
+
+
 SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "inspect_clips": _inspect_summary,
     "caption_clips": _caption_summary,
@@ -138,4 +151,6 @@ SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "examine_adapter": diagnosis_lines,
     "compare_adapters": comparison_lines,
     "edit_adapter": lambda result: [result["sentence"]],
+    "export_adapter": _export_summary,
+    "push_to_hub": _push_summary,
 }

@@ -6,6 +6,7 @@ A key that nobody knows, a value out of range and a duplicate key are errors wit
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -361,6 +362,13 @@ class TrainingSection(Section):
     early_stop: bool = False
 
 
+class TrackersSection(Section):
+    """Experiment trackers beside upstream's `wandb:`; trackio takes its project's name from there too."""
+
+    tensorboard: bool = False
+    trackio: bool = False
+
+
 class LtxAgentSection(Section):
     """What upstream's schema has no word for; `ltx-agent export --upstream` leaves it out."""
 
@@ -376,6 +384,7 @@ class LtxAgentSection(Section):
     memory: MemorySection = MemorySection()
     evaluation: EvaluationSection = EvaluationSection()
     training: TrainingSection = TrainingSection()
+    trackers: TrackersSection = TrackersSection()
 
     @field_validator("buckets")
     @classmethod
@@ -491,10 +500,21 @@ def settings_without_effect(config: TrainingConfig) -> list[str]:
     """Name the settings of an upstream YAML that this version accepts and does not act on, one sentence each."""
     found = []
     if config.hub.push_to_hub:
-        found.append("hub.push_to_hub: nothing is pushed.")
-    if config.wandb.enabled:
-        found.append("wandb: nothing is logged there; see metrics.jsonl.")
+        found.append("hub.push_to_hub: the trainer pushes nothing; `ltx-agent export --push` does, after you said yes.")
+    for name, key in wanted_trackers(config).items():
+        if find_spec(name) is None:
+            found.append(f"{key}: the package {name} is not installed; nothing is logged there, see metrics.jsonl.")
     return found
+
+
+def wanted_trackers(config: TrainingConfig) -> dict[str, str]:
+    """The experiment trackers that the config asks for: the package of each, and the key that asks."""
+    asked = {
+        "wandb": ("wandb.enabled", config.wandb.enabled),
+        "trackio": ("ltx_agent.trackers.trackio", config.ltx_agent.trackers.trackio),
+        "tensorboard": ("ltx_agent.trackers.tensorboard", config.ltx_agent.trackers.tensorboard),
+    }
+    return {name: key for name, (key, wanted) in asked.items() if wanted}
 
 
 def schema_text() -> str:

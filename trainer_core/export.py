@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer_core.adapters import FULL_PREFIX, LORA_PREFIX, block_free, full_state
-from trainer_core.config import ModelSection, TrainingConfig, dump_config
+from trainer_core.adapters import FULL_PREFIX, block_free, full_state
+from trainer_core.config import ModelSection, TrainingConfig
 from trainer_core.errors import ConfigError
 from trainer_core.files import replacing, write_json, write_text
 from trainer_core.model.load import open_model
@@ -23,6 +23,7 @@ from trainer_core.model.names import to_upstream
 from trainer_core.model.reader_keys import LORA_KEYS
 from trainer_core.model.single_file import SafetensorsSource
 from trainer_core.sampling.stack import AdapterFile, Weighted, merge_into, open_adapter, summed
+from trainer_core.upstream import upstream_yaml
 
 _DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
@@ -111,15 +112,6 @@ def export_merged(model: ModelSection, stack: Sequence[Weighted], to: Path) -> E
     return Exported("merged", to, f"the transformer alone, {len(state)} weights")
 
 
-def upstream_yaml(config: TrainingConfig) -> str:
-    """The config without our section, as upstream's strict schema reads it."""
-    document = config.model_copy(update={"training_strategy": config.strategy})
-    lines = dump_config(document).split("\n")
-    start = next(index for index, line in enumerate(lines) if line.startswith("ltx_agent:"))
-    end = next((index for index in range(start + 1, len(lines)) if lines[index][:1].strip()), len(lines))
-    return "\n".join([*lines[:start], *lines[end:]]).rstrip("\n") + "\n"
-
-
 def export_upstream_yaml(config: TrainingConfig, to: Path) -> Exported:
     """Write the training YAML for the official trainer."""
     _refuse_existing(to)
@@ -201,6 +193,3 @@ def _stream(
 def _refuse_existing(path: Path) -> None:
     if path.exists():
         raise ConfigError(f"{path} exists already; nothing is overwritten.", "Choose another folder with --to.")
-
-
-__all__ = ["LORA_PREFIX", "Exported", "export_diffusers", "export_lora", "export_merged", "export_upstream_yaml"]

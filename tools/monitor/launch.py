@@ -9,14 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tools.monitor.status import last_log_line
 from tools.project import Project
-from trainer_core.config import TrainingConfig, dump_config, load_config, resolve_paths
+from trainer_core.config import TrainingConfig, dump_config, load_config, resolve_paths, wanted_trackers
 from trainer_core.errors import ConfigError, LtxError
 from trainer_core.files import storage_error, write_text
 from trainer_core.lease import machine_id, process_identity
@@ -46,14 +46,13 @@ PASSED_NAMES = frozenset(
 PASSED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
 
 
-def trainer_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def trainer_environment(environment: Mapping[str, str], trackers: Collection[str] = ()) -> dict[str, str]:
     """Return what the trainer may see of `environment`: an allow-list, so that no key or token reaches it.
 
-    A model hub is never reached from a run.
+    A tracker that the config asks for gets its own variables, such as WANDB_API_KEY. A model hub is never reached.
     """
-    passed = {
-        name: value for name, value in environment.items() if name in PASSED_NAMES or name.startswith(PASSED_PREFIXES)
-    }
+    prefixes = (*PASSED_PREFIXES, *(f"{name.upper()}_" for name in trackers))
+    passed = {name: value for name, value in environment.items() if name in PASSED_NAMES or name.startswith(prefixes)}
     return {**passed, "HF_HUB_OFFLINE": "1"}
 
 
@@ -190,7 +189,7 @@ def _spawn(run: RunFolder, status: RunStatus) -> subprocess.Popen[bytes]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=run.path,
-                env=trainer_environment(os.environ),
+                env=trainer_environment(os.environ, wanted_trackers(config)),
                 start_new_session=True,
                 close_fds=True,
             )

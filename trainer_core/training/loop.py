@@ -23,6 +23,7 @@ from trainer_core.training.saving import save
 from trainer_core.training.setup import Session, set_up
 from trainer_core.training.step import StepInput
 from trainer_core.training.stop import StopRequest
+from trainer_core.training.trackers import tracked
 from trainer_core.training.update import optimize, prepare
 
 STATE_CHECK_STEPS = 25
@@ -40,7 +41,7 @@ def train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper, stop: St
     evaluator = Evaluator(session)
     announce(session, evaluator, keeper)
     inputs = read_inputs(session, step)
-    with rescued(session, keeper):
+    with tracked(config, run, keeper, main=session.accelerator.is_main_process), rescued(session, keeper):
         ended = review(session, evaluator, keeper)
         while step < config.optimization.steps and not ended and not agreed(session, stop.requested()):
             metrics = optimize(session, inputs, step)

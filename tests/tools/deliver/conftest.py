@@ -1,5 +1,6 @@
 """A finished run of the tiny model with a dataset of real clips: what sampling and export start from."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,15 @@ def make_run(
 def run(make_run: MakeRun) -> RunFolder:
     """A finished t2v LoRA run; nothing in it is changed by a test."""
     return make_run()
+
+
+@pytest.fixture(scope="session")
+def load_hub_server() -> type:
+    """The class of the local Hub stand-in."""
+    path = Path(__file__).with_name("hub_server.py")
+    spec = importlib.util.spec_from_file_location("hub_server", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.HubServer

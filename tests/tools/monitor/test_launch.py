@@ -174,6 +174,9 @@ def test_environment_is_an_allow_list() -> None:
         "CUDA_VISIBLE_DEVICES": "1",
         "HF_HUB_OFFLINE": "1",
     }
+    asked = trainer_environment({**given, "WANDB_API_KEY": "theirs", "WANDBX": "x"}, ["wandb"])
+    assert asked == {**passed, "WANDB_API_KEY": "theirs"}
+    assert trainer_environment({"WANDB_API_KEY": "theirs"}) == {"HF_HUB_OFFLINE": "1"}
 
 
 def test_trainer_is_detached_and_gets_no_secret(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

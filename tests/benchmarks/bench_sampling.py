@@ -1,0 +1,170 @@
+"""Sampling against the bare model's forwards, decode and mux against the VAE's own decode, memory against clip length."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer_core.config import FlexibleStrategy, ModalitySection
+from trainer_core.data.batch import Batch, ModalityBatch
+from trainer_core.model.ltx import LtxModel
+from trainer_core.model.text import TextFeatures, connect
+from trainer_core.model.tiny import TinySource
+from trainer_core.objective import objective_of
+from trainer_core.sampling.decode import TimeTiles, decode_video, denormalise_video
+from trainer_core.sampling.guidance import Guidance, Scales
+from trainer_core.sampling.mux import write_sample
+from trainer_core.sampling.sampler import SampleInputs, denoise, draw_noise
+from trainer_core.sampling.schedule import dev_sigmas
+
+pytestmark = pytest.mark.bench
+
+GRID, AUDIO_FRAMES = (7, 8, 14), 51  # 448x256x49 at 24 frames a second
+STEPS, REPEATS = 6, 8
+GUIDANCE = Guidance(Scales(3.0, 1.0, 3.0, 0.7), Scales(7.0, 1.0, 3.0, 0.7), (1,))
+SHORT_LATENTS, LONG_LATENTS = 13, 61  # 97 and 481 pictures: one tile of time, and seven
+
+
+def inputs() -> SampleInputs:
+    generator = torch.Generator().manual_seed(0)
+
+    def features() -> TextFeatures:
+        return TextFeatures(
+            torch.randn(1, 512, 64, generator=generator),
+            torch.randn(1, 512, 32, generator=generator),
+            (torch.arange(512) > 300).to(torch.int64)[None],
+        )
+
+    positive = features()
+    side = {"is_generated": True}
+    objective = objective_of(
+        FlexibleStrategy(
+            video=ModalitySection(latents_dir="latents", **side), audio=ModalitySection(latents_dir="audio", **side)
+        )
+    )
+    batch = Batch(
+        video=ModalityBatch(torch.zeros(1, 128, *GRID), frame_rate=torch.tensor([24.0])),
+        audio=ModalityBatch(torch.zeros(1, 8, AUDIO_FRAMES, 16)),
+        video_features=positive.video,
+        audio_features=positive.audio,
+        text_mask=positive.mask,
+        clips=("sample",),
+        indices=(0,),
+    )
+    return SampleInputs(objective, batch, features())
+
+
+def bare_forwards(model: LtxModel, connectors: object, given: SampleInputs) -> Callable[[], None]:
+    """The four forwards of a step on inputs caught from one real step, nothing else."""
+    calls: list[tuple[tuple[object, ...], dict[str, object]]] = []
+    forward = model.forward
+
+    def caught(*args: object, **options: object) -> object:
+        calls.append((args, options))
+        return forward(*args, **options)  # type: ignore[arg-type]
+
+    model.forward = caught  # type: ignore[method-assign, assignment]
+    denoise(model, connectors, given, GUIDANCE, dev_sigmas(STEPS), draw_noise(given, 0))
+    model.forward = forward  # type: ignore[method-assign]
+    batch = given.batch
+    texts = [TextFeatures(batch.video_features, batch.audio_features, batch.text_mask), given.negative]
+
+    @torch.no_grad()
+    def run() -> None:
+        for text in texts:
+            connect(connectors, text)
+        for args, options in calls:
+            model(*args, **options)
+
+    return run
+
+
+def timed(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def ratio_of(ours: Callable[[], object], bare: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
+    """(ratio, our seconds): lower quartiles over pairs measured in turn and in both orders."""
+    for run in (ours, bare):
+        run()
+    pairs = []
+    for number in range(repeats):
+        first, second = (ours, bare) if number % 2 else (bare, ours)
+        seconds = {first: timed(first), second: timed(second)}
+        pairs.append((seconds[ours], seconds[bare]))
+    ours_s, bare_s = (statistics.quantiles([pair[side] for pair in pairs], n=4)[0] for side in (0, 1))
+    return ours_s / bare_s, ours_s
+
+
+def test_a_sampling_step_against_the_bare_forwards(record_ratio):
+    source = TinySource("2.3")
+    model, connectors, given = LtxModel(source.transformer(torch.float32)), source.connectors(torch.float32), inputs()
+    bare = bare_forwards(model, connectors, given)
+    noise = draw_noise(given, 0)
+    ratio, seconds = ratio_of(
+        lambda: denoise(model, connectors, given, GUIDANCE, dev_sigmas(STEPS), noise), bare
+    )
+    note = f"tiny 2.3, 784 + {AUDIO_FRAMES} tokens, 4 forwards a step, {STEPS} steps in {seconds:.2f} s; quartiles, in turn"
+    record_ratio("sampling step against the bare model's forwards", ratio, 1.05, note)
+
+
+def test_decode_and_mux_against_the_vae(tmp_path, record_ratio):
+    vae = TinySource("2.3").video_vae(torch.float32)
+    latents = torch.randn(128, *GRID, generator=torch.Generator().manual_seed(0))
+    sound = (torch.randn(2, 48_000 * 2, generator=torch.Generator().manual_seed(1)) * 0.1).numpy()
+    numbers = iter(range(10_000))
+
+    def ours() -> None:
+        write_sample(tmp_path / str(next(numbers)), decode_video(vae, latents), (sound, 48_000), 24.0, {"title": "x"})
+
+    @torch.no_grad()
+    def bare() -> None:
+        vae.use_tiling = False
+        vae.decode(denormalise_video(latents[None], vae))
+
+    ratio, seconds = ratio_of(ours, bare)
+    note = f"tiny 2.3 (its decoder is far smaller than the real one), 448x256x49 with sound in {seconds:.2f} s"
+    record_ratio("decode and mux against the VAE's own decode", ratio, 1.1, note)
+
+
+def test_memory_of_decoding_does_not_grow_with_the_clip(tmp_path, record_ratio):
+    grown = {}
+    for latent_frames in (SHORT_LATENTS, LONG_LATENTS):
+        line = [sys.executable, __file__, str(latent_frames), str(tmp_path)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
+        grown[latent_frames] = int(done.stdout.split()[-1])
+    note = (
+        f"481 pictures against 97, 256x256: {grown[LONG_LATENTS] / 2**20:.0f} and {grown[SHORT_LATENTS] / 2**20:.0f} MiB"
+    )
+    record_ratio("peak memory of tiled decode, long clip against short", grown[LONG_LATENTS] / grown[SHORT_LATENTS], 1.1, note)
+
+
+def print_grown_memory(latent_frames: int, folder: Path) -> None:
+    """Print the bytes of peak resident memory that decoding and writing a clip add."""
+    vae = TinySource("2.3").video_vae(torch.float32)
+    warm = torch.randn(128, 2, 8, 8)
+    list(decode_video(vae, warm))
+    latents = torch.randn(128, latent_frames, 8, 8)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = kibibytes("VmRSS")
+    write_sample(folder / f"m{latent_frames}", decode_video(vae, latents, TimeTiles()), None, 24.0, {})
+    print((kibibytes("VmHWM") - before) * 1024)
+
+
+def kibibytes(name: str) -> int:
+    """A figure of /proc/self/status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+if __name__ == "__main__":
+    print_grown_memory(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,238 @@
+"""Exports of a finished run: each form is read back by who it is for, nothing is overwritten, the card quotes facts."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from tools.deliver.comfyui import WorkflowFiles, workflow
+from tools.deliver.export import ExportArguments, ExportResult, export_run, preview_export
+from tools.project import Project
+from trainer_core.adapters import block_free
+from trainer_core.config import ValidationSection, load_config
+from trainer_core.errors import ConfigError
+from trainer_core.model.reader_keys import LORA_KEYS
+from trainer_core.model.tiny import TinySource
+from trainer_core.run_folder import RunFolder
+from trainer_core.sampling.stack import Weighted, open_adapter, stack_adapters
+
+
+@pytest.fixture(scope="module")
+def exported(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportResult, Path]:
+    folder = tmp_path_factory.mktemp("exports") / "mine"
+    asked = ExportArguments(
+        forms=["lora", "diffusers", "merged", "upstream", "comfyui", "card"],
+        base_licence="LTX-2 Community License",
+        data_licence="all <rights> mine",
+    )
+    return export_run(run, asked, None, folder), folder
+
+
+def lora_file(folder: Path) -> Path:
+    return next(folder.glob("ltx-2.3-t2v-*.safetensors"))
+
+
+def test_the_lora_has_only_keys_that_readers_accept(exported: tuple[ExportResult, Path], run: RunFolder) -> None:
+    result, folder = exported
+    tensors = load_file(lora_file(folder))
+    assert {block_free(key) for key in tensors} <= LORA_KEYS
+    assert lora_file(folder).read_bytes() == next(run.checkpoints.glob("*.safetensors")).read_bytes()
+    assert result.checked["lora"].startswith(f"{len(tensors)} keys")
+
+
+def test_diffusers_loads_both_files_to_the_same_adapter(exported: tuple[ExportResult, Path]) -> None:
+    from diffusers import LTX2Pipeline
+    from peft import get_peft_model_state_dict
+
+    _, folder = exported
+    states = []
+    for path in (lora_file(folder), folder / "diffusers" / "pytorch_lora_weights.safetensors"):
+        source = TinySource("2.3")
+        transformer = source.transformer(torch.float32)
+        pipe = LTX2Pipeline(
+            scheduler=None, vae=None, audio_vae=None, text_encoder=None, tokenizer=None, connectors=None,
+            transformer=transformer, vocoder=None,
+        )  # fmt: skip
+        pipe.load_lora_weights(path.parent, weight_name=path.name)
+        name = next(iter(transformer.peft_config))
+        states.append(get_peft_model_state_dict(transformer, adapter_name=name))
+    assert len(states[0]) == len(load_file(lora_file(folder)))
+    for key, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][key])
+
+
+def test_the_merged_checkpoint_is_base_and_adapter(exported: tuple[ExportResult, Path], run: RunFolder) -> None:
+    _, folder = exported
+    merged = next(folder.glob("merged-*.safetensors"))
+    source = TinySource("2.3")
+    adapter = open_adapter(next(run.checkpoints.glob("*.safetensors")), source)
+    full, stacked = source.transformer(torch.float32), source.transformer(torch.float32)
+    stack_adapters(full, [Weighted(open_adapter(merged, source))])
+    stack_adapters(stacked, [Weighted(adapter)])
+    x = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    for module in adapter.pairs:
+        if module.endswith("attn1.to_q") and "audio" not in module:
+            torch.testing.assert_close(
+                full.get_submodule(module)(x), stacked.get_submodule(module)(x), rtol=2e-2, atol=2e-2
+            )
+    with safe_open(merged, framework="pt") as file:
+        assert json.loads(file.metadata()["merged"]) == [{"sha256": adapter.digest, "weight": 1.0}]
+
+
+def test_a_unified_base_is_merged_file_to_file(run: RunFolder, tmp_path: Path) -> None:
+    """What the adapter doesn't touch is copied byte for byte; what it does is base + B·A."""
+    from safetensors.torch import save_file
+
+    from trainer_core.adapters import full_state
+    from trainer_core.export import _merge_file
+    from trainer_core.model.names import to_upstream
+
+    source = TinySource("2.3")
+    state = full_state(source.transformer(torch.float32), torch.float32)
+    state["vae.decoder.x"] = torch.arange(6, dtype=torch.bfloat16).view(2, 3)
+    save_file(state, tmp_path / "base.safetensors", metadata={"model_version": "2.3"})
+    adapter = open_adapter(next(run.checkpoints.glob("*.safetensors")), source)
+    pairs = {f"{to_upstream(module)}.weight": pair for module, pair in adapter.pairs.items()}
+    changed = _merge_file(tmp_path / "base.safetensors", pairs, {"merged": "x"}, tmp_path / "merged.safetensors")
+    merged = load_file(tmp_path / "merged.safetensors")
+    assert changed == len(adapter.pairs)
+    assert list(merged) and set(merged) == set(state)  # noqa: PT018
+    for key, tensor in state.items():
+        name = key.removeprefix("model.diffusion_model.")
+        if name in pairs:
+            down, up = pairs[name]
+            torch.testing.assert_close(merged[key], tensor + up @ down)
+        else:
+            assert torch.equal(merged[key], tensor)
+    with safe_open(tmp_path / "merged.safetensors", framework="pt") as file:
+        assert file.metadata() == {"model_version": "2.3", "merged": "x"}
+
+
+def test_the_upstream_yaml_holds_upstream_s_keys_alone(exported: tuple[ExportResult, Path], run: RunFolder) -> None:
+    _, folder = exported
+    document = yaml.safe_load((folder / "training.yaml").read_text())
+    assert "ltx_agent" not in document
+    assert document["training_strategy"]["name"] == "flexible"
+    again = load_config(folder / "training.yaml")
+    before = load_config(run.config_path)
+    assert again.model_dump(exclude={"ltx_agent"}) == before.model_dump(exclude={"ltx_agent"})
+
+
+def test_every_link_of_the_workflow_leads_to_a_node(exported: tuple[ExportResult, Path]) -> None:
+    _, folder = exported
+    document = json.loads((folder / "comfyui-workflow.json").read_text())
+    links = [
+        (name, key, value)
+        for name, node in document.items()
+        for key, value in node["inputs"].items()
+        if isinstance(value, list)
+    ]
+    assert links
+    for name, key, (target, slot) in links:
+        assert target in document, f"{name}.{key}"
+        assert isinstance(slot, int)
+    assert document["adapter"]["inputs"]["lora_name"] == lora_file(folder).name
+    assert (folder / document["adapter"]["inputs"]["lora_name"]).exists()
+    reached = {target for _, _, (target, _) in links}
+    assert set(document) - reached == {"save"}, "every node but the last feeds another"
+    sizes = document["pictures"]["inputs"]
+    assert (sizes["width"], sizes["height"], sizes["length"]) == (64, 32, 9)
+
+
+def test_a_split_pack_and_a_start_picture_change_the_workflow() -> None:
+    files = WorkflowFiles("", "gemma.safetensors", "a.safetensors", "unet.safetensors", "vae.safetensors", "a.sft")
+    document = workflow(files, ValidationSection(), "a fox", first_frame=True)
+    assert document["model"]["class_type"] == "UNETLoader"
+    assert document["start_in"]["inputs"]["image"] == ["start", 0]
+    assert document["both"]["inputs"]["video_latent"] == ["start_in", 0]
+    assert document["decoded"]["inputs"]["vae"] == ["video_vae", 0]
+
+
+def test_the_card_quotes_counts_hashes_and_licences(exported: tuple[ExportResult, Path]) -> None:
+    result, folder = exported
+    card = (folder / "README.md").read_text()
+    head = yaml.safe_load(card.split("---")[1])
+    assert head["instance_prompt"] == "bnny"
+    assert head["base_model"].startswith("tiny random")
+    assert "this is noise and says nothing" in card
+    assert "Trained on: 1 clips, 1 samples" in card
+    assert "Held out: 1 clips" in card
+    assert "LTX-2 Community License" in card
+    assert "all &lt;rights> mine" in card
+    assert open_adapter(lora_file(folder), TinySource("2.3")).digest in card
+    assert any("no loss curve" in note for note in result.notes)
+
+
+def test_licences_that_nobody_stated_are_not_invented(run: RunFolder, tmp_path: Path) -> None:
+    result = export_run(run, ExportArguments(forms=["card"]), None, tmp_path / "e")
+    assert "- Training data: not stated" in (tmp_path / "e" / "README.md").read_text()
+    assert sum("is not stated" in note for note in result.notes) == 2
+
+
+def test_an_export_is_moved_aside_never_lost(make_run: Callable[..., RunFolder]) -> None:
+    run = make_run()
+    project = Project(run.path.parent.parent)
+    first = ExportArguments(forms=["upstream"])
+    assert preview_export(project, first) is None
+    export_run(run, first)
+    mine = run.path / "export" / "mine.txt"
+    mine.write_text("a note of the person's")
+    with pytest.raises(ConfigError, match="holds an export already"):
+        export_run(run, first)
+    again = ExportArguments(forms=["upstream"], overwrite=True)
+    preview = preview_export(project, again)
+    assert preview is not None
+    assert preview.approval == "overwrite"
+    export_run(run, again)
+    assert not mine.exists()
+    aside = next(run.path.glob("export.before-*"))
+    assert (aside / "mine.txt").read_text() == "a note of the person's"
+
+
+def test_a_full_run_exports_its_checkpoint(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
+    from diffusers import LTX2VideoTransformer3DModel
+
+    run = make_run("t2a", {"model": {"training_mode": "full"}, "lora": None})
+    export_run(run, ExportArguments(), None, tmp_path / "e")
+    own = load_file(next(run.checkpoints.glob("*.safetensors")))
+    assert {key: tuple(tensor.shape) for key, tensor in load_file(next((tmp_path / "e").glob("ltx-*"))).items()} == {
+        key: tuple(tensor.shape) for key, tensor in own.items()
+    }
+    loaded = LTX2VideoTransformer3DModel.from_pretrained(tmp_path / "e" / "diffusers" / "transformer")
+    name = "audio_proj_in.weight"
+    assert torch.equal(loaded.state_dict()[name], own["model.diffusion_model.audio_patchify_proj.weight"])
+    with pytest.raises(ConfigError, match="one checkpoint already"):
+        export_run(run, ExportArguments(forms=["merged"]), None, tmp_path / "f")
+
+
+def test_a_broken_checkpoint_is_refused_before_anything_is_written(
+    make_run: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    run = make_run()
+    path = next(run.checkpoints.glob("*.safetensors"))
+    tensors = load_file(path)
+    next(iter(tensors.values()))[0, 0] = float("inf")
+    save_file(tensors, path, metadata={"model_version": "2.3"})
+    with pytest.raises(ConfigError, match="not finite"):
+        export_run(run, ExportArguments(), None, tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+    with pytest.raises(ConfigError, match="There is no checkpoint nothing"):
+        export_run(run, ExportArguments(checkpoint="nothing"), None, tmp_path / "e")
+
+
+def test_the_tools_are_offered_with_their_approvals() -> None:
+    from tools.deliver.tool import DELIVER_TOOLS
+
+    found: dict[str, Any] = {tool.name: tool.needs_approval for tool in DELIVER_TOOLS}
+    assert found == {"sample_adapter": None, "export_adapter": "overwrite", "push_to_hub": "push"}
+    assert all(tool.description and tool.schema() for tool in DELIVER_TOOLS)
+    assert os.environ.get("HF_TOKEN") is None or "HF_TOKEN" not in str(found)

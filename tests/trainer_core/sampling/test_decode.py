@@ -1,0 +1,82 @@
+"""Tiles of time: the right pictures at the right place, one stream whatever the tiles; files that say what they are."""
+
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainer_core.data.latents import normalise_audio, normalise_video
+from trainer_core.model.tiny import TinySource
+from trainer_core.sampling.decode import TimeTiles, decode_audio, decode_video, denormalise_audio, denormalise_video
+from trainer_core.sampling.mux import write_sample
+
+SOURCE = TinySource("2.3")
+
+
+@pytest.fixture(scope="module")
+def vae() -> torch.nn.Module:
+    return SOURCE.video_vae(torch.float32)
+
+
+def test_normalising_is_undone(vae) -> None:
+    latents = torch.randn(1, 128, 2, 2, 2)
+    torch.testing.assert_close(denormalise_video(normalise_video(latents, vae), vae), latents)
+    audio = SOURCE.audio_vae(torch.float32)
+    sound = torch.randn(1, 8, 5, 16)
+    torch.testing.assert_close(denormalise_audio(normalise_audio(sound, audio), audio), sound)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 9, 13, 14, 23, 24])
+def test_every_length_gives_each_picture_once(vae, frames: int) -> None:
+    latents = torch.randn(128, frames, 1, 1, generator=torch.Generator().manual_seed(0))
+    for tiles in (TimeTiles(), TimeTiles(5, 2)):
+        made = sum(len(stretch) for stretch in decode_video(vae, latents, tiles))
+        assert made == (frames - 1) * 8 + 1
+
+
+def test_tiles_stand_where_the_whole_clip_has_them(vae) -> None:
+    """One picture off would cost more than any seam: the tiled clip is nearest the whole one at no shift."""
+    latents = torch.randn(128, 24, 2, 2, generator=torch.Generator().manual_seed(0))
+    whole = np.concatenate(list(decode_video(vae, latents, TimeTiles(100, 3)))).astype(int)
+    tiled = np.concatenate(list(decode_video(vae, latents, TimeTiles(9, 3)))).astype(int)
+    apart = {shift: np.abs(np.roll(tiled, shift, axis=0) - whole)[8:-8].mean() for shift in (-2, -1, 0, 1, 2)}
+    assert min(apart, key=lambda shift: apart[shift]) == 0
+    assert apart[0] < 0.6 * min(apart[1], apart[-1])
+    # the middle of a tile, away from its ends, is the whole clip's own
+    assert np.abs(tiled[:25] - whole[:25]).mean() < 2
+
+
+def test_pictures_with_sound_alone_and_still(vae, tmp_path: Path) -> None:
+    latents = torch.randn(128, 3, 1, 2, generator=torch.Generator().manual_seed(0))
+    sound = decode_audio(SOURCE.audio_vae(torch.float32), SOURCE.vocoder(torch.float32), torch.randn(8, 18, 16))
+    assert sound[0].shape[0] == 2
+    said = {"title": "t", "comment": "noise", "prompt": "ünïcode, <b>"}
+    video, count = write_sample(tmp_path / "a", decode_video(vae, latents), sound, 24.0, said)
+    assert (video.suffix, count) == (".mp4", 17)
+    with av.open(str(video)) as opened:
+        assert {key: opened.metadata[key] for key in said} == said
+        picture, heard = opened.streams.video[0], opened.streams.audio[0]
+        assert (picture.frames, picture.average_rate, picture.width, picture.height) == (17, 24, 64, 32)
+        assert heard.rate == 48_000
+        first = next(opened.decode(video=0)).to_ndarray(format="rgb24")
+    wanted = next(decode_video(vae, latents))[0]
+    assert np.abs(first.astype(int) - wanted.astype(int)).mean() < 30, "compressed, but the same picture"
+    still, count = write_sample(tmp_path / "b", decode_video(vae, latents[:, :1]), None, 24.0, said)
+    assert (still.suffix, count) == (".png", 1)
+    with Image.open(still) as image:
+        assert image.text["prompt"] == said["prompt"]  # type: ignore[attr-defined]
+        assert np.array_equal(np.asarray(image), next(decode_video(vae, latents[:, :1]))[0])
+    alone, count = write_sample(tmp_path / "c", None, sound, 24.0, said)
+    assert (alone.suffix, count) == (".wav", 0)
+    with wave.open(str(alone)) as opened_wave:
+        assert (opened_wave.getframerate(), opened_wave.getnchannels()) == (48_000, 2)
+        assert opened_wave.getnframes() == sound[0].shape[1]
+    silent, _ = write_sample(tmp_path / "d", decode_video(vae, latents), None, 30000 / 1001, said)
+    with av.open(str(silent)) as opened:
+        assert not opened.streams.audio
+        assert float(opened.streams.video[0].average_rate) == pytest.approx(29.97, abs=1e-3)
+    assert not list(tmp_path.glob(".part-*"))
