@@ -1,4 +1,4 @@
-"""Sampling against the bare model's forwards, decode and mux against the VAE's own decode, memory against clip length."""
+"""Sampling against the bare forwards, decode and mux against the VAE's own decode, memory against clip length."""
 
 import os
 import statistics
@@ -109,10 +109,10 @@ def test_a_sampling_step_against_the_bare_forwards(record_ratio):
     model, connectors, given = LtxModel(source.transformer(torch.float32)), source.connectors(torch.float32), inputs()
     bare = bare_forwards(model, connectors, given)
     noise = draw_noise(given, 0)
-    ratio, seconds = ratio_of(
-        lambda: denoise(model, connectors, given, GUIDANCE, dev_sigmas(STEPS), noise), bare
+    ratio, seconds = ratio_of(lambda: denoise(model, connectors, given, GUIDANCE, dev_sigmas(STEPS), noise), bare)
+    note = (
+        f"tiny 2.3, 784 + {AUDIO_FRAMES} tokens, 4 forwards a step, {STEPS} steps {seconds:.2f} s; quartiles, in turn"
     )
-    note = f"tiny 2.3, 784 + {AUDIO_FRAMES} tokens, 4 forwards a step, {STEPS} steps in {seconds:.2f} s; quartiles, in turn"
     record_ratio("sampling step against the bare model's forwards", ratio, 1.05, note)
 
 
@@ -142,10 +142,11 @@ def test_memory_of_decoding_does_not_grow_with_the_clip(tmp_path, record_ratio):
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
         grown[latent_frames] = int(done.stdout.split()[-1])
-    note = (
-        f"481 pictures against 97, 256x256: {grown[LONG_LATENTS] / 2**20:.0f} and {grown[SHORT_LATENTS] / 2**20:.0f} MiB"
+    sizes = [f"{grown[frames] / 2**20:.0f} MiB" for frames in (LONG_LATENTS, SHORT_LATENTS)]
+    note = f"481 pictures against 97, 256x256: {sizes[0]} and {sizes[1]}"
+    record_ratio(
+        "peak memory of tiled decode, long clip against short", grown[LONG_LATENTS] / grown[SHORT_LATENTS], 1.1, note
     )
-    record_ratio("peak memory of tiled decode, long clip against short", grown[LONG_LATENTS] / grown[SHORT_LATENTS], 1.1, note)
 
 
 def print_grown_memory(latent_frames: int, folder: Path) -> None:

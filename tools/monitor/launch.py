@@ -189,7 +189,7 @@ def _spawn(run: RunFolder, status: RunStatus) -> subprocess.Popen[bytes]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=run.path,
-                env=trainer_environment(os.environ, wanted_trackers(config)),
+                env=trainer_environment(os.environ, wanted_trackers(load_config(run.config_path))),
                 start_new_session=True,
                 close_fds=True,
             )
