@@ -7,7 +7,6 @@ import typer
 
 from agent.console import say, say_json
 from agent.options import JsonOption
-from agent.run_text import comparison_lines, diagnosis_lines
 
 DoctorArgument = Annotated[
     Path | None,
@@ -23,6 +22,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Examine an adapter: dead, weak, healthy, exploding or broken, with evidence and a picture."""
+    from agent.run_text import comparison_lines, diagnosis_lines
     from tools.monitor.doctor import CompareArguments, compare_adapters, diagnosis_of
     from tools.project import Project
 

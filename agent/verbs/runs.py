@@ -7,7 +7,6 @@ import typer
 
 from agent.console import say, say_json
 from agent.options import JsonOption, RunArgument, TrainArgument, WaitOption
-from agent.run_text import resume_lines
 
 if TYPE_CHECKING:
     from trainer_core.run_folder import RunFolder
@@ -76,6 +75,7 @@ def resume(
 ) -> None:
     """Let a run go on from its last complete checkpoint as if it had not stopped; says what it restored and changed."""
     from agent.headless import project_word
+    from agent.run_text import resume_lines
     from tools.monitor.find import resolve_run
     from tools.monitor.tool import ResumeArguments, resumed
     from trainer_core.errors import TrainingError
