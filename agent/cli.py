@@ -9,7 +9,7 @@ import typer
 
 from agent.console import fail
 from agent.options import LlmOption
-from agent.verbs import adapters, captions, dataset, delivery, headless, runs
+from agent.verbs import adapters, captions, dataset, delivery, headless, remedies, runs
 
 app = typer.Typer(
     name="ltx-agent",
@@ -77,6 +77,8 @@ VERBS: list[Callable[..., None]] = [
     dataset.prepare,
     dataset.inspect,
     captions.caption,
+    remedies.remedy,
+    remedies.undo_remedy,
     dataset.draft,
     dataset.encode,
     runs.train,

@@ -102,6 +102,12 @@ def _experiment_line(experiment: dict[str, Any]) -> str:
     note = f" ({experiment['note']})" if experiment["note"] else ""
     state = f"{experiment['state']} at step {experiment['step']}"
     return f"Run {experiment['run']}: {changed or 'nothing changed'}; {state}, {loss}, {experiment['verdict']}{note}."
+def _remedy_summary(result: dict[str, Any]) -> list[str]:
+    lines = [result["sentence"]]
+    for one in result["remedied"]:
+        left = f", {one['seconds_left_away']:g} s left away" if one["seconds_left_away"] else ""
+        lines.append(f"– {one['clip']}: {one['done']}; {', '.join(one['copies'])}{left}.")
+    return [*lines, *result["notes"], result["inspection"]]
 
 
 _NAMED_VALUES = ("optimization.steps", "optimization.learning_rate", "optimization.batch_size", "lora.rank")
@@ -140,6 +146,8 @@ SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "write_caption": _write_caption_summary,
     "undo_captions": _undo_captions_summary,
     "download_captioner": _download_summary,
+    "remedy_clips": _remedy_summary,
+    "undo_remedies": _remedy_summary,
     "draft_config": _draft_summary,
     "change_config": _change_summary,
     "list_experiments": _experiments_summary,

@@ -61,6 +61,15 @@ class Project:
         return self.path / "dataset.jsonl"
 
     @property
+    def clips_path(self) -> Path:
+        """Remedied copies of clips."""
+        return self.path / "clips"
+
+    @property
+    def remedies_path(self) -> Path:
+        return self.path / "remedies.jsonl"
+
+    @property
     def captions_path(self) -> Path:
         return self.path / "captions.jsonl"
 

@@ -99,6 +99,9 @@ def group_clips(clips: Sequence[Clip]) -> list[str]:
 def _ties(clip: Clip) -> list[tuple[str, ...]]:
     """What ties a clip to others beyond its looks: equal content, and what inspection found to be its duplicates."""
     ties = [("content", content_digest(clip)), ("path", clip.source, clip.path)]
+    origin = clip.origin
+    if origin is not None and origin.remedy != "split_at_cuts":  # shots of one film may be different scenes
+        ties.append(("recording", origin.sha256))
     if clip.group is not None:
         ties.append(("group", clip.group))
     for flag in clip.flags:

@@ -120,6 +120,29 @@ class Measures(Document):
     sound_rms_dbfs: float | None = None
 
 
+class Origin(Document):
+    """What a remedied copy was made from: the clip, what was done, and the second of the clip it begins at."""
+
+    source: str
+    path: str
+    sha256: str
+    remedy: str
+    start_s: float
+
+
+class Replaced(Document):
+    """A clip whose place remedied copies have taken; seconds of it that no copy holds are `left_away_s`."""
+
+    source: str
+    path: str
+    sha256: str
+    remedy: str
+    settings: str
+    duration_s: float
+    left_away_s: float
+    copies: list[str]
+
+
 class Clip(Document):
     """One file: `Path(source) / path`. `columns` are further files that belong to it, relative to `source`.
 
@@ -156,6 +179,7 @@ class Clip(Document):
     scene: list[str] = []
     columns: dict[str, str] = {}
     paired_by: str | None = None
+    origin: Origin | None = None
 
 
 class ObjectiveVerdict(Document):
@@ -253,3 +277,5 @@ class Report(Document):
     seconds: Seconds
     dataset: Dataset = Dataset()
     clips: list[Clip]
+    replaced: list[Replaced] = []
+    notes: list[str] = []

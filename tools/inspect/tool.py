@@ -9,6 +9,8 @@ from tools.inspect.assemble import assemble, report_buckets
 from tools.inspect.looking import look_at_all
 from tools.inspect.names import displayed
 from tools.inspect.page import render_page
+from tools.inspect.remedies.ledger import with_copies, with_replaced
+from tools.inspect.remedies.tool import REMEDY_TOOLS
 from tools.inspect.report import Clip, Report, Seconds
 from tools.inspect.sources import find_files
 from tools.inspect.store import look_store
@@ -76,16 +78,17 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
     possible. Run it first, and again whenever the clips changed.
     """
     facts = project.facts
-    found = find_files(facts.sources)
+    taken = with_copies(project, find_files(facts.sources))
     sources = [displayed(source) for source in facts.sources]
     with look_store(project.looks_path) as store:
-        looks = look_at_all(found, store, progress)
+        looks = look_at_all(taken.found, store, progress)
         if all(look.kind == "other" for look in looks):
             raise DataError(
                 f"There is no video, image or sound in {', '.join(sources)}, only {_plural(len(looks), 'other file')}.",
                 "Give the folder that holds the clips.",
             )
-        report = assemble(found, looks, TINY_LIMITS if is_tiny(facts.model) else REAL_LIMITS, arguments.frame_rate)
+        limits = TINY_LIMITS if is_tiny(facts.model) else REAL_LIMITS
+        report = with_replaced(assemble(taken.found, looks, limits, arguments.frame_rate), taken, project)
         thumbnails = {
             (clip.source, clip.path): f"data:image/jpeg;base64,{sheet}"
             for clip in report.clips
@@ -125,7 +128,7 @@ def _result(project: Project, report: Report) -> InspectResult:
         flagged=[_flagged(clip) for clip in report.clips if clip.status == "flagged"],
         objectives_possible=[name for name, verdict in report.objectives.items() if verdict.possible],
         objectives_missing={name: verdict.missing for name, verdict in report.objectives.items() if verdict.missing},
-        problems=_problems(report.clips),
+        problems=[*report.notes, *_problems(report.clips)],
         report=str(project.report_path),
         report_html=str(project.report_html_path),
     )
@@ -170,4 +173,4 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-INSPECT_TOOLS: list[Tool] = [Tool("inspect_clips", inspect_clips, InspectArguments)]
+INSPECT_TOOLS: list[Tool] = [Tool("inspect_clips", inspect_clips, InspectArguments), *REMEDY_TOOLS]

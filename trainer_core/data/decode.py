@@ -346,13 +346,19 @@ def _shown_at(
         yield from until(shown_since_s + max(interval_s, 1 / frame_rate) + tick_s)
 
 
-def _clock_origin_s(container: InputContainer, sound: AudioStream) -> float:
+def clock_origin_s(path: Path) -> float:
+    """Second 0 of a clip's clock in the times of its file."""
+    with opened(path) as container:
+        return _clock_origin_s(container, sound_stream(container))
+
+
+def _clock_origin_s(container: InputContainer, sound: AudioStream | None) -> float:
     """The time of the first picture, or of the first sound where there are no pictures."""
     picture = picture_stream(container)
     if picture is not None:
         first = next(_pictures(container, picture), None)
         return first[0] if first is not None else 0.0
-    for frame in decoded(container, [sound], Damage()):
+    for frame in decoded(container, [sound], Damage()) if sound is not None else ():
         if frame.time is not None:
             return frame.time
     return 0.0

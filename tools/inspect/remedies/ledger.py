@@ -1,0 +1,168 @@
+"""remedies.jsonl: which clips were replaced by copies made in the project, and by which; how inspection takes them in.
+
+The originals stay where they are, untouched. A record is good as long as its original has the content it had.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tools.inspect.names import displayed
+from tools.inspect.report import Origin, Replaced, Report
+from tools.inspect.sources import FoundFile
+from tools.project import Project
+from trainer_core.errors import ConfigError
+from trainer_core.files import read_jsonl, write_jsonl
+
+
+class Copy(BaseModel):
+    """One copy: `path` and the further files in `columns` are relative to the project's clips folder."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    start_s: float
+    duration_s: float
+    columns: dict[str, str] = {}
+
+
+class Remedied(BaseModel):
+    """One clip that was replaced: what it was, what was done, what took its place, and how many seconds were left."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    duration_s: float
+    remedy: str
+    settings: str
+    copies: list[Copy]
+    left_away_s: float
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What inspection looks at: the files, and the records whose copies stand among them."""
+
+    found: list[FoundFile]
+    replaced: list[Remedied]
+    notes: list[str]
+
+
+def read_remedied(project: Project) -> list[Remedied]:
+    """Return the records, oldest first. Raises ConfigError naming the row that is wrong."""
+    path = project.remedies_path
+    if not path.exists():
+        return []
+    rows = read_jsonl(path)
+    try:
+        return [Remedied.model_validate(row) for row in rows]
+    except ValidationError as error:
+        raise ConfigError(f"{path} is not as it should be: {error.errors()[0]['msg']}.", "Restore it.") from error
+
+
+def write_remedied(project: Project, records: Sequence[Remedied]) -> None:
+    """Replace the records."""
+    write_jsonl(project.remedies_path, [record.model_dump() for record in records])
+
+
+def with_copies(project: Project, found: Sequence[FoundFile]) -> Taken:
+    """Put the copies in the place of the clips they replace, copies of copies included.
+
+    A clip that changed since is looked at itself again, and said so.
+    """
+    records = {(record.source, record.path): record for record in read_remedied(project)}
+    taken: list[FoundFile] = []
+    replaced: list[Remedied] = []
+    notes: list[str] = []
+    waiting = list(found)[::-1]
+    while waiting:
+        entry = waiting.pop()
+        record = records.get((entry.source, entry.path))
+        if record is None:
+            taken.append(entry)
+            continue
+        there = [copy for copy in record.copies if (project.clips_path / copy.path).is_file()]
+        if not _is_unchanged(entry.file, record):
+            notes.append(
+                f"{displayed(entry.path)} changed since it was remedied ({record.remedy}): it is used as it now is."
+            )
+            taken.append(entry)
+        elif not there:
+            notes.append(f"The copies of {displayed(entry.path)} ({record.remedy}) are gone: the clip itself is used.")
+            taken.append(entry)
+        else:
+            if len(there) < len(record.copies):
+                gone = len(record.copies) - len(there)
+                notes.append(f"{gone} of {len(record.copies)} copies of {displayed(entry.path)} are gone.")
+            replaced.append(record)
+            source = str(project.clips_path)
+            waiting += [FoundFile(source, copy.path, dict(copy.columns)) for copy in reversed(there)]
+    return Taken(taken, replaced, notes)
+
+
+def with_replaced(report: Report, taken: Taken, project: Project) -> Report:
+    """Enter the replaced clips into the report, and on each copy what it was made from."""
+    origins = {
+        copy.path: Origin(
+            source=record.source, path=record.path, sha256=record.sha256, remedy=record.remedy, start_s=copy.start_s
+        )
+        for record in taken.replaced
+        for copy in record.copies
+    }
+    source = str(project.clips_path)
+    clips = [
+        clip.model_copy(update={"origin": origins[clip.path]})
+        if clip.source == source and clip.path in origins
+        else clip
+        for clip in report.clips
+    ]
+    replaced = [
+        Replaced(
+            source=record.source,
+            path=record.path,
+            sha256=record.sha256,
+            remedy=record.remedy,
+            settings=record.settings,
+            duration_s=record.duration_s,
+            left_away_s=record.left_away_s,
+            copies=[copy.path for copy in record.copies],
+        )
+        for record in taken.replaced
+    ]
+    return report.model_copy(update={"clips": clips, "replaced": replaced, "notes": [*report.notes, *taken.notes]})
+
+
+def state_of(file: Path) -> tuple[int, int]:
+    """Size and time of change, by which a changed file is found without reading it."""
+    state = file.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def digest_of_file(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def free_path(folder: Path, wanted: str) -> Path:
+    """A path below `folder` that nothing stands at: `wanted`, or with a number before its ending."""
+    path = folder / wanted
+    number = 2
+    while os.path.lexists(path):
+        path = folder / f"{Path(wanted).with_suffix('')}-{number}{Path(wanted).suffix}"
+        number += 1
+    return path
+
+
+def _is_unchanged(file: Path, record: Remedied) -> bool:
+    try:
+        return state_of(file) == (record.size, record.mtime_ns) or digest_of_file(file) == record.sha256
+    except OSError:
+        return False

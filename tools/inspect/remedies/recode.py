@@ -1,0 +1,397 @@
+"""Writing copies of stretches of a clip, changed as a remedy says: decoded once, encoded nearly lossless, checked.
+
+Pictures go through libavfilter in the clip's own format, sound through NumPy; the copies' clock starts at their first
+picture. The container is MOV with H.264 (CRF 10) and 24-bit PCM, whose times and sound are exact. The source is only
+read.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.filter import Graph
+from av.video.frame import PictureType, VideoFrame
+
+from tools.project import Progress
+from trainer_core.data.decode import (
+    CONTIGUOUS_S,
+    Damage,
+    Timeline,
+    clock_origin_s,
+    decoded,
+    nominal_interval_s,
+    opened,
+    picture_stream,
+    planar_float,
+    quarter_turns,
+    sound_stream,
+    tick_s,
+)
+from trainer_core.data.probe import probe
+from trainer_core.errors import DataError
+from trainer_core.files import replacing
+
+TICKS = 90_000
+"""A second in the copies' time base, where the frame rate isn't constant."""
+QUALITY = {"crf": "10", "preset": "veryfast"}
+LONGEST_WAIT = 64
+"""Pictures that are held until the first sound comes; then it begins with silence."""
+
+
+Draw = Callable[[np.ndarray, float], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The part of the displayed picture that is kept, as shares of its width and height."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to pictures and sound. `quarter_turns` are counter-clockwise, after the display rotation.
+
+    `draw(picture, time_s)` makes another picture of each displayed one, uint8 [H, W, 3] RGB, of any one size.
+    """
+
+    crop: Crop | None = None
+    quarter_turns: int = 0
+    frame_rate: float | None = None
+    gain_db: float = 0.0
+    draw: Draw | None = None
+    silent: bool = False
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a clip on its own clock, in seconds, and the file its copy goes to; `end_s` inf: to the end."""
+
+    target: Path
+    start_s: float = 0.0
+    end_s: float = math.inf
+
+
+@dataclass(frozen=True)
+class Written:
+    """One copy as decoding it again found it."""
+
+    path: Path
+    start_s: float
+    duration_s: float
+    frames: int
+    has_sound: bool
+
+
+def write_copies(
+    source: Path, stretches: Sequence[Stretch], change: Change, progress: Progress | None = None
+) -> list[Written]:
+    """Write the copies of `stretches` (disjoint, in order) in one pass through `source`.
+
+    A copy appears whole or not at all. Raises DataError when the source can't be decoded or a copy, decoded again,
+    isn't what was written.
+    """
+    with ExitStack() as files:
+        container = files.enter_context(opened(source))
+        picture, sound = picture_stream(container), sound_stream(container) if not change.silent else None
+        if sound is not None and sound.codec_context is None:
+            raise DataError(
+                f"The sound of {source.name!r} can't be decoded, so a copy would lose it.", "Export the clip again."
+            )
+        origin_s = clock_origin_s(source)
+        places = [files.enter_context(replacing(stretch.target)) for stretch in stretches]
+        writers = [
+            _Writer(place, stretch, change, picture, sound) for place, stretch in zip(places, stretches, strict=True)
+        ]
+        for writer in writers:
+            files.callback(writer.abandon)
+        timeline = Timeline(nominal_interval_s(picture)) if picture is not None else None
+        streams = [stream for stream in (picture, sound) if stream is not None]
+        total_s = float(container.duration or 0) / av.time_base
+        told_s = -1.0
+        for frame in decoded(container, streams, Damage()):
+            time_s = _time_of(frame, timeline)
+            if time_s is None:
+                continue
+            for writer in writers:
+                writer.take(frame, time_s - origin_s)
+            if progress is not None and time_s - origin_s > told_s + 1:
+                told_s = time_s - origin_s
+                progress(f"copying {source.name}", int(told_s), max(int(total_s), int(told_s)))
+        return [writer.finish(source) for writer in writers]
+
+
+def _time_of(frame: VideoFrame | AudioFrame, timeline: Timeline | None) -> float | None:
+    if isinstance(frame, AudioFrame):
+        return frame.time
+    assert timeline is not None
+    return timeline.time_of(frame)
+
+
+class _Writer:
+    """One copy in the making; its file is opened with its first picture or sound."""
+
+    def __init__(self, place: Path, stretch: Stretch, change: Change, picture: Any, sound: Any) -> None:
+        self.place, self.stretch, self.change = place, stretch, change
+        self.picture = _PictureTrack(picture, change) if picture is not None else None
+        self.sound = _SoundTrack(sound, change.gain_db, stretch) if sound is not None else None
+        # a picture belongs to the stretch that it begins in, give or take the rounding of its time
+        self.slack_s = tick_s(picture) if picture is not None else 0.0
+        self.output: Any = None
+
+    def take(self, frame: VideoFrame | AudioFrame, time_s: float) -> None:
+        if isinstance(frame, VideoFrame):
+            self._show(frame, time_s)
+        else:
+            self._play(frame, time_s)
+
+    def _show(self, frame: VideoFrame, time_s: float) -> None:
+        assert self.picture is not None
+        if self.stretch.start_s - self.slack_s <= time_s < self.stretch.end_s - self.slack_s:
+            self.picture.push(frame, max(0.0, time_s - self.stretch.start_s))
+            self._mux()
+
+    def _play(self, frame: AudioFrame, time_s: float) -> None:
+        assert self.sound is not None
+        if time_s < self.stretch.end_s and time_s + frame.samples / frame.sample_rate > self.stretch.start_s:
+            self.sound.push(frame, time_s)
+            self._mux()
+
+    def finish(self, source: Path) -> Written:
+        """Write what is left and check the copy by decoding it."""
+        if self.picture is not None:
+            self.picture.end()
+        self._mux(last=True)
+        if self.output is None:
+            raise DataError(
+                f"{source.name!r} has nothing from {self.stretch.start_s:g} s on.", "Choose a part that it has."
+            )
+        for track in (self.picture, self.sound):
+            if track is not None and track.encoder is not None:
+                track.close(self.output)
+        self.output.close()
+        self.output = None
+        return self._checked(source)
+
+    def abandon(self) -> None:
+        if self.output is not None:
+            self.output.close()
+
+    def _mux(self, *, last: bool = False) -> None:
+        """Write what the tracks have ready. The file is begun when both are, or one has waited long enough."""
+        picture, sound = self.picture, self.sound
+        if self.output is None:
+            ready = [track for track in (picture, sound) if track is not None and track.ready]
+            waited = last or (picture is not None and len(picture.waiting) > LONGEST_WAIT)
+            if not ready or not (waited or all(track is None or track.ready for track in (picture, sound))):
+                return
+            self.output = av.open(str(self.place), "w", format="mov")
+            if picture is not None and picture.ready:
+                picture.begin(self.output)
+            if sound is not None and (sound.ready or not last):
+                sound.begin(self.output)
+        for track in (picture, sound):
+            if track is not None and track.encoder is not None:
+                track.write(self.output)
+
+    def _checked(self, source: Path) -> Written:
+        seen = probe(self.place)
+        wanted = self.picture.frames if self.picture is not None else 0
+        heard_s = self.sound.written_s if self.sound is not None else 0.0
+        sound_s = seen.audio.duration_s if seen.audio is not None else 0.0
+        pictures = 0 if seen.kind == "audio" else seen.frames
+        if pictures != wanted or abs(sound_s - heard_s) > 0.01 or seen.damaged_packets:
+            raise DataError(
+                f"The copy of {source.name!r} came out wrong: {pictures} of {wanted} pictures and {sound_s:.2f} of "
+                f"{heard_s:.2f} s of sound can be decoded.",
+                "Nothing was kept of it. Copy or export the clip again.",
+            )
+        return Written(self.stretch.target, self.stretch.start_s, seen.duration_s, pictures, seen.audio is not None)
+
+
+class _PictureTrack:
+    """Pictures through libavfilter to H.264."""
+
+    def __init__(self, stream: Any, change: Change) -> None:
+        self.stream, self.change = stream, change
+        self.graph: Graph | None = None
+        self.waiting: list[VideoFrame] = []
+        self.encoder: Any = None
+        self.frames = 0
+        self.rate = Fraction(change.frame_rate).limit_denominator(1001) if change.frame_rate else None
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.waiting) or self.encoder is not None
+
+    def push(self, frame: VideoFrame, time_s: float) -> None:
+        if self.graph is None:
+            self.graph = self._graph(frame)
+        frame.pts, frame.time_base = round(time_s * TICKS), Fraction(1, TICKS)
+        self.graph.push(frame)
+        self._pull()
+
+    def end(self) -> None:
+        if self.graph is not None:
+            self.graph.push(None)
+            self._pull()
+
+    def begin(self, output: Any) -> None:
+        first = self.waiting[0]
+        self.encoder = output.add_stream("libx264", rate=self.rate or self.stream.average_rate or 25, options=QUALITY)
+        self.encoder.width, self.encoder.height, self.encoder.pix_fmt = first.width, first.height, first.format.name
+        context = self.encoder.codec_context
+        context.time_base = 1 / self.rate if self.rate else Fraction(1, TICKS)
+        context.color_range, context.colorspace = first.color_range, first.colorspace
+        context.color_primaries = self.stream.codec_context.color_primaries
+        context.color_trc = self.stream.codec_context.color_trc
+
+    def write(self, output: Any) -> None:
+        for frame in self.waiting:
+            output.mux(self.encoder.encode(frame))
+            self.frames += 1
+        self.waiting.clear()
+
+    def close(self, output: Any) -> None:
+        output.mux(self.encoder.encode(None))
+
+    def _pull(self) -> None:
+        assert self.graph is not None
+        while True:
+            try:
+                frame = self.graph.pull()
+            except (av.BlockingIOError, av.EOFError):
+                return
+            assert isinstance(frame, VideoFrame)
+            if self.change.draw is not None:
+                frame = self._drawn(frame)
+            frame.pict_type = PictureType.NONE  # the encoder chooses its own
+            self.waiting.append(frame)
+
+    def _drawn(self, frame: VideoFrame) -> VideoFrame:
+        assert self.change.draw is not None
+        assert frame.pts is not None
+        assert frame.time_base is not None
+        made = self.change.draw(frame.to_ndarray(format="rgb24"), float(frame.pts * frame.time_base))
+        drawn = VideoFrame.from_ndarray(np.ascontiguousarray(made), format="rgb24").reformat(format="yuv444p")
+        drawn.pts, drawn.time_base = frame.pts, frame.time_base
+        return drawn
+
+    def _graph(self, first: VideoFrame) -> Graph:
+        graph = Graph()
+        node = graph.add_buffer(
+            width=first.width, height=first.height, format=first.format, time_base=Fraction(1, TICKS)
+        )
+        for name, arguments in self._filters(first):
+            following = graph.add(name, arguments)
+            node.link_to(following)
+            node = following
+        node.link_to(graph.add("buffersink"))
+        graph.configure()
+        return graph
+
+    def _filters(self, first: VideoFrame) -> list[tuple[str, str]]:
+        chain: list[tuple[str, str]] = []
+        width, height = first.width, first.height
+        aspect = float(self.stream.sample_aspect_ratio or 1) or 1.0
+        if abs(aspect - 1) > 1e-3:
+            width = round(width * aspect)
+            chain.append(("scale", f"{width}:{height}:flags=bicubic"))
+        turns = (quarter_turns(first.rotation) + self.change.quarter_turns) % 4
+        if turns == 2:
+            chain += [("hflip", ""), ("vflip", "")]
+        elif turns:
+            chain.append(("transpose", "cclock" if turns == 1 else "clock"))
+            width, height = height, width
+        crop = self.change.crop or Crop(0, 0, 1, 1)
+        left, top = 2 * round(crop.left * width / 2), 2 * round(crop.top * height / 2)
+        kept = (
+            min(2 * round(crop.width * width / 2), width - left),
+            min(2 * round(crop.height * height / 2), height - top),
+        )
+        even = kept[0] // 2 * 2, kept[1] // 2 * 2
+        if (left, top, *even) != (0, 0, width, height):
+            chain.append(("crop", f"{even[0]}:{even[1]}:{left}:{top}:exact=1"))
+        if self.rate is not None:
+            # rounded up, a picture is shown from the first tick at which it is there: what sampling the clip gives
+            chain.append(("fps", f"fps={self.rate.numerator}/{self.rate.denominator}:round=up:start_time=0"))
+        components = first.format.components
+        deep = max(component.bits for component in components) > 8
+        subsampled = first.format.is_planar and not first.format.is_rgb and first.format.chroma_height(4) == 2
+        chain.append(("format", ("yuv420p" if subsampled else "yuv444p") + ("10le" if deep else "")))
+        return chain
+
+
+class _SoundTrack:
+    """Sound, put on the copy's clock, to 24-bit PCM: gaps become silence, nothing is shifted."""
+
+    def __init__(self, stream: Any, gain_db: float, stretch: Stretch) -> None:
+        self.gain = 10 ** (gain_db / 20)
+        self.stretch = stretch
+        self.rate_hz, self.layout = stream.rate, stream.layout.name
+        self.waiting: list[np.ndarray] = []
+        self.encoder: Any = None
+        self.resampler: AudioResampler | None = None
+        self.next_index: int | None = None
+        self.written = 0
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.waiting) or self.encoder is not None
+
+    @property
+    def written_s(self) -> float:
+        return self.written / self.rate_hz
+
+    def push(self, frame: AudioFrame, time_s: float) -> None:
+        samples = planar_float(frame) * self.gain
+        if self.next_index is None:
+            self.rate_hz, self.layout = frame.sample_rate, frame.layout.name
+        index = round((time_s - self.stretch.start_s) * self.rate_hz)
+        if self.next_index is not None and abs(index - self.next_index) <= CONTIGUOUS_S * self.rate_hz:
+            index = self.next_index
+        done = max(0, self.next_index or 0)
+        gap = index - done
+        if gap > 0:
+            samples = np.pad(samples, ((0, 0), (gap, 0)))
+        elif gap < 0:
+            samples = samples[:, -gap:]
+        if math.isfinite(self.stretch.end_s):
+            limit = round((self.stretch.end_s - self.stretch.start_s) * self.rate_hz)
+            samples = samples[:, : max(0, limit - done)]
+        if samples.shape[1]:
+            self.waiting.append(np.ascontiguousarray(samples))
+            self.next_index = done + samples.shape[1]
+        elif self.next_index is None:
+            self.next_index = done
+
+    def begin(self, output: Any) -> None:
+        self.encoder = output.add_stream("pcm_s24le", rate=self.rate_hz, layout=self.layout)
+        self.resampler = AudioResampler(format="s32", layout=self.layout, rate=self.rate_hz)
+
+    def write(self, output: Any) -> None:
+        assert self.resampler is not None
+        for samples in self.waiting:
+            frame = AudioFrame.from_ndarray(samples.astype(np.float32), format="fltp", layout=self.layout)
+            frame.sample_rate, frame.time_base, frame.pts = self.rate_hz, Fraction(1, self.rate_hz), self.written
+            self.written += samples.shape[1]
+            for part in self.resampler.resample(frame):
+                output.mux(self.encoder.encode(part))
+        self.waiting.clear()
+
+    def close(self, output: Any) -> None:
+        assert self.resampler is not None
+        for part in self.resampler.resample(None):
+            output.mux(self.encoder.encode(part))
+        output.mux(self.encoder.encode(None))
