@@ -79,6 +79,8 @@ VERBS: list[Callable[..., None]] = [
     captions.caption,
     remedies.remedy,
     remedies.undo_remedy,
+    remedies.make,
+    dataset.caption,
     dataset.draft,
     dataset.encode,
     runs.train,

@@ -110,6 +110,13 @@ def _remedy_summary(result: dict[str, Any]) -> list[str]:
     return [*lines, *result["notes"], result["inspection"]]
 
 
+def _inputs_summary(result: dict[str, Any]) -> list[str]:
+    lines = [result["sentence"], *result["notes"]]
+    if result["unpaired"]:
+        lines.append(f"Without a file: {', '.join(result['unpaired'])}.")
+    return [*lines, result["inspection"]]
+
+
 _NAMED_VALUES = ("optimization.steps", "optimization.learning_rate", "optimization.batch_size", "lora.rank")
 
 
@@ -146,6 +153,7 @@ SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "write_caption": _write_caption_summary,
     "undo_captions": _undo_captions_summary,
     "download_captioner": _download_summary,
+    "make_inputs": _inputs_summary,
     "remedy_clips": _remedy_summary,
     "undo_remedies": _remedy_summary,
     "draft_config": _draft_summary,

@@ -70,6 +70,11 @@ class Project:
         return self.path / "remedies.jsonl"
 
     @property
+    def inputs_path(self) -> Path:
+        """References and masks made for clips; inputs.jsonl beside them says which and how."""
+        return self.path / "inputs"
+
+    @property
     def captions_path(self) -> Path:
         return self.path / "captions.jsonl"
 

@@ -1,6 +1,6 @@
-"""The verbs that mend clips by copies in the project: remedy, undo-remedy."""
+"""The verbs that mend clips by copies in the project, and make what belongs to them: remedy, undo-remedy, make."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -8,6 +8,11 @@ from agent.console import one_step
 from agent.options import JsonOption, ProjectArgument
 
 Remedy = Literal["split-at-cuts", "constant-frame-rate", "crop-bars", "rotate", "trim", "loudness", "window"]
+Column = Literal["reference-video", "reference-audio", "video-mask", "audio-mask"]
+Kind = Literal[
+    "files", "edges", "blur", "grayscale", "luminance", "downscale", "depth", "matte", "pose", "low-pass",
+    "boxes", "random-boxes", "random-brushes", "spans", "random-spans",
+]  # fmt: skip
 ClipOption = Annotated[
     list[str] | None,
     typer.Option("--clip", help="This clip, or NAME*; may stand several times [those that need it]."),
@@ -60,3 +65,61 @@ def undo_remedy(
     from tools.inspect.remedies.tool import REMEDY_TOOLS
 
     one_step(existing_project(Path(project) if project else None), REMEDY_TOOLS[1], {"clips": clip}, as_json)
+
+
+def make(
+    column: Annotated[Column, typer.Argument(metavar="COLUMN", help="Which column: " + ", ".join(get_args(Column)))],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="How: " + ", ".join(get_args(Kind)))],
+    project: ProjectArgument = None,
+    clip: ClipOption = None,
+    folder: Annotated[str | None, typer.Option("--folder", help="files: holds a file of each clip's name.")] = None,
+    invert: Annotated[bool, typer.Option("--invert", help="files, matte: white is what is generated.")] = False,
+    blur: Annotated[float | None, typer.Option("--blur", help="blur: sigma as a share of the height.")] = None,
+    factor: Annotated[float | None, typer.Option("--factor", help="downscale: how many times smaller.")] = None,
+    cutoff_hz: Annotated[float | None, typer.Option("--cutoff-hz", help="low-pass.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="depth, matte, pose: a local transformers folder.")
+    ] = None,
+    label: Annotated[str | None, typer.Option("--label", help="matte: the model's name of what is cut out.")] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option("--box", help="boxes: y1,x1,y2,x2 in shares of the picture; inside is generated."),
+    ] = None,
+    share: Annotated[float | None, typer.Option("--share", help="random-*: how much is generated, 0 to 1.")] = None,
+    span: Annotated[list[str] | None, typer.Option("--span", help="spans: from,to in seconds; generated.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="random-*: another one by another number [0].")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the references or masks that in-context and inpainting objectives train on, as you choose."""
+    from agent.projects import existing_project
+    from tools.inspect.inputs.tool import INPUT_TOOLS
+
+    arguments = {
+        "column": column.replace("-", "_"),
+        "kind": kind.replace("-", "_"),
+        "clips": clip or None,
+        "folder": folder,
+        "invert": invert or None,
+        "blur": blur,
+        "factor": factor,
+        "cutoff_hz": cutoff_hz,
+        "model": model,
+        "label": label,
+        "boxes": [_numbers("--box", one, 4) for one in box] if box else None,
+        "share": share,
+        "spans": [_numbers("--span", one, 2) for one in span] if span else None,
+        "seed": seed,
+    }
+    one_step(existing_project(project), INPUT_TOOLS[0], arguments, as_json)
+
+
+def _numbers(option: str, text: str, count: int) -> list[float]:
+    from trainer_core.errors import ConfigError
+
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != count:
+        raise ConfigError(f"{option} {text!r} is not {count} numbers with commas between them.", "See --help.")
+    return found

@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tools.inspect.assemble import assemble, report_buckets
+from tools.inspect.inputs.ledger import with_inputs
+from tools.inspect.inputs.tool import INPUT_TOOLS
 from tools.inspect.looking import look_at_all
 from tools.inspect.names import displayed
 from tools.inspect.page import render_page
@@ -78,7 +80,7 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
     possible. Run it first, and again whenever the clips changed.
     """
     facts = project.facts
-    taken = with_copies(project, find_files(facts.sources))
+    taken = with_inputs(project, with_copies(project, find_files(facts.sources)))
     sources = [displayed(source) for source in facts.sources]
     with look_store(project.looks_path) as store:
         looks = look_at_all(taken.found, store, progress)
@@ -173,4 +175,4 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-INSPECT_TOOLS: list[Tool] = [Tool("inspect_clips", inspect_clips, InspectArguments), *REMEDY_TOOLS]
+INSPECT_TOOLS: list[Tool] = [Tool("inspect_clips", inspect_clips, InspectArguments), *REMEDY_TOOLS, *INPUT_TOOLS]

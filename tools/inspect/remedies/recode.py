@@ -5,6 +5,7 @@ picture. The container is MOV with H.264 (CRF 10) and 24-bit PCM, whose times an
 read.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -63,7 +64,8 @@ class Crop:
 class Change:
     """What is done to pictures and sound. `quarter_turns` are counter-clockwise, after the display rotation.
 
-    `draw(picture, time_s)` makes another picture of each displayed one, uint8 [H, W, 3] RGB, of any one size.
+    `draw(picture, time_s)` makes another picture of each displayed one, uint8 [H, W, 3] RGB, of any one size. A
+    `silent` copy has no sound, a `blind` one no pictures.
     """
 
     crop: Crop | None = None
@@ -71,7 +73,9 @@ class Change:
     frame_rate: float | None = None
     gain_db: float = 0.0
     draw: Draw | None = None
+    low_pass_hz: float | None = None
     silent: bool = False
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,10 @@ def write_copies(
     """
     with ExitStack() as files:
         container = files.enter_context(opened(source))
-        picture, sound = picture_stream(container), sound_stream(container) if not change.silent else None
+        picture = picture_stream(container) if not change.blind else None
+        sound = sound_stream(container) if not change.silent else None
+        if picture is None and sound is None:
+            raise DataError(f"{source.name!r} has no {'sound' if change.blind else 'pictures'}.", "Leave it out.")
         if sound is not None and sound.codec_context is None:
             raise DataError(
                 f"The sound of {source.name!r} can't be decoded, so a copy would lose it.", "Export the clip again."
@@ -145,7 +152,7 @@ class _Writer:
     def __init__(self, place: Path, stretch: Stretch, change: Change, picture: Any, sound: Any) -> None:
         self.place, self.stretch, self.change = place, stretch, change
         self.picture = _PictureTrack(picture, change) if picture is not None else None
-        self.sound = _SoundTrack(sound, change.gain_db, stretch) if sound is not None else None
+        self.sound = _SoundTrack(sound, change, stretch) if sound is not None else None
         # a picture belongs to the stretch that it begins in, give or take the rounding of its time
         self.slack_s = tick_s(picture) if picture is not None else 0.0
         self.output: Any = None
@@ -336,8 +343,9 @@ class _PictureTrack:
 class _SoundTrack:
     """Sound, put on the copy's clock, to 24-bit PCM: gaps become silence, nothing is shifted."""
 
-    def __init__(self, stream: Any, gain_db: float, stretch: Stretch) -> None:
-        self.gain = 10 ** (gain_db / 20)
+    def __init__(self, stream: Any, change: Change, stretch: Stretch) -> None:
+        self.gain = 10 ** (change.gain_db / 20)
+        self.low_pass = _LowPass(change.low_pass_hz) if change.low_pass_hz is not None else None
         self.stretch = stretch
         self.rate_hz, self.layout = stream.rate, stream.layout.name
         self.waiting: list[np.ndarray] = []
@@ -356,6 +364,8 @@ class _SoundTrack:
 
     def push(self, frame: AudioFrame, time_s: float) -> None:
         samples = planar_float(frame) * self.gain
+        if self.low_pass is not None:
+            samples = self.low_pass.filtered(samples, frame)
         if self.next_index is None:
             self.rate_hz, self.layout = frame.sample_rate, frame.layout.name
         index = round((time_s - self.stretch.start_s) * self.rate_hz)
@@ -395,3 +405,30 @@ class _SoundTrack:
         for part in self.resampler.resample(None):
             output.mux(self.encoder.encode(part))
         output.mux(self.encoder.encode(None))
+
+
+class _LowPass:
+    """Two two-pole low-passes in a row, 24 dB an octave, that keep their state from frame to frame."""
+
+    def __init__(self, cutoff_hz: float) -> None:
+        self.cutoff_hz = cutoff_hz
+        self.graph: Graph | None = None
+        self.sent = 0
+
+    def filtered(self, samples: np.ndarray, like: AudioFrame) -> np.ndarray:
+        if self.graph is None:
+            self.graph = Graph()
+            source = self.graph.add_abuffer(sample_rate=like.sample_rate, format="fltp", layout=like.layout.name)
+            first, second = (self.graph.add("lowpass", f"f={self.cutoff_hz}") for _ in range(2))
+            for left, right in itertools.pairwise((source, first, second, self.graph.add("abuffersink"))):
+                left.link_to(right)
+            self.graph.configure()
+        frame = AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples, np.float32), format="fltp", layout=like.layout.name
+        )
+        frame.sample_rate, frame.time_base, frame.pts = like.sample_rate, Fraction(1, like.sample_rate), self.sent
+        self.sent += samples.shape[1]
+        self.graph.push(frame)
+        made = self.graph.pull()
+        assert isinstance(made, AudioFrame)
+        return made.to_ndarray()
