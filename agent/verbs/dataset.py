@@ -123,6 +123,9 @@ def encode(
     processes: Annotated[
         int | None, typer.Option("--processes", min=1, help="Processes that share the work [one a GPU].")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Afterwards decode a few samples, to look at and to listen to.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Encode the clips to latents; training does it too, for what is missing."""
@@ -144,10 +147,22 @@ def encode(
             say(reason, err=True)
 
         summary = encode_shared(config, processes or max(1, torch.cuda.device_count()), report, tell)
+    looked = None
+    if check:
+        from trainer_core.data.look_back import look_back
+
+        with progress() as report:
+            looked = look_back(config, opened.path / "look-back", report)
     if as_json:
-        say_json({"project": str(opened.path), **asdict(summary)})
-    else:
-        say(f"{summary.samples} samples: {summary.encoded} files encoded, {summary.reused} found unchanged.")
+        checked = {"check": asdict(looked)} if looked is not None else {}
+        say_json({"project": str(opened.path), **asdict(summary), **checked})
+        return
+    say(f"{summary.samples} samples: {summary.encoded} files encoded, {summary.reused} found unchanged.")
+    if looked is not None:
+        files = [*([looked.picture] if looked.picture else []), *looked.sounds]
+        say(f"{len(looked.samples)} samples {looked.label}{f' ({looked.note})' if looked.note else ''}:")
+        for file in files:
+            say(f"  {file}")
 
 
 def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool:

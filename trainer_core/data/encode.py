@@ -31,6 +31,8 @@ from trainer_core.objective import objective_of
 
 Progress = Callable[[str, int, int], None]
 Tell = Callable[[str], None]
+KEPT = 0.5
+"""A cell whose mask is above this is given, not learned."""
 PIECES_AHEAD = 4
 """Blocks of pictures, or sounds, that are read while the model works on the one before."""
 LONGEST_SHARE = timedelta(hours=12)
@@ -60,7 +62,8 @@ class _Work:
 def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tell: Tell | None = None) -> EncodeSummary:
     """Encode what the objective needs of `config.ltx_agent.dataset` into `config.data.preprocessed_data_root`.
 
-    `tell` hears, before anything is made, why files that are there are made anew. Paths in `config` are absolute
+    `tell` hears, before anything is made, why files that are there are made anew, and which masks leave nothing to
+    learn. Paths in `config` are absolute
     (`resolve_paths`). Raises DataError naming the clip that can't be encoded.
     """
     processes = _processes()
@@ -86,7 +89,7 @@ def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tel
         try:
             for model, stage in groupby(works, key=lambda work: work.job.model):
                 shares = [_share(work, processes.process_index, processes.num_processes) for work in stage]
-                _run(shares, partial(load, model, source, place), cache, progress or _silent)
+                _run(shares, partial(load, model, source, place), cache, progress or _silent, tell or _unheard)
             processes.wait_for_everyone()
         finally:
             if processes.is_main_process and (any(work.todo for work in works) or cache.manifest.has_journals):
@@ -118,7 +121,7 @@ def _share(work: _Work, rank: int, ranks: int) -> _Work:
     return _Work(work.job, work.todo[count * rank // ranks : count * (rank + 1) // ranks], work.reasons)
 
 
-def _run(works: list[_Work], load_model: Callable[[], Any], cache: Cache, report: Progress) -> None:
+def _run(works: list[_Work], load_model: Callable[[], Any], cache: Cache, report: Progress, tell: Tell) -> None:
     """Make the files of the jobs that use one model, which is loaded only if there is something to do."""
     if not any(work.todo for work in works):
         return
@@ -132,6 +135,8 @@ def _run(works: list[_Work], load_model: Callable[[], Any], cache: Cache, report
                 content = job.encode(loaded, window, own)
                 for _ in own:
                     pass
+                if "mask" in content and bool((content["mask"] > KEPT).all()):
+                    tell(f"{window.name}: its mask keeps every latent cell, so nothing of it is learned.")
                 cache.write(job.directory, window.name, entry, content)
         report(job.what, total, total)
     del loaded
@@ -180,6 +185,10 @@ def _remove_unfinished(root: Path, jobs: list[Job]) -> None:
         for path in (root / job.directory).rglob(".part-*"):
             with suppress(OSError):
                 path.unlink()
+
+
+def _unheard(_reason: str) -> None:
+    """Nobody listens."""
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:

@@ -17,7 +17,10 @@ Column = Literal["reference_video", "reference_audio", "video_mask", "audio_mask
 
 
 class Input(BaseModel):
-    """One file in one column of one clip: `choice` is what the person chose, in words. `file` is absolute."""
+    """One file in one column of one clip: `choice` is what the person chose, in words.
+
+    `file` is relative to the project's inputs folder, or absolute where it is the person's own.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -64,10 +67,10 @@ def with_inputs(project: Project, taken: Taken) -> Taken:
                 notes.append(
                     f"{displayed(entry.path)} changed since its {one.column} was made ({one.choice}): make it again."
                 )
-            elif not Path(one.file).is_file():
+            elif not (project.inputs_path / one.file).is_file():
                 notes.append(f"The {one.column} of {displayed(entry.path)} is gone: {displayed(one.file)}.")
             else:
-                columns[one.column] = os.path.relpath(one.file, entry.source)
+                columns[one.column] = os.path.relpath(project.inputs_path / one.file, entry.source)
         found.append(replace(entry, columns=columns))
     return Taken(found, taken.replaced, notes)
 

@@ -171,7 +171,9 @@ def make_inputs(project: Project, arguments: InputsArguments, progress: Progress
         if file is None:
             unpaired.append(displayed(clip.path))
             continue
-        records.append(_record(clip, arguments, file, recipe))
+        inside = project.inputs_path in file.parents
+        kept = str(file.relative_to(project.inputs_path)) if inside else str(file.absolute())
+        records.append(_record(clip, arguments, kept, recipe))
         _keep(project, records[-1])  # one by one: what was made stays, whatever stops the rest
     if not records:
         raise DataError(
@@ -326,7 +328,7 @@ def _write_level(target: Path, clip: Clip, spans: list[tuple[float, float]]) -> 
     return target
 
 
-def _record(clip: Clip, arguments: InputsArguments, file: Path, recipe: _Recipe) -> Input:
+def _record(clip: Clip, arguments: InputsArguments, file: str, recipe: _Recipe) -> Input:
     source = Path(clip.source) / clip.path
     size, mtime_ns = state_of(source)
     return Input(
@@ -336,7 +338,7 @@ def _record(clip: Clip, arguments: InputsArguments, file: Path, recipe: _Recipe)
         size=size,
         mtime_ns=mtime_ns,
         column=arguments.column,
-        file=str(file.absolute()),
+        file=file,
         choice=recipe.words(arguments),
     )
 
