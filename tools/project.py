@@ -26,6 +26,8 @@ class ProjectFacts(BaseModel):
     objective: str | None = None
     adapter: str | None = None
     trigger: str | None = None
+    buckets: str | None = None
+    max_tokens: int | None = None
     captioner: str | None = None
     caption_style: str | None = None
     caption_notes: list[str] = []

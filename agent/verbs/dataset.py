@@ -70,6 +70,13 @@ def inspect(
     target: TargetArgument,
     goal: GoalOption = None,
     model: ModelOption = None,
+    buckets: Annotated[
+        str | None, typer.Option("--buckets", help="Sizes to cut to, WxHxF;WxHxF [proposed from the clips].")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Budget of a sample for proposing sizes; 4032 is 768x448x89.")
+    ] = None,
+    frame_rate: Annotated[float | None, typer.Option("--frame-rate", help="To work at [what most clips have].")] = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +84,8 @@ def inspect(
     from agent.projects import project_of
     from tools.inspect.tool import INSPECT_TOOLS
 
-    one_step(project_of(target, project, goal=goal, model=model), INSPECT_TOOLS[0], {}, as_json)
+    wishes = {"buckets": buckets, "max_tokens": max_tokens, "frame_rate": frame_rate}
+    one_step(project_of(target, project, goal=goal, model=model), INSPECT_TOOLS[0], wishes, as_json)
 
 
 def draft(

@@ -31,9 +31,13 @@ SOUND_CHECKS = ("silent", "clipping", "loudness", "audio_dropout", "low_sample_r
 
 
 def assemble(
-    found: Sequence[FoundFile], looks: Sequence[Look], limits: BucketLimits, frame_rate: float | None
+    found: Sequence[FoundFile],
+    looks: Sequence[Look],
+    limits: BucketLimits | Sequence[Bucket],
+    frame_rate: float | None,
 ) -> Report:
     """Return the report on all files; `frame_rate` None takes the one that most footage has.
+    `limits` of the buckets to propose, or the buckets that the person chose.
 
     Raises DataError when the ledger doesn't add up: every file must end in it exactly once, with a status.
     """
@@ -44,7 +48,7 @@ def assemble(
     ]
     rate = frame_rate or working_frame_rate(probes)
     extents = [offered for offered in (extent(probe, rate) for probe in probes) if offered is not None]
-    buckets = propose_buckets(extents, limits)
+    buckets = propose_buckets(extents, limits) if isinstance(limits, BucketLimits) else list(limits)
     owned = {(entry.source, path) for entry in found for path in entry.columns.values()}
     usual = Counter(column for entry in found if entry.role == "clip" for column in entry.columns)
     clips = [
@@ -55,7 +59,7 @@ def assemble(
     ]
     clips = with_groups(_with_collisions(clips))
     usable = [clip for clip in clips if clip.samples]
-    chosen = Counter(clip.samples[0].bucket for clip in usable)
+    chosen = Counter(bucket for clip in usable for bucket in {sample.bucket for sample in clip.samples})
     total_s = sum(clip.duration_s for clip in clips if clip.kind != "other")
     kept_s = sum(sample.duration_s for clip in usable if clip.kind != "image" for sample in clip.samples)
     report = Report(

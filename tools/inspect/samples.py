@@ -67,7 +67,13 @@ def cut(probe: ClipProbe, frame_rate: float, buckets: Sequence[Bucket]) -> Cut:
         return Cut(None, (), available)
     if probe.kind == "image":
         return Cut(bucket, (Sample(start_s=0.0, duration_s=1 / frame_rate, bucket=str(bucket)),), available)
-    return _with_sound(probe, bucket, _samples(probe.duration_s, frame_rate, bucket.frames, str(bucket)), available)
+    lengths = [
+        one.frames
+        for one in eligible
+        if (one.width, one.height) == (bucket.width, bucket.height) and one.frames <= bucket.frames
+    ]
+    samples = _samples(probe.duration_s, frame_rate, lengths, bucket)
+    return _with_sound(probe, bucket, samples, available)
 
 
 def _with_sound(probe: ClipProbe, bucket: Bucket, samples: tuple[Sample, ...], available: int) -> Cut:
@@ -81,18 +87,20 @@ def _with_sound(probe: ClipProbe, bucket: Bucket, samples: tuple[Sample, ...], a
 
 
 def _cut_sound(probe: ClipProbe, frame_rate: float, buckets: Sequence[Bucket]) -> Cut:
-    """Sound alone is cut to the length of the longest bucket that it fills, else to the shortest legal length."""
+    """Sound alone is cut to the lengths of the buckets that it fills, else to the shortest legal length."""
     available = frames_at(probe.duration_s, frame_rate)
     lengths = [bucket.frames for bucket in buckets if SHORTEST_VIDEO_FRAMES <= bucket.frames <= available]
-    frames = max(lengths, default=SHORTEST_VIDEO_FRAMES)
-    return Cut(None, _samples(probe.duration_s, frame_rate, frames, None), available)
+    return Cut(None, _samples(probe.duration_s, frame_rate, lengths or [SHORTEST_VIDEO_FRAMES], None), available)
 
 
-def _samples(duration_s: float, frame_rate: float, frames: int, bucket: str | None) -> tuple[Sample, ...]:
-    length_s = frames / frame_rate
+def _samples(duration_s: float, frame_rate: float, lengths: Sequence[int], size: Bucket | None) -> tuple[Sample, ...]:
     return tuple(
-        Sample(start_s=start_s, duration_s=length_s, bucket=bucket)
-        for start_s in windows(duration_s, frame_rate, frames)
+        Sample(
+            start_s=start_s,
+            duration_s=frames / frame_rate,
+            bucket=str(Bucket(size.width, size.height, frames)) if size is not None else None,
+        )
+        for start_s, frames in windows(duration_s, frame_rate, lengths)
     )
 
 

@@ -16,10 +16,18 @@ from tools.inspect.remedies.tool import REMEDY_TOOLS
 from tools.inspect.report import Clip, Report, Seconds
 from tools.inspect.sources import find_files
 from tools.inspect.store import look_store
-from tools.project import Progress, Project
+from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
 from trainer_core.config import is_tiny
-from trainer_core.data.buckets import REAL_LIMITS, TINY_LIMITS, format_buckets
+from trainer_core.data.buckets import (
+    REAL_LIMITS,
+    TINY_LIMITS,
+    Bucket,
+    BucketLimits,
+    format_buckets,
+    limits_of,
+    parse_buckets,
+)
 from trainer_core.errors import DataError
 from trainer_core.files import write_json, write_text
 
@@ -35,6 +43,14 @@ class InspectArguments(BaseModel):
     frame_rate: Annotated[
         float | None,
         Field(ge=1, le=120, description="Frames a second to work at; null takes what most of the footage has."),
+    ] = None
+
+    buckets: Annotated[
+        str | None, Field(description="Sizes to cut to, WxHxF;WxHxF; null keeps what was chosen, else proposes some.")
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        Field(ge=1, description="Video tokens a sample may have, for proposing buckets; 4032 is 768x448x89."),
     ] = None
 
 
@@ -79,7 +95,7 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
     and which can't and why, how many seconds are kept, which bucket sizes fit, and which training objectives are
     possible. Run it first, and again whenever the clips changed.
     """
-    facts = project.facts
+    facts = _with_wishes(project, arguments)
     taken = with_inputs(project, with_copies(project, find_files(facts.sources)))
     sources = [displayed(source) for source in facts.sources]
     with look_store(project.looks_path) as store:
@@ -89,7 +105,7 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
                 f"There is no video, image or sound in {', '.join(sources)}, only {_plural(len(looks), 'other file')}.",
                 "Give the folder that holds the clips.",
             )
-        limits = TINY_LIMITS if is_tiny(facts.model) else REAL_LIMITS
+        limits = _limits(facts)
         report = with_replaced(assemble(taken.found, looks, limits, arguments.frame_rate), taken, project)
         thumbnails = {
             (clip.source, clip.path): f"data:image/jpeg;base64,{sheet}"
@@ -105,6 +121,26 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
             f"Every clip with its reason stands in {displayed(result.report_html)}.",
         )
     return result
+
+
+def _with_wishes(project: Project, arguments: InspectArguments) -> ProjectFacts:
+    """What the person chose now stays chosen: the clips may be inspected again by others."""
+    facts = project.facts
+    wished = arguments.model_dump(include={"buckets", "max_tokens"}, exclude_none=True)
+    if wished.get("buckets"):
+        parse_buckets(wished["buckets"])
+    if wished:
+        facts = facts.model_copy(update={"buckets": None, "max_tokens": None, **wished})
+        project.write_facts(facts)
+    return facts
+
+
+def _limits(facts: ProjectFacts) -> BucketLimits | list[Bucket]:
+    if facts.buckets:
+        return parse_buckets(facts.buckets)
+    if facts.max_tokens:
+        return limits_of(facts.max_tokens)
+    return TINY_LIMITS if is_tiny(facts.model) else REAL_LIMITS
 
 
 def _result(project: Project, report: Report) -> InspectResult:

@@ -14,6 +14,9 @@ from trainer_core.errors import ConfigError
 CELL_PX = 32
 CELL_FRAMES = 8
 SHORTEST_VIDEO_FRAMES = CELL_FRAMES + 1
+MAX_LENGTHS = 3
+"""Main length and shorter ones of one size: each is one more shape that batches are made of."""
+WORTH_KEEPING = 0.05
 
 
 @dataclass(frozen=True, order=True)
@@ -56,17 +59,30 @@ class Bucket:
 
 @dataclass(frozen=True)
 class BucketLimits:
-    """How large a proposed bucket may be."""
+    """How large a proposed bucket may be: its tokens decide the memory, a smaller picture may last longer."""
 
+    max_tokens: int
     max_area_px: int
     max_frames: int
 
 
-TINY_LIMITS = BucketLimits(max_area_px=96 * 64, max_frames=17)
-"""For the tiny model: 18 tokens, so that a demo on two CPU cores encodes and trains in seconds."""
+TINY_LIMITS = BucketLimits(max_tokens=18, max_area_px=96 * 64, max_frames=17)
+"""For the tiny model: so small that a demo on two CPU cores encodes and trains in seconds."""
 
-REAL_LIMITS = BucketLimits(max_area_px=768 * 448, max_frames=89)
-"""For real models: 4,032 tokens, about where upstream's recipes train (576x576x49 is their low-memory size)."""
+LONGEST_FRAMES = 121
+"""Five seconds at 24 fps; LTX models are trained on no longer clips than a few times that."""
+LARGE_LATENT_FRAMES = 12
+"""The largest picture within a budget still lasts this many latent frames (89 frames)."""
+
+
+def limits_of(max_tokens: int) -> BucketLimits:
+    """The limits that a budget of video tokens a sample sets."""
+    cells = max(1, max_tokens // LARGE_LATENT_FRAMES)
+    return BucketLimits(max_tokens, cells * CELL_PX * CELL_PX, LONGEST_FRAMES)
+
+
+REAL_LIMITS = limits_of(4032)
+"""For real models: 768x448x89, about where upstream's recipes train (576x576x49 is their low-memory size)."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +136,9 @@ def choose_bucket(width: int, height: int, frames_available: int, buckets: Seque
 def propose_buckets(clips: Sequence[ClipExtent], limits: BucketLimits, max_sizes: int = 3) -> list[Bucket]:
     """Return the few buckets that keep most of the clips' seconds, largest first.
 
-    Never larger than the clips that go into it. Clips too short for a size's main length get a shorter bucket of the
-    same size; images get one-frame buckets. Empty when no clip holds even one cell of 32x32 pixels.
+    Never larger than the clips that go into it. A size has one main length and a few shorter ones, for what the main
+    one leaves over and for clips shorter than it; images get one-frame buckets. Empty when no clip holds even one cell
+    of 32x32 pixels.
     """
     proposed: set[Bucket] = set()
     for still in (False, True):
@@ -135,7 +152,8 @@ def propose_buckets(clips: Sequence[ClipExtent], limits: BucketLimits, max_sizes
             if size is not None:
                 groups.setdefault(size, []).append(clip.frames)
         for (width, height), lengths in groups.items():
-            proposed |= {Bucket(width, height, frames) for frames in ((1,) if still else _lengths(lengths, limits))}
+            kept = [1] if still else _lengths(lengths, _longest(width, height, limits))
+            proposed |= {Bucket(width, height, frames) for frames in kept}
     return sorted(proposed, key=lambda bucket: (-bucket.tokens, bucket))
 
 
@@ -144,10 +162,17 @@ def frames_at(duration_s: float, frame_rate: float) -> int:
     return math.floor(duration_s * frame_rate + 0.01)
 
 
-def windows(duration_s: float, frame_rate: float, frames: int) -> list[float]:
-    """Start times of the consecutive windows of `frames` frames that fit in the clip; they don't overlap."""
-    count = frames_at(duration_s, frame_rate) // frames
-    return [index * frames / frame_rate for index in range(count)]
+def windows(duration_s: float, frame_rate: float, lengths: Sequence[int]) -> list[tuple[float, int]]:
+    """Consecutive windows (start in seconds, frames) of a clip, none overlapping: as many of the longest length as fit,
+    then of the next shorter one in what is left."""
+    left = frames_at(duration_s, frame_rate)
+    found: list[tuple[float, int]] = []
+    begun = 0
+    for frames in sorted(set(lengths), reverse=True):
+        while left >= frames:
+            found.append((begun / frame_rate, frames))
+            begun, left = begun + frames, left - frames
+    return found
 
 
 def _nearest(value: int, step: int, offset: int, least: int) -> str:
@@ -185,16 +210,31 @@ def _size_for(clip: ClipExtent, sizes: Sequence[tuple[int, int]]) -> tuple[int, 
     return (chosen.width, chosen.height) if chosen else None
 
 
-def _lengths(clip_frames: Sequence[int], limits: BucketLimits) -> list[int]:
-    """The longest window that keeps at least 80 % of what the most sparing one keeps, and one for the shorter clips."""
-    candidates = range(SHORTEST_VIDEO_FRAMES, limits.max_frames + 1, CELL_FRAMES)
+def _longest(width: int, height: int, limits: BucketLimits) -> int:
+    """The most frames that a size may have within the budget, at least the shortest sample."""
+    latent_frames = limits.max_tokens // ((width // CELL_PX) * (height // CELL_PX))
+    return max(SHORTEST_VIDEO_FRAMES, min(limits.max_frames, (latent_frames - 1) * CELL_FRAMES + 1))
 
-    def kept(frames: int) -> int:
-        return sum(length // frames * frames for length in clip_frames)
 
-    enough = 0.8 * max(kept(frames) for frames in candidates)
-    main = max(frames for frames in candidates if kept(frames) >= enough)
-    shorter = [length for length in clip_frames if length < main]
-    if not shorter:
-        return [main]
-    return [main, (min(shorter) - 1) // CELL_FRAMES * CELL_FRAMES + 1]
+def _lengths(clip_frames: Sequence[int], longest: int) -> list[int]:
+    """The longest window that keeps at least 80 % of what the most sparing one keeps; shorter ones for what it leaves
+    over, each worth WORTH_KEEPING of all frames; and one for the shortest clip."""
+    candidates = range(SHORTEST_VIDEO_FRAMES, longest + 1, CELL_FRAMES)
+
+    def kept(lengths: Sequence[int]) -> int:
+        frames = 0
+        for left in clip_frames:
+            for length in sorted(lengths, reverse=True):
+                frames += left // length * length
+                left %= length
+        return frames
+
+    enough = 0.8 * max(kept([frames]) for frames in candidates)
+    lengths = [max(frames for frames in candidates if kept([frames]) >= enough)]
+    while len(lengths) < MAX_LENGTHS and (shorter := [frames for frames in candidates if frames < min(lengths)]):
+        best = max(shorter, key=lambda frames: kept([*lengths, frames]))
+        if kept([*lengths, best]) - kept(lengths) < WORTH_KEEPING * sum(clip_frames):
+            break
+        lengths.append(best)
+    shortest = (min(clip_frames) - 1) // CELL_FRAMES * CELL_FRAMES + 1
+    return lengths if shortest >= min(lengths) else [*lengths, shortest]

@@ -249,9 +249,14 @@ def test_images_and_sound_files(inspection, tmp_path, mosaic, tone):
 
 
 def test_the_tool_as_a_model_sees_it():
-    (tool,) = INSPECT_TOOLS
+    tool, *others = INSPECT_TOOLS
+    assert {other.name: other.needs_approval for other in others} == {
+        "remedy_clips": "change",
+        "undo_remedies": "change",
+        "make_inputs": "change",
+    }
     schema = tool.schema()["function"]
     assert schema["name"] == "inspect_clips"
-    assert list(schema["parameters"]["properties"]) == ["frame_rate"]
+    assert list(schema["parameters"]["properties"]) == ["frame_rate", "buckets", "max_tokens"]
     assert schema["parameters"]["additionalProperties"] is False
     assert "never writes into the clips folder" in schema["description"]

@@ -12,6 +12,7 @@ from trainer_core.data.buckets import (
     choose_bucket,
     format_buckets,
     frames_at,
+    limits_of,
     parse_buckets,
     propose_buckets,
     windows,
@@ -75,7 +76,9 @@ def test_choice_takes_aspect_then_frames_then_area():
     st.floats(0, 600, allow_nan=False), st.sampled_from([23.976, 24.0, 25.0, 29.97, 30.0]), st.sampled_from([9, 17, 89])
 )
 def test_windows_follow_each_other_inside_the_clip(duration_s, frame_rate, frames):
-    starts = windows(duration_s, frame_rate, frames)
+    found = windows(duration_s, frame_rate, [frames])
+    assert all(length == frames for _, length in found)
+    starts = [start_s for start_s, _ in found]
     length_s = frames / frame_rate
     assert starts == [pytest.approx(index * length_s) for index in range(len(starts))]
     assert len(starts) * length_s <= duration_s + 0.011 / frame_rate
@@ -84,7 +87,16 @@ def test_windows_follow_each_other_inside_the_clip(duration_s, frame_rate, frame
 
 def test_a_duration_rounded_down_keeps_its_last_frame():
     assert frames_at(2.0399999, 25) == 51
-    assert windows(51 / 25, 25, 17) == [0.0, 17 / 25, 34 / 25]
+    assert windows(51 / 25, 25, [17]) == [(0.0, 17), (17 / 25, 17), (34 / 25, 17)]
+
+
+@given(st.integers(0, 2000), st.lists(st.integers(1, 15).map(lambda latents: latents * 8 + 1), min_size=1, max_size=4))
+def test_windows_of_several_lengths_leave_less_than_the_shortest_over(frames, lengths):
+    found = windows(frames / 25, 25, lengths)
+    ends = [round(start_s * 25) + length for start_s, length in found]
+    assert [round(start_s * 25) for start_s, _ in found] == [0, *ends[:-1]][: len(found)]
+    assert [length for _, length in found] == sorted((length for _, length in found), reverse=True)
+    assert frames - (ends[-1] if ends else 0) < min(lengths)
 
 
 def test_one_tiny_bucket_for_clips_of_one_shape():
@@ -93,6 +105,21 @@ def test_one_tiny_bucket_for_clips_of_one_shape():
 
 def test_real_footage_gets_the_size_that_shows_most_of_it():
     assert propose_buckets([ClipExtent(1280, 720, 132)], REAL_LIMITS) == [Bucket(768, 448, 65)]
+
+
+def test_what_the_main_length_leaves_over_gets_a_shorter_one():
+    proposed = propose_buckets([ClipExtent(1280, 720, 240), ClipExtent(1280, 720, 500)], REAL_LIMITS)
+    assert [bucket.frames for bucket in proposed] == [89, 9]
+    kept = sum(length for frames in (240, 500) for _, length in windows(frames / 25, 25, [89, 9]))
+    assert kept / 740 > 0.98
+
+
+def test_a_budget_of_tokens_holds_and_small_pictures_may_last_longer():
+    assert limits_of(4032) == REAL_LIMITS
+    small, large = (propose_buckets([ClipExtent(*size, 121)], REAL_LIMITS)[0] for size in ((640, 384), (1920, 1080)))
+    assert (small, large.frames <= 89) == (Bucket(640, 384, 121), True)
+    halved = propose_buckets([ClipExtent(1920, 1080, 300)], limits_of(2016))
+    assert all(bucket.tokens <= 2016 for bucket in halved)
 
 
 def test_portrait_and_stills_get_their_own_and_short_clips_a_shorter_one():
@@ -126,4 +153,5 @@ def test_proposals_stay_in_their_limits_and_never_enlarge_what_they_were_made_fo
     for bucket in propose_buckets(clips, limits):
         assert bucket.width * bucket.height <= limits.max_area_px
         assert bucket.frames <= limits.max_frames
+        assert bucket.tokens <= max(limits.max_tokens, 2 * bucket.width * bucket.height // 1024)
         assert any(bucket.fits_inside(clip.width, clip.height) and bucket.frames <= clip.frames for clip in clips)
