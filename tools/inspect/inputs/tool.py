@@ -20,7 +20,7 @@ from tools.inspect.remedies.recode import Change, Draw, Stretch, write_copies
 from tools.inspect.remedies.tool import named
 from tools.inspect.report import Clip, Report
 from tools.project import Progress, Project
-from tools.spec import Tool
+from tools.spec import CostLine, Preview, Tool
 from trainer_core.data.decode import read_frames
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
@@ -191,6 +191,23 @@ def make_inputs(project: Project, arguments: InputsArguments, progress: Progress
     )
 
 
+def preview_inputs(project: Project, arguments: InputsArguments) -> Preview:
+    """What a person reads before references or masks are made: their own choice, in words."""
+    from tools.caption.clips import read_report, usable_clips
+
+    recipe = _RECIPES[arguments.kind]
+    _check(arguments, recipe)
+    usable = usable_clips(read_report(project))
+    chosen = named(usable, arguments.clips) if arguments.clips is not None else usable
+    seconds = sum(clip.duration_s for clip in chosen)
+    lines = [
+        f"{arguments.column}: {recipe.words(arguments)}.",
+        "In a mask, white (or full level) is kept and black (or silence) is generated.",
+    ]
+    cost = CostLine("time", f"every picture or sound of {seconds:.0f} s is gone through")
+    return Preview(f"Give {len(chosen)} clips this {arguments.column}?", lines, [cost])
+
+
 def _check(arguments: InputsArguments, recipe: _Recipe) -> None:
     """Refuse what doesn't belong together, naming what does."""
     if arguments.column not in recipe.columns:
@@ -355,4 +372,6 @@ def _inspect_again(project: Project, report: Report, progress: Progress | None) 
     return inspect_clips(project, InspectArguments(frame_rate=report.summary.frame_rate), progress).sentence
 
 
-INPUT_TOOLS: list[Tool] = [Tool("make_inputs", make_inputs, InputsArguments, needs_approval="change")]
+INPUT_TOOLS: list[Tool] = [
+    Tool("make_inputs", make_inputs, InputsArguments, needs_approval="change", preview=preview_inputs)
+]

@@ -22,13 +22,14 @@ from tools.inspect.remedies.plans import REMEDIES, Plan, Settings
 from tools.inspect.remedies.recode import Change, Stretch, write_copies
 from tools.inspect.report import Clip, Report
 from tools.project import Progress, Project
-from tools.spec import Tool
+from tools.spec import CostLine, Preview, Tool
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 
 RemedyName = Literal["split_at_cuts", "constant_frame_rate", "crop_bars", "rotate", "trim", "loudness", "window"]
 _SOUND_COLUMNS = ("audio", "reference_audio", "audio_mask")
 ENDING = ".mov"
+SHOWN_CLIPS = 20
 
 
 class RemedyArguments(BaseModel):
@@ -92,27 +93,7 @@ def remedy_clips(project: Project, arguments: RemedyArguments, progress: Progres
     clips into pieces with captions of their own. Each copy is decoded again to prove it. Ask the person first: it
     takes time and disk space. The clips are then inspected again.
     """
-    from tools.caption.clips import read_report, usable_clips
-
-    report = read_report(project)
-    remedy = REMEDIES[arguments.remedy]
-    _refuse_foreign_settings(arguments)
-    settings = Settings(
-        frame_rate=arguments.frame_rate or report.summary.frame_rate,
-        at_s=tuple(arguments.at_s) if arguments.at_s is not None else None,
-        **arguments.model_dump(include={"degrees", "start_s", "end_s", "target_lufs", "seconds"}),
-    )
-    clips = [clip for clip in report.clips if clip.kind in ("video", "audio") and clip.status != "unreadable"]
-    if arguments.clips is not None:
-        chosen = named(clips, arguments.clips)
-    else:
-        usable = {id(clip) for clip in usable_clips(report)}
-        chosen = [clip for clip in clips if id(clip) in usable and remedy.needed(clip, settings)]
-        if not chosen:
-            raise DataError(
-                f"No clip needs {arguments.remedy}, as far as the report can tell.", "Name the clips to do it to."
-            )
-    plans = [(clip, remedy.plan(clip, settings)) for clip in chosen]  # refused before anything is written
+    report, plans = _planned(project, arguments)  # refused before anything is written
     done, notes = [], []
     for number, (clip, plan) in enumerate(plans):
         if progress is not None:
@@ -126,6 +107,22 @@ def remedy_clips(project: Project, arguments: RemedyArguments, progress: Progres
         notes=notes,
         inspection=_inspect_again(project, report, progress),
     )
+
+
+def preview_remedies(project: Project, arguments: RemedyArguments) -> Preview:
+    """What a person reads before copies are made: what is done to which clip, and what it takes."""
+    _, plans = _planned(project, arguments)
+    lines = [f"{displayed(clip.path)}: {plan.words}" for clip, plan in plans[:SHOWN_CLIPS]]
+    if len(plans) > SHOWN_CLIPS:
+        lines.append(f"and {len(plans) - SHOWN_CLIPS} more")
+    lines.append("The clips stay untouched; the copies take their place, and `undo` takes them back.")
+    seconds = sum(clip.duration_s for clip, _ in plans)
+    copies = _count(sum(len(plan.stretches) for _, plan in plans), "copy")
+    costs = [
+        CostLine("time", f"every picture of {seconds:.0f} s is decoded and encoded again"),
+        CostLine("disk", f"{copies}, nearly lossless: several times the clips' size"),
+    ]
+    return Preview(f"Make {copies} of {_count(len(plans), 'clip')}?", lines, costs)
 
 
 def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress | None = None) -> RemedyResult:
@@ -164,6 +161,31 @@ def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress
         notes=[],
         inspection=_inspect_again(project, report, progress),
     )
+
+
+def _planned(project: Project, arguments: RemedyArguments) -> tuple[Report, list[tuple[Clip, Plan]]]:
+    """What would be done to which clips, and the report it follows from."""
+    from tools.caption.clips import read_report, usable_clips
+
+    report = read_report(project)
+    remedy = REMEDIES[arguments.remedy]
+    _refuse_foreign_settings(arguments)
+    settings = Settings(
+        frame_rate=arguments.frame_rate or report.summary.frame_rate,
+        at_s=tuple(arguments.at_s) if arguments.at_s is not None else None,
+        **arguments.model_dump(include={"degrees", "start_s", "end_s", "target_lufs", "seconds"}),
+    )
+    clips = [clip for clip in report.clips if clip.kind in ("video", "audio") and clip.status != "unreadable"]
+    if arguments.clips is not None:
+        chosen = named(clips, arguments.clips)
+    else:
+        usable = {id(clip) for clip in usable_clips(report)}
+        chosen = [clip for clip in clips if id(clip) in usable and remedy.needed(clip, settings)]
+        if not chosen:
+            raise DataError(
+                f"No clip needs {arguments.remedy}, as far as the report can tell.", "Name the clips to do it to."
+            )
+    return report, [(clip, remedy.plan(clip, settings)) for clip in chosen]
 
 
 def named(clips: Sequence[Clip], names: Sequence[str]) -> list[Clip]:
@@ -300,6 +322,6 @@ def _count(number: int, noun: str) -> str:
 
 
 REMEDY_TOOLS: list[Tool] = [
-    Tool("remedy_clips", remedy_clips, RemedyArguments, needs_approval="change"),
+    Tool("remedy_clips", remedy_clips, RemedyArguments, needs_approval="change", preview=preview_remedies),
     Tool("undo_remedies", undo_remedies, UndoArguments, needs_approval="change"),
 ]
