@@ -76,11 +76,10 @@ def _is_full_terminal() -> bool:
 VERBS: list[Callable[..., None]] = [
     dataset.prepare,
     dataset.inspect,
-    captions.caption,
     remedies.remedy,
     remedies.undo_remedy,
     remedies.make,
-    dataset.caption,
+    captions.caption,
     dataset.draft,
     dataset.encode,
     runs.train,

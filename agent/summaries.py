@@ -102,6 +102,8 @@ def _experiment_line(experiment: dict[str, Any]) -> str:
     note = f" ({experiment['note']})" if experiment["note"] else ""
     state = f"{experiment['state']} at step {experiment['step']}"
     return f"Run {experiment['run']}: {changed or 'nothing changed'}; {state}, {loss}, {experiment['verdict']}{note}."
+
+
 def _remedy_summary(result: dict[str, Any]) -> list[str]:
     lines = [result["sentence"]]
     for one in result["remedied"]:
