@@ -30,6 +30,7 @@ def optimize(session: Session, inputs: Iterator[StepInput], step: int) -> StepMe
     taken: list[StepInput] = []
     if session.config.lora is not None and session.config.lora.dropout > 0:
         session.random_before = random_states()
+    session.mid_update = isinstance(session.optimizer, FusedOptimizer)  # it updates within the backward pass
     for _ in range(options.gradient_accumulation_steps):
         with _timed(seconds, "data"):
             taken.append(next(inputs))
