@@ -9,7 +9,7 @@ import typer
 
 from agent.console import fail
 from agent.options import LlmOption
-from agent.verbs import adapters, captions, dataset, delivery, headless, remedies, runs
+from agent.verbs import adapters, agents, captions, dataset, delivery, headless, remedies, runs
 
 app = typer.Typer(
     name="ltx-agent",
@@ -74,6 +74,7 @@ def _is_full_terminal() -> bool:
 
 
 VERBS: list[Callable[..., None]] = [
+    agents.mcp,
     dataset.prepare,
     dataset.inspect,
     remedies.remedy,

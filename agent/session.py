@@ -93,7 +93,8 @@ class Session:
     def is_unfinished(self) -> bool:
         """Whether a crash cut the last turn off: `resume` takes it up where it was, doing nothing twice."""
         snapshot = self._graph.get_state(self._config)
-        return bool(snapshot.next) and not snapshot.interrupts
+        # tasks and not next: a step whose work is done but whose checkpoint was never written has no next
+        return bool(snapshot.tasks) and not snapshot.interrupts
 
     def resume(self) -> Iterator[Event]:
         """Go on with the turn that a crash cut off; no event when there is none."""

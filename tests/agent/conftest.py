@@ -170,6 +170,32 @@ TOOLS: dict[Stage, list[Tool]] = {
 }
 
 
+def counting_tools() -> dict[Stage, list[Tool]]:
+    """TOOLS that leave a line in `effects` when they have had their effect; a cut-off start is found again by it."""
+
+    def counted(tool: Tool) -> Tool:
+        def run(project: Project, arguments: BaseModel, progress: Progress) -> BaseModel:
+            result = tool.function(project, arguments, progress)
+            with (project.path / "effects").open("a") as file:
+                file.write(f"{tool.name}\n")
+            return result
+
+        def recover(project: Project, arguments: BaseModel, started_at: float) -> BaseModel | None:
+            if tool.name != "start_training" or not (project.path / "started").exists():
+                return None
+            return Report(run="r1", state="running", steps=9, error=None)
+
+        run.__doc__ = tool.function.__doc__
+        return Tool(tool.name, run, tool.arguments, tool.needs_approval, recover=recover)
+
+    return {stage: [counted(tool) for tool in tools] for stage, tools in TOOLS.items()}
+
+
+@pytest.fixture
+def counting_desk(project: Project) -> Desk:
+    return Desk(project, Planner(), counting_tools())
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     path = tmp_path / "project"

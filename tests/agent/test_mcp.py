@@ -1,0 +1,113 @@
+"""The MCP server as another agent meets it: the real client, in-process and over stdio, and its person's answers."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import mcp_types as types
+import pytest
+from mcp import Client, StdioServerParameters
+
+from agent.desk import Desk
+from agent.mcp_server import server_of
+from agent.policy import Policy
+from tools.project import Project
+from trainer_core.files import write_text
+
+COMMAND = Path(sys.executable).with_name("ltx-agent")
+
+
+def answering(allow: bool | None, seen: list[str]) -> Any:
+    """A client's person: yes, no, or gone."""
+
+    async def ask(context: Any, params: Any) -> types.ElicitResult:
+        seen.append(params.message)
+        if allow is None:
+            return types.ElicitResult(action="cancel")
+        return types.ElicitResult(action="accept", content={"allow": allow})
+
+    return ask
+
+
+def call(
+    desk: Desk, tool: str, arguments: dict[str, Any] | None = None, policy: Policy | None = None, **client: Any
+) -> Any:
+    async def talk() -> Any:
+        async with Client(server_of(desk, policy), **client) as connected:
+            return await connected.call_tool(tool, arguments or {})
+
+    return anyio.run(talk)
+
+
+def test_the_tools_of_all_nodes_are_offered(desk: Desk) -> None:
+    async def talk() -> list[str]:
+        async with Client(server_of(desk, None)) as client:
+            return [tool.name for tool in (await client.list_tools()).tools]
+
+    assert anyio.run(talk) == [tool.name for tools in desk.tools.values() for tool in tools]
+
+
+def test_a_free_tool_runs_and_its_answer_is_fenced(desk: Desk, project: Project) -> None:
+    result = call(desk, "inspect_clips")
+    assert not result.is_error
+    assert result.structured_content["clips"] == 2
+    assert result.content[0].text.startswith("<data ")
+    assert project.report_path.exists()
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize(("allow", "started"), [(True, True), (False, False), (None, False)])
+def test_starting_asks_the_clients_person(desk: Desk, project: Project, mode: str, allow: Any, started: bool) -> None:
+    seen: list[str] = []
+    result = call(desk, "start_training", mode=mode, elicitation_callback=answering(allow, seen))
+    assert (project.path / "started").exists() is started
+    assert result.is_error is not started
+    assert len(seen) == 1
+    assert "Not reviewed as they now are: captions, plan" in seen[0]
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+def test_a_client_that_cannot_ask_starts_nothing(desk: Desk, project: Project, mode: str) -> None:
+    with contextlib.suppress(Exception):  # the newer client itself refuses an answer that it can't give
+        assert call(desk, "start_training", mode=mode).is_error
+    assert not (project.path / "started").exists()
+
+
+def test_a_policy_gives_the_approval_it_names(desk: Desk, project: Project) -> None:
+    refused = call(desk, "start_training", policy=Policy(approvals=["captions"]), mode="legacy")
+    assert refused.is_error
+    assert "doesn't permit `start`" in refused.content[0].text
+    assert not call(desk, "start_training", policy=Policy(approvals=["start"])).is_error
+    assert (project.path / "started").exists()
+
+
+def test_wrong_names_and_arguments_are_answered(desk: Desk) -> None:
+    assert "There is no tool" in call(desk, "run_shell", {"command": "ls"}).content[0].text
+    assert "colour" in call(desk, "draft_config", {"colour": "red"}).content[0].text
+
+
+def test_an_answer_is_good_for_what_was_shown(desk: Desk, project: Project) -> None:
+    async def talk() -> Any:
+        async with Client(server_of(desk, None)) as client:
+            asked = await client.session.call_tool("start_training", {}, allow_input_required=True)
+            write_text(project.config_path, "changed meanwhile")
+            yes = {"approval": types.ElicitResult(action="accept", content={"allow": True})}
+            return await client.session.call_tool(
+                "start_training", {}, input_responses=yes, request_state=asked.request_state, allow_input_required=True
+            )
+
+    assert isinstance(anyio.run(talk), types.InputRequiredResult)
+    assert not (project.path / "started").exists()
+
+
+def test_over_stdio(project: Project) -> None:
+    async def talk() -> Any:
+        server = StdioServerParameters(command=str(COMMAND), args=["mcp", str(project.path)])
+        async with Client(server) as client:
+            return [tool.name for tool in (await client.list_tools()).tools], await client.call_tool("run_status", {})
+
+    names, status = anyio.run(talk)
+    assert {"inspect_clips", "caption_clips", "draft_config", "start_training", "run_status"} <= set(names)
+    assert status.is_error
