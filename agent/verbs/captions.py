@@ -1,6 +1,7 @@
 """The verbs of captions: caption any folder, look at captions, mend, write, undo, exchange them."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -52,16 +53,17 @@ def caption(
 ) -> None:
     """Give every usable clip a caption; works on any folder by itself."""
     from agent.projects import project_of
-    from tools.caption.tool import CaptionArguments, RetuneArguments, estimate_captions, store_note
+    from tools.caption.tool import CaptionArguments, RetuneArguments, check_captioner, estimate_captions, store_note
 
     opened = project_of(target, project)
-    _inspect_first(opened)
     arguments = _checked(
         CaptionArguments, captioner=captioner, style=style, trigger=trigger, speech=speech, again=again
     )
     for words in note or []:
         store_note(opened, _checked(RetuneArguments, note=words))
-    ahead = _with_download(lambda: estimate_captions(opened, arguments), opened, as_json)
+    _with_download(lambda: check_captioner(opened, arguments), opened, as_json)
+    _inspect_first(opened)
+    ahead = estimate_captions(opened, arguments)
     if ahead is not None:
         say(ahead.sentence(), err=True)
     result = _captioned(opened, arguments.model_copy(update={"clips": "all" if yes else "auto"}))
@@ -267,12 +269,12 @@ def _download(model: str | None, agreed: bool) -> None:
     say(f"{result.model}: {result.gib} GiB in {result.folder}")
 
 
-def _with_download(work: Any, project: "Project", as_json: bool) -> Any:
+def _with_download(work: Callable[[], None], project: "Project", as_json: bool) -> None:
     """Do the work; where a model would have to be downloaded first, ask a person who is there to be asked."""
     from trainer_core.errors import ApprovalNeeded
 
     try:
-        return work()
+        work()
     except ApprovalNeeded as needed:
         if as_json or not _is_terminal():
             raise
@@ -280,7 +282,7 @@ def _with_download(work: Any, project: "Project", as_json: bool) -> Any:
         facts = project.facts
         named = (facts.captioner or "").partition(":")[2]
         _download(named or None, agreed=False)
-        return work()
+        work()
 
 
 def _inspect_first(project: "Project") -> None:

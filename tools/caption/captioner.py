@@ -16,7 +16,8 @@ alone, or the change from a reference to its target."""
 
 @dataclass(frozen=True)
 class ClipFile:
-    """A clip to caption; `name` is its path as a person sees it. `reference` is what an edit starts from.
+    """A clip to caption; `name` is its path as a person sees it. `reference` and `reference_sound` are what an edit
+    starts from.
 
     `has_sound` is what inspection measured, `speech_s` the seconds of speech in it; None where nobody measured it.
     """
@@ -29,6 +30,7 @@ class ClipFile:
     music_likely: bool | None = None
     duration_s: float = 0.0
     reference: Path | None = None
+    reference_sound: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class Instruction:
 class CaptionRequest:
     """All that a captioner is given of one clip. Neither names nor folders are in it.
 
-    `sound` is float32 [N] at SOUND_RATE_HZ, None where there is none; `reference` are the pictures an edit starts from;
-    `hint` is one more sentence for this clip alone.
+    `sound` is float32 [N] at SOUND_RATE_HZ, None where there is none; `reference` and `reference_sound` are what an
+    edit starts from; `hint` is one more sentence for this clip alone.
     """
 
     clip: ClipFile
@@ -70,6 +72,7 @@ class CaptionRequest:
     frames: tuple[Frame, ...] = ()
     reference: tuple[Frame, ...] = ()
     sound: "np.ndarray | None" = None
+    reference_sound: "np.ndarray | None" = None
     transcript: Transcript | None = None
     hint: str = ""
 

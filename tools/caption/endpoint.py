@@ -239,9 +239,11 @@ class EndpointCaptioner:
                 pass
         for jpeg in await asyncio.to_thread(lambda: [jpeg_bytes(picture) for picture in pictures]):
             content.append({"type": "image_url", "image_url": {"url": _data_url("image/jpeg", jpeg)}})
-        if self.hears and request.sound is not None:
-            data = base64.b64encode(wav_bytes(request.sound)).decode("ascii")
-            content.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
+        sounds = (request.reference_sound, request.sound) if self.hears else ()
+        for sound in sounds:
+            if sound is not None:
+                data = base64.b64encode(wav_bytes(sound)).decode("ascii")
+                content.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
         words = clip_words(request, sees=self.sees, hears=self.hears)
         return [
             {"role": "system", "content": request.instruction.text},

@@ -75,6 +75,7 @@ def clip_words(request: CaptionRequest, *, sees: bool, hears: bool) -> str:
         silent=clip.has_sound is False,
         speechless=clip.speech_s is not None and clip.speech_s <= 0.0,
         hears=hears and request.sound is not None,
+        hears_reference=hears and request.reference_sound is not None,
         transcript=fence("transcript", quoted) if quoted else "",
         language=plain_text(spoken.language)[:20] if spoken and spoken.language else "",
         hint=request.hint,

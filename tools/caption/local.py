@@ -134,7 +134,8 @@ class LocalCaptioner:
             seen: list[dict[str, Any]] = [{"type": "video", "video": np.stack([frame.rgb for frame in pictures])}]
         else:
             seen = [{"type": "image", "image": Image.fromarray(frame.rgb)} for frame in pictures]
-        heard = [{"type": "audio", "audio": request.sound}] if self.hears and request.sound is not None else []
+        sounds = (request.reference_sound, request.sound) if self.hears else ()
+        heard = [{"type": "audio", "audio": sound} for sound in sounds if sound is not None]
         words = clip_words(request, sees=True, hears=self.hears)
         return [
             {"role": "system", "content": [{"type": "text", "text": request.instruction.text}]},

@@ -33,7 +33,14 @@ class Preparation:
         sound = read_sound(clip.path, SENT_SOUND_S) if wants_sound else None
         if self.captioner.sees and not frames and sound is None and spoken is None:
             raise DataError(f"{clip.name} gives this captioner nothing to look at.", "Choose one that hears sound.")
-        return CaptionRequest(clip, self.instruction, frames, reference, sound, spoken, hint)
+        heard_first = clip.reference_sound if wants_sound else None
+        reference_sound = read_sound(heard_first, SENT_SOUND_S) if heard_first else None
+        if self.instruction.style == "edit" and not reference and reference_sound is None:
+            raise DataError(
+                f"{clip.name} has no reference that this captioner can take: an edit instruction needs one.",
+                "Give the clips a reference_video (or reference_audio) column, or choose another style.",
+            )
+        return CaptionRequest(clip, self.instruction, frames, reference, sound, reference_sound, spoken, hint)
 
     def _frames(self, clip: ClipFile, budget: PictureBudget) -> tuple[Frame, ...]:
         if clip.kind == "image":

@@ -23,7 +23,6 @@ def lint_context(
     facts = project.facts
     spoken = Transcript(entry.transcript, entry.transcript_origin or "transcript") if entry.transcript else None
     count = _token_counter(facts.model)
-    cuts = sum(flag.id == "scene_cut" for flag in clip.flags)
     return LintContext(
         style=entry.style or default_style(facts.objective),
         clip=file,
@@ -31,7 +30,7 @@ def lint_context(
         instruction=instruction,
         transcript=spoken,
         wants_sound=wants_sound(facts.objective),
-        shots=cuts + 1 if cuts else None,
+        shots=len(clip.measures.cuts_s) + 1 if clip.measures.motion is not None else None,
         tokens=count or estimated_tokens,
     )
 

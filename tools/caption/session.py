@@ -24,6 +24,7 @@ from tools.caption.speech import choose_transcriber, transcribe_clips
 from tools.caption.work import Spoken, Work, checked_transcript, plan_work, write_captions_for
 from tools.inspect.report import Clip
 from tools.project import Progress, Project, ProjectFacts
+from trainer_core.files import read_json, write_json
 
 COSTLY = ("endpoint", "local")
 """Captioners whose first captions a person sees before the rest is written."""
@@ -63,6 +64,7 @@ class CaptionSession:
         """Caption these clips; each caption is kept the moment it is there."""
         if self.captioner is None or not indices:
             return
+        keep_instruction(self.project, self.instruction)
         spoken = self._spoken(indices, speech, progress)
         preparation = Preparation(self.captioner, self.instruction)
         keep: Callable[[CaptionEntry], None] = lambda entry: add_to_journal(self.project, entry)  # noqa: E731
@@ -122,6 +124,14 @@ def open_captions(project: Project, *, again: bool = False, unnamed: list[str] |
     known = _newest([*before, *read_journal(project)])
     work = plan_work(project, clips, known, choice, captioner, instruction.version, again=again)
     return CaptionSession(project, facts, captioner, instruction, before, known, work, notes)
+
+
+def keep_instruction(project: Project, instruction: Instruction) -> None:
+    """Keep the text behind an instruction version: captions name the version alone."""
+    path = project.captions_path.with_name("caption-instructions.json")
+    texts = read_json(path) if path.exists() else {}
+    if texts.get(instruction.version) != instruction.text:
+        write_json(path, {**texts, instruction.version: instruction.text})
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tools.caption.captioner import Style
 from tools.caption.captions import CaptionEntry, CaptionFlag
-from tools.caption.choose import parse_choice
+from tools.caption.choose import make_captioner, parse_choice
 from tools.caption.download import DownloadArguments, download_captioner, preview_download
 from tools.caption.edit import EditArguments, write_caption
 from tools.caption.estimate import Estimate, Used, ask_price, estimate, price_of, used
@@ -181,6 +181,15 @@ def _estimate(session: CaptionSession, indices: Sequence[int], rows: list[Captio
     assert session.captioner is not None
     clips = [session.work.clips[index] for index in indices]
     return estimate(clips, session.captioner, session.instruction.text, session.instruction.style, rows)
+
+
+def check_captioner(project: Project, arguments: CaptionArguments) -> None:
+    """Keep the choices and refuse a captioner that isn't there, before anything costly begins.
+
+    Raises ConfigError, and ApprovalNeeded for a model that would have to be downloaded.
+    """
+    _store_choices(project, arguments)
+    make_captioner(parse_choice(project.facts.captioner or "auto"), [])
 
 
 def estimate_captions(project: Project, arguments: CaptionArguments) -> Estimate | None:

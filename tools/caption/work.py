@@ -69,9 +69,8 @@ def clip_files(clips: Sequence[Clip]) -> list[ClipFile]:
             speech_s=getattr(clip.audio, "speech_s", None),
             music_likely=getattr(clip.audio, "music_likely", None),
             duration_s=clip.duration_s,
-            reference=Path(clip.source) / clip.columns["reference_video"]
-            if "reference_video" in clip.columns
-            else None,
+            reference=_column(clip, "reference_video"),
+            reference_sound=_column(clip, "reference_audio"),
         )
         for clip in clips
     ]
@@ -193,6 +192,10 @@ def checked_transcript(file: ClipFile, spoken: Transcript | None) -> Spoken:
         message = f"{file.speech_s:.1f} s of speech were measured and not transcribed"
         return Spoken(None, {"speech_not_transcribed": message} if spoken is not None else {})
     return Spoken(spoken)
+
+
+def _column(clip: Clip, name: str) -> Path | None:
+    return Path(clip.source) / clip.columns[name] if name in clip.columns else None
 
 
 def _has_sound(clip: Clip) -> bool | None:

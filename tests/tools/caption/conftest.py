@@ -50,18 +50,22 @@ def write_report(project: Project, clips_folder: Path) -> Callable[[], None]:
 
     def write() -> None:
         clips = [_clip(path, clips_folder) for path in sorted(clips_folder.rglob("*.mp4"))]
-        counts = dict.fromkeys(("flagged", "unusable", "unreadable", "other", "images", "audio_files"), 0)
-        total = len(clips)
-        report = Report(
-            summary=Summary(files=total, ok=total, videos=total, samples=total, frame_rate=24.0, **counts),
-            objectives={},
-            buckets=[BucketCount(width=96, height=64, frames=17, clips=total)],
-            seconds=Seconds(total=10.0, kept=8.0, discarded=2.0),
-            clips=clips,
-        )
-        write_json(project.report_path, report.model_dump())
+        write_json(project.report_path, _report(clips))
 
     return write
+
+
+def _report(clips: list[Clip]) -> dict[str, Any]:
+    counts = dict.fromkeys(("flagged", "unusable", "unreadable", "other", "images", "audio_files"), 0)
+    total = len(clips)
+    report = Report(
+        summary=Summary(files=total, ok=total, videos=total, samples=total, frame_rate=24.0, **counts),
+        objectives={},
+        buckets=[BucketCount(width=96, height=64, frames=17, clips=total)],
+        seconds=Seconds(total=10.0, kept=8.0, discarded=2.0),
+        clips=clips,
+    )
+    return report.model_dump()
 
 
 def _clip(path: Path, folder: Path) -> Clip:
@@ -110,3 +114,9 @@ def endpoint(no_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scr
         monkeypatch.setenv("LTX_AGENT_CAPTION_MODEL", "vision-1")
         monkeypatch.setenv("LTX_AGENT_CAPTION_API_KEY", "sk-test-caption-key")
         yield server
+
+
+@pytest.fixture
+def write_clips(project: Project) -> Callable[[list[Clip]], None]:
+    """Write report.json for these clips, as if inspection had found them."""
+    return lambda clips: write_json(project.report_path, _report(clips))
