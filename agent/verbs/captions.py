@@ -47,6 +47,9 @@ def caption(
     speech: SpeechOption = "auto",
     note: NoteOption = None,
     again: Annotated[bool, typer.Option("--again", help="Write a model's captions anew.")] = False,
+    unusable: Annotated[
+        bool, typer.Option("--unusable", help="Also clips that can't be trained on here, for another trainer.")
+    ] = False,
     yes: YesOption = False,
     project: ProjectOption = None,
     as_json: JsonOption = False,
@@ -57,12 +60,18 @@ def caption(
 
     opened = project_of(target, project)
     arguments = _checked(
-        CaptionArguments, captioner=captioner, style=style, trigger=trigger, speech=speech, again=again
+        CaptionArguments,
+        captioner=captioner,
+        style=style,
+        trigger=trigger,
+        speech=speech,
+        again=again,
+        unusable=unusable,
     )
     for words in note or []:
         store_note(opened, _checked(RetuneArguments, note=words))
     _with_download(lambda: check_captioner(opened, arguments), opened, as_json)
-    _inspect_first(opened)
+    _inspect_first(opened, unusable)
     ahead = estimate_captions(opened, arguments)
     if ahead is not None:
         say(ahead.sentence(), err=True)
@@ -77,10 +86,8 @@ def caption(
     if result.remaining:
         from trainer_core.errors import ApprovalNeeded
 
-        raise ApprovalNeeded(
-            f"{result.remaining} of {result.clips} clips wait for your word on the spot check.",
-            "Look at the captions above, then run it again with --yes; --note TEXT changes how they are written.",
-        )
+        say("Look at these captions, then run it again with --yes; --note TEXT changes how they are written.", err=True)
+        raise typer.Exit(ApprovalNeeded.exit_code)
 
 
 @app.command()
@@ -124,9 +131,8 @@ def lint(target: CaptionsProject, project: ProjectOption = None, as_json: JsonOp
     if result.needs_review:
         from trainer_core.errors import DataError
 
-        raise DataError(
-            f"{result.needs_review} captions need a person's eye.", "Mend them with `captions fix`, or by hand."
-        )
+        say(f"{result.needs_review} captions need a person's eye: `captions fix` mends, or write them.", err=True)
+        raise typer.Exit(DataError.exit_code)
 
 
 @app.command()
@@ -285,13 +291,19 @@ def _with_download(work: Callable[[], None], project: "Project", as_json: bool) 
         work()
 
 
-def _inspect_first(project: "Project") -> None:
-    """A folder that was never looked at is inspected on the way."""
-    if not project.report_path.exists():
-        from tools.inspect.tool import INSPECT_TOOLS
+def _inspect_first(project: "Project", unusable: bool = True) -> None:
+    """A folder that was never looked at is inspected on the way; with `unusable`, no clip of it has to be trainable."""
+    if project.report_path.exists():
+        return
+    from tools.inspect.tool import INSPECT_TOOLS
+    from trainer_core.errors import DataError
 
+    try:
         with progress() as bar:
             INSPECT_TOOLS[0].function(project, INSPECT_TOOLS[0].arguments(), bar)
+    except DataError:
+        if not unusable or not project.report_path.exists():
+            raise
 
 
 def _captioned(project: "Project", arguments: "CaptionArguments") -> "CaptionResult":

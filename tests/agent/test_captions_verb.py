@@ -1,5 +1,6 @@
 """`caption` and `captions` as a person types them, on a folder nobody looked at before; a real server beside it."""
 
+import io
 import json
 import shutil
 import sys
@@ -7,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI, serving
 
@@ -33,6 +36,17 @@ def folder(tmp_path: Path, cut_footage: Path, monkeypatch: pytest.MonkeyPatch) -
     return clips
 
 
+def one_picture() -> bytes:
+    """A video too short to train on."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as made:
+        stream = made.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        made.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")))
+        made.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
 @pytest.fixture
 def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedOpenAI]:
     with serving() as server:
@@ -52,8 +66,7 @@ def ltx(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(captions, "_is_terminal", lambda: typed is not None)
         monkeypatch.setattr("builtins.input", lambda question: print(question) or next(answers))
         try:
-            cli.app(list(words), prog_name="ltx-agent", standalone_mode=False)
-            code = 0
+            code = cli.app(list(words), prog_name="ltx-agent", standalone_mode=False) or 0
         except Exception as error:
             code = cli.fail(error)
         captured = capsys.readouterr()
@@ -63,11 +76,17 @@ def ltx(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_folder_by_itself_is_inspected_and_measured(folder: Path, ltx: Callable[..., Any]) -> None:
+    (folder / "short.mp4").write_bytes(one_picture())
     code, out, _ = ltx("caption", str(folder), "--json")
     assert code == 0
     document = json.loads(out)
     assert document["by_source"] == {"measured": 4}
     assert Path(document["path"]).exists()
+    code, out, _ = ltx("caption", str(folder), "--unusable", "--json")
+    assert (code, json.loads(out)["by_source"], json.loads(out)["written"]) == (0, {"measured": 5}, 1)
+    assert json.loads(ltx("caption", str(folder), "--json")[1])["clips"] == 4
+    assert ltx("captions", "show", str(folder))[1].count("(measured") == 5
+    (folder / "short.mp4").unlink()
     assert sorted(path.name for path in folder.iterdir()) == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
 
 
@@ -76,8 +95,7 @@ def test_without_a_person_the_spot_check_ends_it_and_yes_goes_on(
 ) -> None:
     code, out, err = ltx("caption", str(folder), "--json")
     assert code == 4
-    documents = out.strip().split("\n}\n{\n")
-    assert '"remaining": 1' in documents[0]
+    assert json.loads(out)["remaining"] == 1
     assert "4 to caption: about" in err
     code, out, _ = ltx("caption", str(folder), "--yes", "--json")
     assert code == 0

@@ -12,8 +12,11 @@ from trainer_core.files import read_json
 USABLE_STATUSES = ("ok", "flagged")
 
 
-def read_report(project: Project) -> Report:
-    """Return the project's report. Raises ConfigError before inspection and DataError when no clip is usable."""
+def read_report(project: Project, *, unusable: bool = False) -> Report:
+    """Return the project's report. Raises ConfigError before inspection and DataError when no clip is usable.
+
+    With `unusable`, clips that decode are enough.
+    """
     if not project.report_path.exists():
         raise ConfigError(
             f"The clips of {project.path} were not inspected yet: there is no report.json.", "Run `ltx-agent inspect`."
@@ -27,7 +30,7 @@ def read_report(project: Project) -> Report:
             f"{project.report_path} is not an inspection report of this version: {where}: {first['msg']}.",
             "Run `ltx-agent inspect` again.",
         ) from error
-    if not usable_clips(report):
+    if not (decodable_clips(report) if unusable else usable_clips(report)):
         raise DataError(
             f"None of the {len(report.clips)} files inspected can be trained on.", "See report.html for the reasons."
         )
@@ -37,6 +40,11 @@ def read_report(project: Project) -> Report:
 def usable_clips(report: Report) -> list[Clip]:
     """The clips that can be trained on, in the report's order."""
     return [clip for clip in report.clips if clip.kind != "other" and clip.status in USABLE_STATUSES]
+
+
+def decodable_clips(report: Report) -> list[Clip]:
+    """The clips that can be looked at, whether or not they can be trained on."""
+    return [clip for clip in report.clips if clip.kind != "other" and clip.sha256 is not None]
 
 
 def unusable_clips(report: Report) -> list[Clip]:

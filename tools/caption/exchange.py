@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from tools.caption.captions import CaptionEntry, captions_by_clip, read_captions
-from tools.caption.clips import clip_file, content_digest, read_report, usable_clips
+from tools.caption.clips import USABLE_STATUSES, clip_file, content_digest, decodable_clips, read_report
 from tools.caption.existing import captions_in
 from tools.caption.history import captions_locked, save_captions
 from tools.caption.text import MAX_CAPTION_CHARACTERS, plain_text, shortened
@@ -60,7 +60,7 @@ class ExchangeResult(BaseModel):
 
 def export_captions(project: Project, arguments: ExportArguments, progress: Progress | None = None) -> ExchangeResult:  # noqa: ARG001
     """Write the captions for another trainer: upstream's metadata columns, or a .txt file a clip in a new folder."""
-    clips = usable_clips(read_report(project))
+    clips = decodable_clips(read_report(project, unusable=True))
     found = captions_by_clip(read_captions(project.captions_path), clips)
     if not found:
         raise DataError(f"{project.path} has no captions yet.", "Caption the clips with `ltx-agent caption`.")
@@ -79,7 +79,9 @@ def export_captions(project: Project, arguments: ExportArguments, progress: Prog
         )
     return ExchangeResult(
         captions=len(rows),
-        without=[clip.path for index, clip in enumerate(clips) if index not in found],
+        without=[
+            clip.path for index, clip in enumerate(clips) if index not in found and clip.status in USABLE_STATUSES
+        ],
         path=str(target),
         notes=notes,
     )
@@ -88,7 +90,7 @@ def export_captions(project: Project, arguments: ExportArguments, progress: Prog
 def import_captions(project: Project, arguments: ImportArguments, progress: Progress | None = None) -> ExchangeResult:  # noqa: ARG001
     """Take captions over from a metadata file or a folder of .txt files; they count as the person's own."""
     source = Path(arguments.source).expanduser().absolute()
-    clips = usable_clips(read_report(project))
+    clips = decodable_clips(read_report(project, unusable=True))
     texts = _from_metadata(source, clips) if source.is_file() else _from_folder(source, clips)
     with captions_locked(project):
         before = read_captions(project.captions_path)

@@ -35,12 +35,10 @@ def learns_identity(facts: ProjectFacts) -> bool:
     return bool(_IDENTITY.search(facts.goal))
 
 
-def make_instruction(
-    style: Style, *, identity: bool, notes: list[str], unnamed: list[str] | None = None
-) -> Instruction:
+def make_instruction(style: Style, *, identity: bool, notes: list[str]) -> Instruction:
     """Return the system text of a style with what the person added, and its version.
 
-    The version is the style, what was asked for (identity, notes, traits) and the text itself, the latter two as
+    The version is the style, what was asked for (identity, notes) and the text itself, the latter two as
     digests: a new text of ours alone doesn't make captions that were paid for count as old.
     """
     text = section(
@@ -49,9 +47,8 @@ def make_instruction(
         style=section("caption_styles", style),
         identity=identity,
         notes=notes,
-        unnamed=", ".join(unnamed or []),
     )
-    asked = repr((identity, notes, unnamed))
+    asked = repr((identity, notes))
     return Instruction(text, style, f"{style}-{_short_digest(asked)}-{_short_digest(text)}")
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 from tools.caption.captioner import Captioner, Instruction, Style, Usage
 from tools.caption.captions import CaptionEntry, read_captions
 from tools.caption.choose import make_captioner, parse_choice
-from tools.caption.clips import read_report, usable_clips
+from tools.caption.clips import decodable_clips, read_report, usable_clips
 from tools.caption.history import (
     Action,
     add_to_journal,
@@ -41,6 +41,8 @@ class CaptionSession:
     before: list[CaptionEntry]
     known: list[CaptionEntry]
     work: Work
+    elsewhere: list[Clip]
+    """Clips that are there but not worked on: their captions stay as they are."""
     notes: list[str] = field(default_factory=list)
     used: Usage = field(default_factory=Usage)
     failed: dict[str, str] = field(default_factory=dict)
@@ -90,14 +92,18 @@ class CaptionSession:
         written = {row.key for row in rows}
         waiting = {self.work.clips[index].sha256 for index in self.remaining}
         rest = [row for row in self.known if row.key not in written and row.sha256 in waiting]
-        save_captions(self.project, self.before, [*rows, *rest, *self.absent()], action)
+        save_captions(self.project, self.before, [*rows, *rest, *self._untouched(), *self.absent()], action)
         close_journal(self.project)
         return rows
 
     def absent(self) -> list[CaptionEntry]:
         """Captions that a person wrote for clips that are not there now, to be kept for their return."""
-        present = {clip.sha256 for clip in self.work.clips}
+        present = {clip.sha256 for clip in (*self.work.clips, *self.elsewhere)}
         return [entry for entry in self.known if entry.source == "person" and entry.sha256 not in present]
+
+    def _untouched(self) -> list[CaptionEntry]:
+        elsewhere = {clip.sha256 for clip in self.elsewhere} - {clip.sha256 for clip in self.work.clips}
+        return [entry for entry in self.known if entry.sha256 in elsewhere]
 
     def _spoken(self, indices: Sequence[int], speech: str, progress: Progress | None) -> dict[str, Spoken]:
         clips: list[Clip] = [self.work.clips[index] for index in indices]
@@ -110,20 +116,20 @@ class CaptionSession:
         }
 
 
-def open_captions(project: Project, *, again: bool = False, unnamed: list[str] | None = None) -> CaptionSession:
+def open_captions(project: Project, *, again: bool = False, unusable: bool = False) -> CaptionSession:
     """Read what is there and find who writes the rest. Raises ConfigError and DataError, as reading the report does."""
     facts = project.facts
-    clips = usable_clips(read_report(project))
+    report = read_report(project, unusable=unusable)
+    clips = decodable_clips(report) if unusable else usable_clips(report)
+    elsewhere = [clip for clip in decodable_clips(report) if clip not in clips]
     notes: list[str] = []
     choice = parse_choice(facts.captioner or "auto")
     captioner = make_captioner(choice, notes)
-    instruction = make_instruction(
-        style_of(facts), identity=learns_identity(facts), notes=facts.caption_notes, unnamed=unnamed
-    )
+    instruction = make_instruction(style_of(facts), identity=learns_identity(facts), notes=facts.caption_notes)
     before = read_captions(project.captions_path)
     known = _newest([*before, *read_journal(project)])
     work = plan_work(project, clips, known, choice, captioner, instruction.version, again=again)
-    return CaptionSession(project, facts, captioner, instruction, before, known, work, notes)
+    return CaptionSession(project, facts, captioner, instruction, before, known, work, elsewhere, notes)
 
 
 def keep_instruction(project: Project, instruction: Instruction) -> None:
@@ -135,10 +141,10 @@ def keep_instruction(project: Project, instruction: Instruction) -> None:
 
 
 @contextmanager
-def captions_opened(project: Project, *, again: bool = False) -> Iterator[CaptionSession]:
+def captions_opened(project: Project, *, again: bool = False, unusable: bool = False) -> Iterator[CaptionSession]:
     """Open the captions for changing them, one process at a time."""
     with captions_locked(project):
-        yield open_captions(project, again=again)
+        yield open_captions(project, again=again, unusable=unusable)
 
 
 def style_of(facts: ProjectFacts) -> Style:

@@ -61,6 +61,9 @@ class CaptionArguments(BaseModel):
             "captions, all where they only have to be found or measured."
         ),
     ] = "auto"
+    unusable: Annotated[
+        bool, Field(description="Also caption clips that can't be trained on here, for another trainer.")
+    ] = False
     again: Annotated[
         bool, Field(description="Write a model's captions anew; those a person wrote or that lie beside clips stay.")
     ] = False
@@ -157,7 +160,7 @@ def retune_captions(project: Project, arguments: RetuneArguments, progress: Prog
 
 def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | None:
     """What a person judges before the rest is written: the spot check in full, and what the rest will cost."""
-    session = open_captions(project, again=arguments.again)
+    session = open_captions(project, again=arguments.again, unusable=arguments.unusable)
     remaining = session.remaining
     if not remaining or not session.costly or session.captioner is None:
         return None
@@ -195,7 +198,7 @@ def check_captioner(project: Project, arguments: CaptionArguments) -> None:
 def estimate_captions(project: Project, arguments: CaptionArguments) -> Estimate | None:
     """What `caption_clips` would take before it begins; None where nothing is left or nothing costs anything."""
     _store_choices(project, arguments)
-    session = open_captions(project, again=arguments.again)
+    session = open_captions(project, again=arguments.again, unusable=arguments.unusable)
     if not session.remaining or not session.costly:
         return None
     ask_price(session.captioner)
@@ -203,7 +206,7 @@ def estimate_captions(project: Project, arguments: CaptionArguments) -> Estimate
 
 
 def _caption(project: Project, arguments: CaptionArguments, progress: Progress | None, action: Action) -> CaptionResult:
-    with captions_opened(project, again=arguments.again) as session:
+    with captions_opened(project, again=arguments.again, unusable=arguments.unusable) as session:
         _refuse_missing(session)
         try:
             session.write(_chosen(session, arguments), arguments.speech, progress)

@@ -182,4 +182,5 @@ def test_model_sees_a_described_strict_schema() -> None:
         "speech",
         "clips",
         "again",
+        "unusable",
     }
