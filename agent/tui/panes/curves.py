@@ -23,7 +23,9 @@ from agent.tui.widgets.chart import COLOURS, Chart
 
 ZOOM = 1.5
 PAN_SHARE = 0.2
-TROUBLE = re.compile(r"fail|diverg|non.?finite|nan|oom|error|spike", re.IGNORECASE)
+TROUBLE = re.compile(
+    r"fail|diverg|non.?finite|out of memory|error|spike|explosion|damaged|abandoned|skipped|not saved", re.IGNORECASE
+)
 MOST_MARKS = 200
 WIDE_LEGEND = 130
 
@@ -402,7 +404,7 @@ class CurvesPane(Pane, can_focus=True):
         self._show()
 
 
-ROUTINE = frozenset({"checkpoint", "saved", "heldout", "evaluated"})
+ROUTINE = frozenset({"checkpoint", "samples", "heldout"})
 """Events of every run, too many to mark."""
 
 

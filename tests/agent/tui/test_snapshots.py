@@ -53,7 +53,6 @@ def check(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str, LtxA
     return compare
 
 
-@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_screens_look_as_they_did(
     desk: Desk,
@@ -63,9 +62,7 @@ def test_screens_look_as_they_did(
     check: Callable[[str, LtxApp], None],
     monkeypatch: pytest.MonkeyPatch,
     size: tuple[int, int],
-    theme: str,
 ) -> None:
-    name = f"{theme}-{size[0]}x{size[1]}"
     monkeypatch.setattr("agent.cards._name", lambda path: path.name)  # the folder is another one each time
     finished.report_path.rename(finished.path / "kept")  # so that the talk begins with a look at the clips
     (finished.path / "runs").rename(finished.path / "later")
@@ -76,8 +73,10 @@ def test_screens_look_as_they_did(
             await pilot.pause()
             await settle(pilot)
             app.clear_notifications()
-            await pilot.pause()
-            check(f"{name}-{what}", app)
+            for theme in THEMES:
+                app.theme = theme
+                await pilot.pause()
+                check(f"{theme}-{size[0]}x{size[1]}-{what}", app)
 
         await shot("approval")
         (finished.path / "kept").replace(finished.report_path)
@@ -97,17 +96,15 @@ def test_screens_look_as_they_did(
         await shot("keys", "f1")
         await shot("talk", "escape", "f2")
 
-    drive(desk, steps, size=size, theme=theme)
+    drive(desk, steps, size=size)
 
 
-@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_the_welcome_looks_as_it_did(
     bare: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
     check: Callable[[str, LtxApp], None],
     size: tuple[int, int],
-    theme: str,
 ) -> None:
     here = tmp_path_factory.mktemp("welcome")
     for name in ("rain/a.mp4", "rain/b.mp4", "rain/sound.wav", "stills/1.png"):
@@ -117,13 +114,16 @@ def test_the_welcome_looks_as_it_did(
     bare.setattr(finding, "_gpu", lambda: "none found: the tiny random model trains on the CPU, to try the whole path")
 
     async def whole() -> None:
-        app = LtxApp(None, "builtin", theme=theme)
+        app = LtxApp(None, "builtin", theme=THEMES[0])
         async with app.run_test(size=size) as pilot:
             for _ in range(500):
                 await pilot.pause(0.01)
                 if isinstance(app.screen, Welcome) and app.screen.query_one("#welcome-folders").display:
                     break
             await pilot.pause()
-            check(f"{theme}-{size[0]}x{size[1]}-welcome", app)
+            for theme in THEMES:
+                app.theme = theme
+                await pilot.pause()
+                check(f"{theme}-{size[0]}x{size[1]}-welcome", app)
 
     asyncio.run(whole())

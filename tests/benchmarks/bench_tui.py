@@ -1,0 +1,240 @@
+"""The screen: its first paint, a key press under a long live run, what it costs at rest, what it keeps in memory."""
+
+import asyncio
+import json
+import os
+import pty
+import resource
+import select
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import pytest
+
+from agent.tui.curves.reader import MetricsReader
+from tools.project import Project, ProjectFacts
+from trainer_core.run_folder import RunFolder, RunStatus
+
+RecordRatio = Callable[..., None]
+pytestmark = pytest.mark.bench
+
+ROWS = 1_000_000
+STARTS = 7
+PRESSES = 120
+REST_S = 20.0
+FIRST_PAINT = b"F2 "
+"""Stands in the line of tabs, which is part of the first frame."""
+IMPORT = "import textual.app, textual.screen; from textual.widgets import Footer, Markdown, Static, TextArea"
+
+
+def best_of(count: int, measure: Callable[[], float]) -> float:
+    return min(measure() for _ in range(count))
+
+
+def seconds_to_import() -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", IMPORT], check=True)
+    return time.perf_counter() - started
+
+
+def seconds_to_first_paint(folder: Path) -> float:
+    """Start the command on a pty and wait for its first frame."""
+    started = time.perf_counter()
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        environment = {**os.environ, "TERM": "xterm-256color"}
+        os.execvpe(sys.executable, [sys.executable, "-c", "from agent.cli import main; main()"], environment)
+    seen = b""
+    while FIRST_PAINT not in seen and select.select([descriptor], [], [], 60)[0]:
+        seen += os.read(descriptor, 65536)
+    taken = time.perf_counter() - started
+    os.close(descriptor)
+    os.waitpid(pid, 0)
+    assert FIRST_PAINT in seen
+    return taken
+
+
+def project_with_run(path: Path, rows: int, *, live: bool) -> Project:
+    """A project with a plan-less run of `rows` steps; live ones lean on this process."""
+    path.mkdir()
+    project = Project(path)
+    project.write_facts(ProjectFacts(sources=[str(path)]))
+    run = RunFolder(project.runs_path / "20260101-000000")
+    run.path.mkdir(parents=True)
+    with run.metrics_path.open("w") as file:
+        for step in range(1, rows + 1):
+            file.write(json.dumps(row(step)) + "\n")
+    status = RunStatus("running" if live else "done", step=rows, steps=2 * rows, pid=os.getpid())
+    run.write_status(status if not live else RunStatus(**{**vars(status), "lease_expires_at": time.time() + 3600}))
+    return project
+
+
+def row(step: int) -> dict[str, Any]:
+    loss = 0.4 + 1 / (1 + step / 1e4) + (step * 7919 % 1000) / 4000
+    spent = {"data": 0.02, "forward": 0.31, "backward": 0.62, "optimizer": 0.04}
+    return {
+        "step": step, "time_s": step, "epoch": 0, "loss": loss, "loss_video": loss / 2, "loss_audio": loss / 2,
+        "sigma_video": 0.5, "sigma_audio": 0.5, "lr": 1e-4, "grad_norm": 0.5, "step_s": spent, "memory_bytes": 1,
+        "samples_seen": step, "clips": [],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def long_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return project_with_run(tmp_path_factory.mktemp("bench") / "long", ROWS, live=True)
+
+
+def test_first_paint_against_importing_textual(record_ratio: RecordRatio, tmp_path: Path) -> None:
+    imported = best_of(STARTS, seconds_to_import)
+    painted = best_of(STARTS, lambda: seconds_to_first_paint(tmp_path))
+    note = (
+        f"first frame {painted * 1e3:.0f} ms, a process that imports Textual {imported * 1e3:.0f} ms, best of {STARTS}"
+    )
+    record_ratio("TUI: start to first paint", painted / imported, target=1.5, note=note)
+
+
+async def press_to_paint(app: Any, keys: list[str], ready: Callable[[Any], bool]) -> list[float]:
+    """Seconds from each key press to the end of the frame that follows it."""
+    taken = []
+    async with app.run_test(size=(120, 36)) as pilot:
+        while not ready(app):
+            await pilot.pause(0.05)
+        painted = asyncio.Event()
+        display = app._display
+
+        def displayed(*arguments: Any) -> None:
+            display(*arguments)
+            painted.set()
+
+        app._display = displayed
+        for number in range(PRESSES):
+            painted.clear()
+            started = time.perf_counter()
+            app.post_message(key_event(keys[number % len(keys)]))
+            await asyncio.wait_for(painted.wait(), timeout=5)
+            taken.append(time.perf_counter() - started)
+            await asyncio.sleep(0.02)
+    return taken
+
+
+def key_event(key: str) -> Any:
+    from textual.events import Key
+
+    return Key(key, key if len(key) == 1 else None)
+
+
+def empty_app() -> Any:
+    """The least that answers a key with a paint: a counter."""
+    from textual.app import App, ComposeResult
+    from textual.widgets import Static
+
+    class Empty(App[None]):
+        count = 0
+
+        def compose(self) -> ComposeResult:
+            yield Static("0")
+
+        def on_key(self) -> None:
+            self.count += 1
+            self.query_one(Static).update(str(self.count))
+
+    return Empty()
+
+
+def tui_app(project: Project) -> Any:
+    from agent.desk import Desk
+    from agent.planner import Planner
+    from agent.tui.app import LtxApp
+
+    return LtxApp(project.path, "builtin", theme="ltx-dark", open_desk=lambda *_: Desk(project, Planner(), {}))
+
+
+def has_read(app: Any) -> bool:
+    seen = next(iter(app.seen.values()), None)
+    if seen is None or seen.read_bytes < seen.total_bytes or not app.model:
+        return False
+    app.workbench.show("curves")
+    return True
+
+
+def test_key_press_to_paint_under_a_live_run(record_ratio: RecordRatio, long_project: Project) -> None:
+    path = long_project.runs()[0].metrics_path
+    ended = threading.Event()
+
+    def write() -> None:
+        step = ROWS
+        with path.open("a") as file:
+            while not ended.wait(0.1):
+                step += 1
+                file.write(json.dumps(row(step)) + "\n")
+                file.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        ours = asyncio.run(
+            press_to_paint(tui_app(long_project), ["left", "right", "plus", "minus", "full_stop"], has_read)
+        )
+    finally:
+        ended.set()
+        writer.join()
+    theirs = asyncio.run(press_to_paint(empty_app(), ["a"], lambda app: app.is_running))
+    mine, empty = p95(ours), p95(theirs)
+    note = f"p95 {mine * 1e3:.1f} ms (target 50) with {ROWS:,} rows of a live run, an empty app {empty * 1e3:.1f} ms"
+    record_ratio("TUI: key press to paint", mine / empty, target=3.0, note=note)
+
+
+def p95(values: list[float]) -> float:
+    return quantiles(values, n=20)[-1]
+
+
+def test_at_rest(record_ratio: RecordRatio, tmp_path: Path) -> None:
+    """Processor time at rest, of an ended run, as a share of one core."""
+    project = project_with_run(tmp_path / "rest", 1000, live=False)
+
+    async def rest() -> float:
+        app = tui_app(project)
+        async with app.run_test(size=(120, 36)) as pilot:
+            while not has_read(app):
+                await pilot.pause(0.05)
+            await asyncio.sleep(2)
+            before = processor_s()
+            await asyncio.sleep(REST_S)
+            used = processor_s() - before
+            app.close_threads(wait_s=5)
+        return used
+
+    used = asyncio.run(rest())
+    note = f"{used * 1e3:.0f} ms of processor time in {REST_S:.0f} s at rest"
+    record_ratio("TUI: processor at rest, share of a core", used / REST_S, target=0.01, note=note)
+
+
+def processor_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_memory_of_a_long_run(record_ratio: RecordRatio, long_project: Project, tmp_path: Path) -> None:
+    short = project_with_run(tmp_path / "short", 20_000, live=False)
+
+    def kept(project: Project) -> int:
+        tracemalloc.start()
+        reader = MetricsReader(project.runs()[0].metrics_path)
+        while reader.read():
+            pass
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        reader.close()
+        return size
+
+    long_bytes, short_bytes = kept(long_project), kept(short)
+    note = f"{long_bytes / 1e6:.1f} MB for {ROWS:,} rows, {short_bytes / 1e6:.1f} MB for 20,000"
+    record_ratio("TUI: memory of 1M rows against 20k", long_bytes / short_bytes, target=1.1, note=note)
