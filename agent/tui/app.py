@@ -6,7 +6,7 @@ Three threads work for it and only post: the conversation, the watcher of the pr
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import App
@@ -18,15 +18,17 @@ from agent.tui.commands import SlashCommands
 from agent.tui.conversation import Began, Closed, Conversation, Ended, Happened, Opened, desk_of_project
 from agent.tui.screens.workbench import PANES, Workbench
 from agent.tui.themes import DARK, THEMES, fitting_theme, opposite
-from agent.tui.widgets.entries import ApprovalCard
 from agent.tui.widgets.prompt import Prompt
 from agent.tui.wishes import PaneWishes
-from tools.project import Project
+
+if TYPE_CHECKING:
+    from agent.tui.widgets.entries import ApprovalCard
+    from tools.project import Project
 
 BESIDE = {"captions": "clips", "start": "run", "resume": "run"}
 """The pane that shows what an approval is about; the plan for all others."""
 SHOWN_AT_FIRST = 60
-"""How many events of an earlier talk are shown on opening; the rest comes when it is asked for."""
+"""How many events of an earlier talk are shown on opening; /export writes all of them."""
 
 
 @dataclass
@@ -61,7 +63,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         *,
         theme: str | None = None,
         picture_kind: Any = None,
-        open_desk: Callable[[Project, str], Any] = desk_of_project,
+        open_desk: "Callable[[Project, str], Any]" = desk_of_project,
     ) -> None:
         super().__init__(ansi_color=None)
         self._target, self._llm, self._open_desk = target, llm, open_desk
@@ -119,10 +121,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         if error:
             self.call_after_refresh(lambda: self.screen.refuse(error))  # type: ignore[attr-defined]
 
-    def _open(self, project: Project, goal: str | None) -> None:
+    def _open(self, project: "Project", goal: str | None) -> None:
         self.run_worker(self.open_project(project, goal), group="open", exclusive=True)
 
-    async def open_project(self, project: Project, goal: str | None = None) -> None:
+    async def open_project(self, project: "Project", goal: str | None = None) -> None:
         """Show this project and take up its conversation where it was."""
         from agent.tui.history import PromptHistory
         from agent.tui.screens.welcome import Welcome
@@ -334,12 +336,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             self.talk.heard(words)
         self.in_conversation(lambda session: session.answer(approved, words, until="monitor"))
 
-    @on(ApprovalCard.Answered)
-    def _answered(self, message: ApprovalCard.Answered) -> None:
+    def on_approval_card_answered(self, message: "ApprovalCard.Answered") -> None:
         self.answer(message.approved)
 
-    @on(ApprovalCard.WordsBegun)
-    def _words_begun(self, message: ApprovalCard.WordsBegun) -> None:
+    def on_approval_card_words_begun(self, message: "ApprovalCard.WordsBegun") -> None:
         self.talk.prompt.focus()
         self.talk.prompt.insert(message.character)
 

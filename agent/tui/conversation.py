@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tools.project import Project
 from trainer_core.errors import LtxError
 
 if TYPE_CHECKING:
     from agent.desk import Desk
     from agent.session import Session
+    from tools.project import Project
 
 ALERTS_EVERY_S = 2.0
 
@@ -58,7 +58,7 @@ class Closed:
     error: Exception
 
 
-def desk_of_project(project: Project, llm: str) -> "Desk":
+def desk_of_project(project: "Project", llm: str) -> "Desk":
     """Return the desk of a project with the real tools; importing them takes a moment."""
     from agent.desk import open_desk
 

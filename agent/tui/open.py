@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from agent.tui.app import LtxApp
-from agent.tui.widgets.picture import prepare_graphics
+from agent.tui.graphics import prepare_graphics
 
 
 def open_tui(target: Path | None, llm: str) -> None:

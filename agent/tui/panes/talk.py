@@ -1,25 +1,25 @@
 """The conversation on the screen. It shows what it is told and passes on what the person says; it decides nothing."""
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import ProgressBar, Static
 
 from agent.screen import clean
 from agent.tui.panes.pane import Pane
-from agent.tui.widgets.entries import ApprovalCard, Notice, Said, ToolCall, Words
 from agent.tui.widgets.prompt import Completions, Prompt
 
-MOUNTED = 80
-"""How many entries are widgets at a time: earlier ones are made again when they are asked for."""
+if TYPE_CHECKING:
+    from agent.tui.widgets.entries import ApprovalCard, Said, ToolCall
+
+MOUNTED = 300
+"""How many entries stay on the screen; /export writes all of them."""
 
 
 class Transcript(VerticalScroll, can_focus=True):
@@ -29,6 +29,9 @@ class Transcript(VerticalScroll, can_focus=True):
         Binding("y", "copy_entry", "copy last answer", show=False),
         Binding("end", "scroll_end", "newest", show=False),
     ]
+
+    def action_copy_entry(self) -> None:
+        self.app.run_slash("/copy")  # type: ignore[attr-defined]
 
 
 class TalkPane(Pane):
@@ -44,10 +47,6 @@ class TalkPane(Pane):
         Binding("pagedown", "page(1)", "scroll", show=False),
     ]
 
-    @dataclass
-    class EarlierWanted(Message):
-        """The person scrolled above the first entry."""
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.transcript = Transcript(id="transcript")
@@ -57,8 +56,6 @@ class TalkPane(Pane):
         self._bar = ProgressBar(id="work-bar", show_eta=False)
         self._saying: Said | None = None
         self._call: ToolCall | None = None
-        self._earlier: deque[Callable[[], Widget]] = deque()
-        self._count = 0
         self.card: ApprovalCard | None = None
         self.last_said = ""
 
@@ -84,17 +81,15 @@ class TalkPane(Pane):
         """Empty the transcript, as for another project."""
         await self.transcript.remove_children()
         self._saying = self._call = self.card = None
-        self._earlier.clear()
-        self._count = 0
 
     def heard(self, text: str) -> None:
         """The person said this."""
-        self._add(lambda: Words("you", text, classes="heard"))
+        self._add(lambda: entries().Words("you", text, classes="heard"))
 
     async def streamed(self, piece: str) -> None:
         """A piece of an answer has come."""
         if self._saying is None:
-            self._saying = Said()
+            self._saying = entries().Said()
             await self.transcript.mount(self._saying)
         await self._saying.add(piece)
 
@@ -105,10 +100,10 @@ class TalkPane(Pane):
             saying, self._saying = self._saying, None
             await saying.finish(text)
         else:
-            self._add(lambda: Said(text))
+            self._add(lambda: entries().Said(text))
 
     def called(self, tool: str, arguments: dict[str, object]) -> None:
-        self._call = ToolCall(tool, arguments)
+        self._call = entries().ToolCall(tool, arguments)
         self._mount(self._call)
 
     def returned(self, result: dict[str, object] | None, refusal: str, summary: list[str]) -> None:
@@ -118,14 +113,14 @@ class TalkPane(Pane):
         self.working("")
 
     def notice(self, message: str, level: str = "note", evidence: list[str] | None = None) -> None:
-        self._add(lambda: Notice(message, level, evidence))
+        self._add(lambda: entries().Notice(message, level, evidence))
 
     def ask(self, approval: str, question: str, details: list[str], costs: list[str]) -> None:
         """Show an approval; it takes the focus unless the person is writing."""
         if self._call is not None:
             self._call.waits()
         self.working("")
-        self.card = ApprovalCard(approval, question, details, costs)
+        self.card = entries().ApprovalCard(approval, question, details, costs)
         self._mount(self.card)
         if not self.prompt.text and self.display:
             self.card.focus()
@@ -153,7 +148,6 @@ class TalkPane(Pane):
         self._mount(make())
 
     def _mount(self, widget: Widget) -> None:
-        self._count += 1
         self.transcript.mount(widget)
         surplus = len(self.transcript.children) - MOUNTED
         if surplus > 8:
@@ -170,3 +164,10 @@ class TalkPane(Pane):
     @on(Prompt.Completing)
     def _show_completions(self, message: Prompt.Completing) -> None:
         self._completions.show(message.found, message.chosen)
+
+
+def entries() -> ModuleType:
+    """The widgets of the transcript; the first sight of the screen does without their Markdown."""
+    from agent.tui.widgets import entries as found
+
+    return found

@@ -1,7 +1,5 @@
 """A picture in the terminal: through the terminal's graphics where it has them, else in half-blocks of two pixels."""
 
-import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,31 +10,6 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.strip import Strip
 from textual.widget import Widget
-
-_GRAPHICS_TERMINALS = ("kitty", "ghostty", "wezterm", "iterm.app", "foot", "mlterm", "contour", "konsole")
-
-
-def has_graphics(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the terminal calls itself one that shows pictures; inside tmux and screen they don't get through."""
-    if environment.get("TMUX") or environment.get("TERM", "").startswith(("screen", "tmux")):
-        return False
-    names = " ".join(environment.get(name, "") for name in ("TERM", "TERM_PROGRAM", "LC_TERMINAL")).lower()
-    return any(name in names for name in _GRAPHICS_TERMINALS) or "KITTY_WINDOW_ID" in environment
-
-
-def prepare_graphics() -> Any:
-    """Ask the terminal what it can show; return the class of its pictures, None for half-blocks.
-
-    It has to be asked before the terminal is taken over, and only one that has pictures is asked: others would wait.
-    """
-    if not has_graphics():
-        return None
-    from textual_image.renderable import Image as Best
-    from textual_image.widget import Image, SixelImage, TGPImage
-
-    kinds: tuple[Any, ...] = (SixelImage, TGPImage)
-    found = issubclass(Image, kinds) or "tgp" in Best.__module__
-    return Image if found else None
 
 
 class HalfBlocks(Widget):
