@@ -248,7 +248,7 @@ def parse_condition(spelling: str) -> Any:
 
 
 def _side_of(path: Path) -> str:
-    from trainer_core.sampling.inputs import has_pictures
+    from trainer_core.sampling.encoder import has_pictures
 
     if not path.exists():
         raise ConfigError(f"There is no file {path}.", "Correct the path of the condition.")

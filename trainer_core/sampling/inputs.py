@@ -4,7 +4,6 @@ A sample's conditions become the objective's conditions, each certain, so that w
 F H W latent frames, rows and columns; T audio latent frames; C channels.
 """
 
-import mimetypes
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,11 @@ from trainer_core.config import (
     ValidationSample,
     ValidationSection,
 )
-from trainer_core.data.decode import opened, picture_stream, read_audio, read_frames
-from trainer_core.data.latents import audio_content, audio_mask_content, pooled_mask, video_content
+from trainer_core.data.decode import read_frames
+from trainer_core.data.latents import audio_mask_content, pooled_mask
 from trainer_core.errors import ConfigError, DataError
-from trainer_core.model.source import ModelSource
-from trainer_core.model.text import TextFeatures, count_tokens, encode_prompts
 from trainer_core.objective import ModalityName, Objective, VaeFactors, latent_region, objective_of
+from trainer_core.sampling.encoder import Encoder, compressed, duration_of, is_image, size_of
 
 VIDEO_CHANNELS, AUDIO_CHANNELS, MEL_BINS = 128, 8, 16
 AUDIO_LATENTS_A_SECOND = 25
@@ -112,62 +110,6 @@ def shape_of(section: ValidationSection, sample: ValidationSample, factors: VaeF
     )
 
 
-def check_prompt(tokenizer: Any, prompt: str) -> None:
-    """Refuse a prompt that the text encoder would cut."""
-    tokens = count_tokens(tokenizer, prompt)
-    if tokens > tokenizer.model_max_length:
-        raise ConfigError(
-            f"The prompt `{prompt[:60]}…` has {tokens} tokens, the text encoder takes {tokenizer.model_max_length}.",
-            "Shorten it; nothing is cut silently.",
-        )
-
-
-def encode_texts(source: ModelSource, prompts: list[str], device: torch.device) -> dict[str, TextFeatures]:
-    """Features of every prompt (before the connectors), on the CPU. Raises ConfigError for one that is too long."""
-    tokenizer, encoder = source.text_encoder(torch.float32 if device.type == "cpu" else torch.bfloat16)
-    for prompt in prompts:
-        check_prompt(tokenizer, prompt)
-    encoder.to(device)
-    connectors = source.connectors(torch.float32).to(device)
-    return {
-        prompt: encode_prompts(tokenizer, encoder, connectors, [prompt]).to(torch.device("cpu"))
-        for prompt in dict.fromkeys(prompts)
-    }
-
-
-class Encoder:
-    """Turns conditions into latents; loads a VAE when the first condition needs it."""
-
-    def __init__(self, source: ModelSource, device: torch.device) -> None:
-        self._source, self._device = source, device
-        self._vaes: dict[ModalityName, Any] = {}
-
-    def vae(self, name: ModalityName) -> Any:
-        if name not in self._vaes:
-            load = self._source.video_vae if name == "video" else self._source.audio_vae
-            self._vaes[name] = load(torch.float32).to(self._device)
-        return self._vaes[name]
-
-    @torch.no_grad()
-    def video(self, pixels: np.ndarray, frame_rate: float) -> Tensor:
-        """Pictures [F, H, W, 3] to normalised latents [C, F', H', W']."""
-        vae = self.vae("video")
-        if self._device.type != "cpu":
-            vae.enable_tiling()
-        return video_content(vae, pixels, frame_rate)["latents"].float().cpu()
-
-    @torch.no_grad()
-    def audio(self, path: Path, start_s: float, duration_s: float) -> Tensor:
-        """Sound of a file to normalised latents [C, T, M]. Raises DataError for a file without sound."""
-        return audio_content(self.vae("audio"), self.sound(path, start_s, duration_s), duration_s)["latents"].float()
-
-    def sound(self, path: Path, start_s: float, duration_s: float) -> np.ndarray:
-        samples = read_audio(path, start_s, duration_s, self.vae("audio").config.sample_rate)
-        if samples is None:
-            raise DataError(f"There is no sound in {path.name!r}.", "Give a file that has some.")
-        return samples
-
-
 def encode_conditions(sample: ValidationSample, section: ValidationSection, shape: Shape, encoder: Encoder) -> Given:
     """Encode the files of a sample's conditions.
 
@@ -194,6 +136,11 @@ def _first_frame(condition: Any, given: Given, shape: Shape, encoder: Encoder) -
     side = _present(given.video, "first_frame", "video")
     path = _file(condition.image_or_video)
     pixels = read_frames(path, 0.0, 1, shape.frame_rate, shape.width, shape.height)
+    if is_image(path):
+        pixels = compressed(pixels, encoder.still_crf)
+        given.notes.append(
+            f"{path.name} is compressed as footage is (H.264, CRF {encoder.still_crf}) before it is given."
+        )
     side.latents[:, :1] = encoder.video(pixels, shape.frame_rate)
     side.conditions.append(FirstFrameCondition(type="first_frame"))
 
@@ -224,7 +171,7 @@ def _suffix(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> Non
     if name == "audio":
         length, duration_s = _audio_stretch(condition, shape, path)
         side = _present(given.audio, "suffix", "audio")
-        start_s = max(_duration_s(path, "audio") - duration_s, 0.0)
+        start_s = max(duration_of(path, "audio") - duration_s, 0.0)
         side.latents[:, -length:] = encoder.audio(path, start_s, duration_s)[:, :length]
     else:
         side = _present(given.video, "suffix", "video")
@@ -239,7 +186,7 @@ def _suffix(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> Non
         # the causal VAE gives the first picture a latent frame of its own, which a suffix doesn't have: it is the
         # picture before the suffix, and its latent frame is dropped
         needed = length * step + 1
-        start_s = max(_duration_s(path, "video") - needed / shape.frame_rate, 0.0)
+        start_s = max(duration_of(path, "video") - needed / shape.frame_rate, 0.0)
         pixels = read_frames(path, start_s, needed, shape.frame_rate, shape.width, shape.height)
         side.latents[:, -length:] = encoder.video(pixels, shape.frame_rate)[:, 1:]
     _refuse_all("suffix", length, side)
@@ -260,7 +207,7 @@ def _spatial_crop(condition: Any, given: Given, shape: Shape, encoder: Encoder) 
     if cells <= 0 or cells == shape.video_grid[1] * shape.video_grid[2]:
         what = "holds no whole latent cell" if cells <= 0 else "covers the whole picture: nothing is left to generate"
         raise ConfigError(f"spatial_region {list(region)} {what}.", "Choose another region.")
-    if _size(path) == (x2 - x1, y2 - y1) != (shape.width, shape.height):
+    if size_of(path) == (x2 - x1, y2 - y1) != (shape.width, shape.height):
         # a clip of the region's own size is what stands inside it
         if any(side_px % cell for side_px, cell in zip(region, (32, 32, 32, 32), strict=True)):
             raise ConfigError(f"spatial_region {list(region)} is off the 32 px grid.", "Use multiples of 32.")
@@ -298,7 +245,7 @@ def _reference(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> 
     name, path = _side_and_file(condition)
     if name == "audio":
         side = _present(given.audio, "reference", "audio")
-        duration_s = min(shape.duration_s, _duration_s(path, "audio"))
+        duration_s = min(shape.duration_s, duration_of(path, "audio"))
         side.reference = encoder.audio(path, 0.0, duration_s)
     else:
         side = _present(given.video, "reference", "video")
@@ -358,18 +305,6 @@ _CONDITIONS = {
 }
 
 
-def is_image(path: Path) -> bool:
-    """Whether the file's name says that it is a still picture."""
-    kind, _ = mimetypes.guess_type(path.name)
-    return kind is not None and kind.startswith("image/")
-
-
-def has_pictures(path: Path) -> bool:
-    """Whether the file holds pictures (a cover picture doesn't count)."""
-    with opened(path) as container:
-        return picture_stream(container) is not None
-
-
 def _present(side: GivenSide | None, kind: str, name: ModalityName) -> GivenSide:
     if side is None:
         raise ConfigError(
@@ -402,7 +337,7 @@ def _pictures_given(condition: Any, shape: Shape, path: Path) -> int:
         return condition.num_frames
     if condition.duration is not None:
         return round(condition.duration * shape.frame_rate)
-    held = int(_duration_s(path, "video") * shape.frame_rate + 0.01)
+    held = int(duration_of(path, "video") * shape.frame_rate + 0.01)
     step = shape.factors.time
     most = shape.frames - step
     return max(min((held - 1) // step * step + 1, most), 1)
@@ -415,7 +350,7 @@ def _audio_stretch(condition: Any, shape: Shape, path: Path) -> tuple[int, float
     elif condition.num_frames is not None:
         duration_s = condition.num_frames / shape.frame_rate
     else:
-        duration_s = min(_duration_s(path, "audio"), shape.duration_s / 2)
+        duration_s = min(duration_of(path, "audio"), shape.duration_s / 2)
     return max(round(duration_s * AUDIO_LATENTS_A_SECOND), 1), duration_s
 
 
@@ -433,24 +368,6 @@ def _fitted(latents: Tensor, length: int) -> Tensor:
     if latents.shape[1] < length:
         latents = torch.cat([latents, latents[:, -1:].expand(-1, length - latents.shape[1], *latents.shape[2:])], dim=1)
     return latents[:, :length]
-
-
-def _duration_s(path: Path, name: ModalityName) -> float:
-    from trainer_core.data.probe import probe
-
-    clip = probe(path)
-    if name == "audio":
-        if clip.audio is None:
-            raise DataError(f"There is no sound in {path.name!r}.", "Give a file that has some.")
-        return clip.audio.duration_s
-    return clip.duration_s
-
-
-def _size(path: Path) -> tuple[int, int] | None:
-    from trainer_core.data.probe import probe
-
-    clip = probe(path)
-    return (clip.width, clip.height) if clip.width and clip.height else None
 
 
 def _legal(frames: int, step: int, rest: int) -> str:

@@ -22,7 +22,8 @@ from trainer_core.files import replacing
 from trainer_core.model.source import ModelSource, sampled_digest
 from trainer_core.model.text import TextFeatures
 from trainer_core.objective import ModalityName
-from trainer_core.sampling.inputs import Encoder, Given, GivenSide, Shape, encode_conditions, encode_texts, shape_of
+from trainer_core.sampling.encoder import Encoder, encode_texts
+from trainer_core.sampling.inputs import Given, GivenSide, Shape, encode_conditions, shape_of
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.sampler import SampleInputs
 

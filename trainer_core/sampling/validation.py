@@ -62,6 +62,32 @@ def prepare_samples_early(config: TrainingConfig, run: RunFolder, keeper: Status
         torch.cuda.empty_cache()
 
 
+def rehearse_samples(session: Session) -> None:
+    """Make the largest of the config's samples in two steps, decode it and write nothing: what a rehearsal measures.
+
+    Raises whatever goes wrong, an out-of-memory error among it; does nothing when the config names no sample.
+    """
+    config, device = session.config, session.accelerator.device
+    prepared = prepare_samples(config, session.run, session.source, device, lambda _what: None)
+    if not prepared:
+        return
+    largest = max(prepared, key=lambda one: one.shape.width * one.shape.height * one.shape.frames)
+    layers = len(session.model.transformer.transformer_blocks)
+    tiny = is_tiny(config.model.model_path)
+    guidance, _ = guidance_of(config.validation, layers, session.source.version, tiny)
+    inputs, decoders = largest.inputs(), Decoders(session.source, device)
+    with _ready_to_sample(session), torch.random.fork_rng(), session.autocast():
+        latents = denoise(session.model, connectors_of(session), inputs, guidance, dev_sigmas(2), draw_noise(inputs, 0))
+    try:
+        if "video" in latents:
+            for _stretch in decoders.pictures(latents["video"][0]):
+                pass
+        if "audio" in latents:
+            decoders.sound(latents["audio"][0])
+    finally:
+        decoders.close()
+
+
 def render_samples(session: Session, step: int, keeper: StatusKeeper, should_stop: StopAsked = lambda: False) -> None:
     """Render the config's samples with the weights as they are at `step`; what exists already is left alone.
 

@@ -12,7 +12,7 @@ from trainer_core.config import TrainingConfig
 from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
 from trainer_core.sampling.index import read_index
 from trainer_core.sampling.prompts import samples_due
-from trainer_core.sampling.validation import render_samples
+from trainer_core.sampling.validation import rehearse_samples, render_samples
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.setup import Session, set_up
 
@@ -143,3 +143,18 @@ def test_when_samples_are_due(config_for: Callable[..., TrainingConfig]) -> None
     skipping = config_for("t2v", {"validation": {**SAMPLES, "interval": None, "skip_initial_validation": True}})
     assert not any(samples_due(skipping, step) for step in range(7))
     assert not samples_due(config_for("t2v"), 0)
+
+
+def test_a_rehearsal_writes_nothing_and_raises_what_goes_wrong(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearse_samples(session)
+    assert read_index(session.run.samples) is None
+    assert not files(session.run)
+
+    def out_of_memory(*_: Any) -> Any:
+        raise torch.cuda.OutOfMemoryError("too little")
+
+    monkeypatch.setattr("trainer_core.sampling.render.decode_video", out_of_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        rehearse_samples(session)
