@@ -59,7 +59,7 @@ def split_off(clips: Sequence[Clip], fraction: float | None = None, named: Seque
         return Split(groups, frozenset(), few)
     if len(members) < 2:
         raise ConfigError(
-            f"Nothing can be held out: the {len(clips)} clips are one scene, and a twin must not leak into training.",
+            f"Nothing can be held out: the clips that train ({len(clips)}) are one scene, and no twin may leak.",
             "Add clips of other scenes, or train without a held-out set.",
         )
     sizes = {group: sum(len(clips[index].samples) for index in members[group]) for group in members}

@@ -151,6 +151,9 @@ def _result(project: Project, report: Report) -> InspectResult:
         f"{usable} of {_plural(clips, 'clip')} can train: {_plural(summary.samples, 'sample')} at "
         f"{summary.frame_rate:g} fps, {seconds.kept:.1f} of {seconds.total:.1f} seconds kept."
     )
+    if report.replaced:
+        copies = sum(len(one.copies) for one in report.replaced)
+        sentence += f" {_plural(len(report.replaced), 'remedied clip')} replaced by {copies} of these."
     return InspectResult(
         sentence=sentence,
         clips=clips,

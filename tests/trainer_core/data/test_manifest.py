@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,12 +146,25 @@ def files_of(root: Path) -> dict[str, int]:
     return {path.relative_to(root).as_posix(): path.stat().st_mtime_ns for path in root.rglob("[!.]*.pt")}
 
 
-def test_a_kill_at_any_moment_loses_no_finished_file(encode_config, tmp_path):
-    """Fork, encode, kill at a random moment, again and again: a file once there is never made a second time."""
-    import random
+def test_a_kill_at_any_moment_loses_no_finished_file(encode_config):
+    assert encode_with_kills(encode_config, seed=7) >= 3
 
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_hundreds_of_kills_lose_no_finished_file(encode_config):
     root = Path(encode_config.data.preprocessed_data_root)
-    moments, kills, seen = random.Random(7), 0, {}
+    kills, seed = 0, 0
+    while kills < 300:
+        kills += encode_with_kills(encode_config, seed)
+        seed += 1
+        shutil.rmtree(root)
+
+
+def encode_with_kills(encode_config, seed: int) -> int:
+    """Fork, encode, kill at a random moment, again and again: a file once there is never made a second time."""
+    root = Path(encode_config.data.preprocessed_data_root)
+    moments, kills, seen = random.Random(seed), 0, {}
     while True:
         child = os.fork()
         if child == 0:
@@ -171,11 +186,11 @@ def test_a_kill_at_any_moment_loses_no_finished_file(encode_config, tmp_path):
         seen = now
         if ended:
             break
-    assert kills >= 3
     assert len(seen) == 18
     assert encode_dataset(encode_config).encoded == 0
     assert not list(root.rglob(".part-*"))
     assert not list(root.glob("journal-*"))
+    return kills
 
 
 def test_two_processes_make_the_same_cache_as_one(encode_config, tmp_path):
