@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tools.inspect.found import COLUMNS, FoundFile
 from tools.inspect.names import displayed
 from tools.inspect.report import Origin, Replaced, Report
-from tools.inspect.sources import FoundFile
 from tools.project import Project
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl, write_jsonl
@@ -82,6 +82,7 @@ def with_copies(project: Project, found: Sequence[FoundFile]) -> Taken:
     taken: list[FoundFile] = []
     replaced: list[Remedied] = []
     notes: list[str] = []
+    belonging: set[tuple[str, str]] = set()
     waiting = list(found)[::-1]
     while waiting:
         entry = waiting.pop()
@@ -103,9 +104,20 @@ def with_copies(project: Project, found: Sequence[FoundFile]) -> Taken:
                 gone = len(record.copies) - len(there)
                 notes.append(f"{gone} of {len(record.copies)} copies of {displayed(entry.path)} are gone.")
             replaced.append(record)
+            belonging |= {(entry.source, path) for path in entry.columns.values()}
             source = str(project.clips_path)
-            waiting += [FoundFile(source, copy.path, dict(copy.columns)) for copy in reversed(there)]
-    return Taken(taken, replaced, notes)
+            for copy in reversed(there):
+                waiting.append(FoundFile(source, copy.path, dict(copy.columns), paired_by="remedy"))
+                made = [(column, path) for column, path in copy.columns.items() if not path.startswith("..")]
+                taken += [
+                    FoundFile(source, path, role=role, paired_by="remedy")
+                    for column, path in made
+                    for role in COLUMNS
+                    if role == column
+                ]
+    # what belonged to a replaced clip was copied with it
+    kept = [entry for entry in taken if entry.role == "clip" or (entry.source, entry.path) not in belonging]
+    return Taken(kept, replaced, notes)
 
 
 def with_replaced(report: Report, taken: Taken, project: Project) -> Report:

@@ -10,6 +10,7 @@ from tools.draft.heldout import group_clips
 from tools.inspect.remedies.plans import Settings, loudness, split_at_cuts, trim, window
 from tools.inspect.remedies.tool import RemedyArguments, UndoArguments, remedy_clips, undo_remedies
 from tools.inspect.report import Audio, Clip, Flag, Measures, Report
+from trainer_core.data.probe import probe
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import write_jsonl
 
@@ -106,14 +107,22 @@ def test_a_clip_that_changed_since_is_used_itself_and_said_so(inspection, shots,
 def test_the_files_that_belong_to_a_clip_are_changed_with_it(inspection, write_clip, tone, tmp_path):
     folder = tmp_path / "set"
     for name in ("clip.mp4", "reference.mp4"):
-        write_clip(folder / name, frames=50, sound=tone(2.0) if name == "clip.mp4" else None)
-    write_jsonl(folder / "set.jsonl", [{"video": "clip.mp4", "reference_video": "reference.mp4", "caption": "x"}])
+        write_clip(folder / name, frames=50)
+    write_clip(folder / "sound.mp4", frames=50, sound=tone(2.0))
+    row = {"video": "clip.mp4", "reference_video": "reference.mp4", "audio": "sound.mp4", "caption": "x"}
+    write_jsonl(folder / "set.jsonl", [row])
     inspection.run(folder / "set.jsonl")
     remedied(inspection, remedy="trim", clips=["clip.mp4"], start_s=0.4, end_s=1.6)
     clip = inspection.clip("clip.mp4.trimmed.mov")
-    assert (clip["frames"], clip["columns"]) == (30, {"reference_video": "clip.mp4.trimmed.reference_video.mov"})
-    from trainer_core.data.probe import probe
-
+    assert clip["frames"] == 30
+    assert clip["columns"] == {
+        "reference_video": "clip.mp4.trimmed.reference_video.mov",
+        "audio": "clip.mp4.trimmed.audio.mov",
+    }
+    assert clip["audio"]["status"] == "ok"
+    paths = {one["path"]: [flag["id"] for flag in one["flags"]] for one in inspection.report()["clips"]}
+    assert paths.keys() == {"clip.mp4.trimmed.mov", *clip["columns"].values()}
+    assert not any("unpaired" in flags for flags in paths.values())
     assert probe(inspection.project.clips_path / clip["columns"]["reference_video"]).frames == 30
 
 
