@@ -14,6 +14,7 @@ KEPT_PICTURES = 12
 SHEET_PICTURES = 6
 THUMBNAIL_SIDE_PX = 192
 JPEG_QUALITY = 72
+GAP_PX = 2
 CURVE_POINTS = 160
 BLOCK_S = 0.01
 
@@ -88,6 +89,8 @@ class ContactSheet(Measure):
         scale = min(1.0, THUMBNAIL_SIDE_PX / max(probe.width, probe.height))
         size = max(1, round(probe.width * scale)), max(1, round(probe.height * scale))
         upright = [np.ascontiguousarray(np.rot90(self._kept[index], probe.rotation // 90)) for index in chosen]
-        strip = np.concatenate([cv2.resize(picture, size) for picture in upright], axis=1)
+        gap = np.zeros((size[1], GAP_PX, 3), np.uint8)
+        parts = [part for picture in upright for part in (gap, cv2.resize(picture, size))]
+        strip = np.concatenate(parts[1:], axis=1)
         encoded = cv2.imencode(".jpg", strip, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
         return base64.b64encode(encoded.tobytes()).decode("ascii")

@@ -10,7 +10,8 @@ from tools.inspect.inputs.ledger import with_inputs
 from tools.inspect.inputs.tool import INPUT_TOOLS
 from tools.inspect.looking import look_at_all
 from tools.inspect.names import displayed
-from tools.inspect.page import render_page
+from tools.inspect.page.cards import Shown
+from tools.inspect.page.page import render_page
 from tools.inspect.remedies.ledger import with_copies, with_replaced
 from tools.inspect.remedies.tool import REMEDY_TOOLS
 from tools.inspect.report import Clip, Report, Seconds
@@ -107,12 +108,18 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
             )
         limits = _limits(facts)
         report = with_replaced(assemble(taken.found, looks, limits, arguments.frame_rate), taken, project)
-        thumbnails = {
-            (clip.source, clip.path): f"data:image/jpeg;base64,{sheet}"
-            for clip in report.clips
-            if clip.sha256 and (sheet := store.sheet(clip.sha256))
+        curves = {
+            (entry.source, entry.path): look.numbers.get("curves", {})
+            for entry, look in zip(taken.found, looks, strict=True)
         }
-    write_text(project.report_html_path, render_page(report, thumbnails, sources))
+
+        def shown(clip: Clip) -> Shown:
+            own = curves.get((clip.source, clip.path), {})
+            sheet = store.sheet(clip.sha256) if clip.sha256 is not None else None
+            return Shown(sheet, own.get("peaks", ()), own.get("changes", ()))
+
+        page = render_page(report, shown, sources)
+    write_text(project.report_html_path, page)
     write_json(project.report_path, report.model_dump())
     result = _result(project, report)
     if not result.usable:
