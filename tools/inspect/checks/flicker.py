@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
+from tools.inspect.checks.shake import MOST_SHAKE
 from tools.inspect.picture import Picture
 from tools.inspect.report import Flag
 
@@ -55,6 +56,8 @@ def judge(seen: Seen) -> Iterator[Flag]:
     value = seen.numbers.get("flicker", {}).get("swing")
     if not seen.moving or value is None or value <= MOST_SWING:
         return
+    if (seen.numbers.get("shake", {}).get("shake") or 0.0) > MOST_SHAKE:
+        return  # what comes into view and goes out of it swings the light as well
     yield Flag(
         id="flicker",
         severity="warn",
