@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -23,6 +24,9 @@ from trainer_core.errors import DataError
 
 STUDY_INTERVAL_S = 0.25
 """Costly measures look at four pictures a second."""
+HEARING_S = 0.25
+"""Sound is heard in pieces of this length: decoders give it in much smaller ones."""
+LARGEST_GAP_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,9 @@ class Watcher:
         self._previous: Picture | None = None
         self._pictures = 0
         self._next_study_s = 0.0
+        self._fifo = AudioFifo()
+        self._sound_form: tuple[int, str, str] | None = None
+        self._sound_s = self._next_sound_s = 0.0
 
     def see(self, time_s: float, frame: VideoFrame) -> None:
         picture = Picture(self._pictures, time_s, frame, self._converter, self._previous)
@@ -119,14 +126,34 @@ class Watcher:
             self._alive()
 
     def hear(self, time_s: float, frame: AudioFrame) -> None:
-        sound = Sound(time_s, frame)
-        for hear in self._hearing:
-            hear(sound)
+        form = frame.sample_rate, frame.layout.name, frame.format.name
+        if form != self._sound_form or abs(time_s - self._next_sound_s) > LARGEST_GAP_S:
+            self._drain()
+            self._sound_form, self._next_sound_s = form, time_s
+            self._fifo, self._sound_s = AudioFifo(), time_s
+        frame.pts = None
+        self._fifo.write(frame)
+        self._next_sound_s += frame.samples / frame.sample_rate
+        if self._fifo.samples >= HEARING_S * frame.sample_rate:
+            self._drain()
         if self._alive is not None:
             self._alive()
 
+    def _drain(self) -> None:
+        """Play the measures what has gathered."""
+        if not self._fifo.samples:
+            return
+        frame = self._fifo.read(self._fifo.samples)
+        if frame is None:
+            return
+        sound = Sound(self._sound_s, frame)
+        self._sound_s += frame.samples / frame.sample_rate
+        for hear in self._hearing:
+            hear(sound)
+
     def numbers(self) -> dict[str, Numbers]:
         """What all measures found, by the name of the check."""
+        self._drain()
         return {name: measure.numbers() for name, measure in self._named.items()}
 
 

@@ -34,6 +34,8 @@ class Picture:
         self.width, self.height = frame.width, frame.height
         self._frame = frame
         self._converter = converter
+        known = previous is not None and previous._layout.fits(frame)
+        self._layout: Layout = previous._layout if previous is not None and known else Layout(frame)
         self.small = self._reduced()
         self.mean = float(cv2.mean(self.small)[0])
         same_size = previous is not None and previous.small.shape == self.small.shape
@@ -48,18 +50,23 @@ class Picture:
 
     def luma(self, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
         """A part of the picture at its own resolution, uint8 [h, w], contiguous."""
+        part = self._coded(rows, columns)
+        return cv2.LUT(part, LIMITED_RANGE) if self._layout.limited else part
+
+    def _coded(self, rows: slice, columns: slice) -> np.ndarray:
+        """A part of the picture as uint8 [h, w], contiguous, in the range it is coded in."""
         part = self._plane[rows, columns]
-        if self._shift:
-            part = part >> self._shift
-        part = np.ascontiguousarray(part, np.uint8)
-        return cv2.LUT(part, LIMITED_RANGE) if self._limited else part
+        if self._layout.shift:
+            part = part >> self._layout.shift
+        return np.ascontiguousarray(part, np.uint8)
 
     @cached_property
     def colour(self) -> np.ndarray:
         """uint8 [h, w, 3] BGR, the longer side at most COLOUR_SIDE_PX."""
         scale = min(1.0, COLOUR_SIDE_PX / max(self.width, self.height))
         size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        return self._converter.reformat(self._frame, *size, "bgr24", interpolation="FAST_BILINEAR").to_ndarray()
+        converted = self._converter.reformat(self._frame, *size, "bgr24", interpolation="FAST_BILINEAR", threads=1)
+        return converted.to_ndarray()
 
     @cached_property
     def tiles(self) -> list[np.ndarray]:
@@ -70,50 +77,52 @@ class Picture:
     @cached_property
     def _plane(self) -> np.ndarray:
         """The luma as coded: the decoder's memory where it is planar, else converted."""
-        view = _luma_plane(self._frame)
-        return view if view is not None else self._converter.reformat(self._frame, format="gray").to_ndarray()
-
-    @property
-    def _shift(self) -> int:
-        """Bits to drop from samples deeper than eight."""
-        if self._plane.dtype == np.uint8:
-            return 0
-        form = self._frame.format
-        return 8 if form.name.startswith(UPPER_BITS) else form.components[0].bits - 8
-
-    @cached_property
-    def _limited(self) -> bool:
-        """Whether luma is coded from 16 to 235; the converter's gray of other formats is full range."""
-        form = self._frame.format
-        yuv = not form.is_rgb and len(form.components) > 1
-        planar = _luma_plane(self._frame) is not None
-        return yuv and planar and self._frame.color_range != FULL_RANGE_TAG and not form.name.startswith("yuvj")
+        if self._layout.samples is None:
+            return self._converter.reformat(self._frame, format="gray", threads=1).to_ndarray()
+        plane = self._frame.planes[0]
+        samples = np.frombuffer(memoryview(plane), self._layout.samples)
+        return samples.reshape(plane.height, -1)[:, : self.width]
 
     def _reduced(self) -> np.ndarray:
         """The picture reduced by a whole factor: every n-th pixel of large ones, then means of small blocks."""
         factor = max(1, round(max(self.width, self.height) / SMALL_SIDE_PX))
         factor = min(factor, self.width, self.height)
-        step = factor // 4 if factor >= 8 else 1
+        step = factor // 2 if factor >= 4 else 1
         block = factor // step
         height, width = self.height // (step * block), self.width // (step * block)
-        thin = self.luma(slice(0, height * step * block, step), slice(0, width * step * block, step))
-        return cv2.resize(thin, (width, height), interpolation=cv2.INTER_AREA) if block > 1 else thin
+        thin = self._coded(slice(0, height * step * block, step), slice(0, width * step * block, step))
+        if block > 1:
+            thin = cv2.resize(thin, (width, height), interpolation=cv2.INTER_AREA)
+        return cv2.LUT(thin, LIMITED_RANGE) if self._layout.limited else thin
 
 
-def _luma_plane(frame: VideoFrame) -> np.ndarray | None:
-    """The luma plane as it lies in memory, uint8 or little-endian uint16; None for packed, palette and RGB formats."""
-    form = frame.format
-    components = form.components
-    if form.is_rgb or form.is_big_endian or form.has_palette or form.is_bit_stream or not components:
-        return None
-    if len(components) > 1 and len(frame.planes) == 1:
-        return None
-    bits, plane = components[0].bits, frame.planes[0]
-    if bits == 8:
-        return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : frame.width]
-    if 8 < bits <= 16 and plane.line_size % 2 == 0:
-        return np.frombuffer(memoryview(plane), "<u2").reshape(plane.height, plane.line_size // 2)[:, : frame.width]
-    return None
+class Layout:
+    """How the luma of one pixel format lies in memory; the same for nearly all pictures of a clip.
+
+    `samples` is the type of a coded sample, None for packed, palette and RGB formats, which are converted. `shift` is
+    how many bits samples have beyond eight; `limited`, whether they go from 16 to 235.
+    """
+
+    def __init__(self, frame: VideoFrame) -> None:
+        form = frame.format
+        components = form.components
+        self._format, self._range = form.name, frame.color_range
+        self.samples: str | None = None
+        self.shift = 0
+        strange = form.is_rgb or form.is_big_endian or form.has_palette or form.is_bit_stream or not components
+        if not strange and not (len(components) > 1 and len(frame.planes) == 1):
+            bits = components[0].bits
+            if bits == 8:
+                self.samples = "u1"
+            elif 8 < bits <= 16 and frame.planes[0].line_size % 2 == 0:
+                self.samples = "<u2"
+                self.shift = 8 if form.name.startswith(UPPER_BITS) else bits - 8
+        yuv = self.samples is not None and len(components) > 1
+        self.limited = yuv and frame.color_range != FULL_RANGE_TAG and not form.name.startswith("yuvj")
+
+    def fits(self, frame: VideoFrame) -> bool:
+        """Whether another picture lies in memory alike."""
+        return frame.format.name == self._format and frame.color_range == self._range
 
 
 def _tile_starts(side: int) -> list[int]:

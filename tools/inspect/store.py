@@ -51,10 +51,10 @@ _LOOKING = ("light", "look", "picture", "scenes", "shown", "sound")
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a file system says of a file; another content has another stamp."""
+    """What a file system says of a file; another content has another stamp, if `settled`."""
 
     text: str
-    changed_ns: int
+    settled: bool
 
 
 def stamp_of(file: Path) -> Stamp | None:
@@ -64,7 +64,7 @@ def stamp_of(file: Path) -> Stamp | None:
     except OSError:
         return None
     text = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino} {found.st_dev}"
-    return Stamp(text, max(found.st_mtime_ns, found.st_ctime_ns))
+    return Stamp(text, time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > SETTLED_NS)
 
 
 class LookStore:
@@ -120,7 +120,7 @@ class LookStore:
             name = _key(file.suffix if look.error is None else file.name)
             row = sha256, name, measures_version(), json.dumps(document), sheet
             self._database.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)", row)
-        if stamp is not None and time.time_ns() - stamp.changed_ns > SETTLED_NS:
+        if stamp is not None and stamp.settled:
             self._database.execute(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (os.fsencode(file), stamp.text, sha256)
             )

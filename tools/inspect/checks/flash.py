@@ -23,6 +23,8 @@ class _Flashes(Measure):
     def see(self, picture: Picture) -> None:
         self._recent.append((picture.time_s, picture.mean))
         means = [mean for _, mean in self._recent]
+        if max(means) - min(means) < JUMP:
+            return
         for length in range(1, len(means) - 1):
             before, inside, after = means[-2 - length], means[-1 - length : -1], means[-1]
             rises = [mean - before for mean in inside]

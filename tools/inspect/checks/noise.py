@@ -26,7 +26,7 @@ class _Grain(Measure):
 
     def study(self, picture: Picture) -> None:
         self._count += 1
-        if self._count % (2 * self._every) != 1 and picture.index:
+        if self._count % (4 * self._every) != 1:
             return
         values = [tile_noise(tile) for tile in picture.tiles if INSIDE[0] <= cv2.mean(tile)[0] <= INSIDE[1]]
         if values:

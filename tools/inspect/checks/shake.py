@@ -15,6 +15,8 @@ MOST_SHAKE = 0.10
 """Picture widths a second."""
 INTERVAL_S = 0.075
 """The shift is measured about twelve times a second: hands shake two to six times."""
+BURST_S, PAUSE_S = 1.9, 2.1
+"""Shifts are measured for a while, then not for a while: a hand that shakes doesn't choose."""
 SURE_RESPONSE = 0.15
 """Phase correlation's peak below which no common shift of two pictures exists."""
 AGREE_PX = 0.75
@@ -43,6 +45,10 @@ class _CameraMotion(Measure):
     def see(self, picture: Picture) -> None:
         passed_s = picture.time_s - self._last_s
         if self._last is not None and passed_s < INTERVAL_S:
+            return
+        if picture.time_s % (BURST_S + PAUSE_S) > BURST_S:
+            self._last = None
+            self._shifts.clear()
             return
         last, self._last, self._last_s = self._last, picture.small, picture.time_s
         if last is None or last.shape != picture.small.shape or min(last.shape) < 24 or len(self._speeds) >= KEPT:

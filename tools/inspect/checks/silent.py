@@ -11,11 +11,13 @@ from tools.inspect.sound import LOWEST_DBFS, Sound, dbfs
 
 SILENT_DBFS = -60.0
 SHORTEST_SILENCE_S = 0.5
+BLOCK_S = 0.02
+"""Level is taken over this long."""
 MOSTLY = 0.5
 
 
 class _Level(Measure):
-    """Level of the sound over the clip, of its loudest packet (about 20 ms), and its silent stretches."""
+    """Level of the sound over the clip, of its loudest 20 ms, and its silent stretches."""
 
     def __init__(self) -> None:
         self._energy = 0.0
@@ -25,14 +27,22 @@ class _Level(Measure):
         self.silences = Spans(SHORTEST_SILENCE_S)
 
     def hear(self, sound: Sound) -> None:
-        flat = sound.samples.reshape(-1)
-        energy = float(np.dot(flat, flat))
-        mean_square = energy / max(flat.size, 1)
-        self._energy += energy
-        self._values += flat.size
-        self._loudest = max(self._loudest, mean_square)
-        self.silences.add(sound.time_s, dbfs(mean_square) < SILENT_DBFS)
-        self._end_s = sound.time_s + sound.samples.shape[1] / sound.rate_hz
+        samples = sound.samples
+        block = max(1, round(BLOCK_S * sound.rate_hz))
+        squares = np.einsum("cn,cn->n", samples, samples) / samples.shape[0]
+        starts = np.arange(0, squares.size, block)
+        sums = np.add.reduceat(squares, starts)
+        means = sums / np.diff(np.append(starts, squares.size))
+        self._energy += float(sums.sum())
+        self._values += squares.size
+        self._loudest = max(self._loudest, float(means.max()))
+        quiet = means < 10 ** (SILENT_DBFS / 10)
+        self._end_s = sound.time_s + squares.size / sound.rate_hz
+        if quiet.all() or not quiet.any():
+            self.silences.add(sound.time_s, bool(quiet[0]))
+            return
+        for index in np.flatnonzero(np.diff(quiet, prepend=not quiet[0])).tolist():
+            self.silences.add(sound.time_s + index * BLOCK_S, bool(quiet[index]))
 
     def numbers(self) -> Numbers:
         self.silences.close(self._end_s)

