@@ -3,6 +3,7 @@
 A node with an interrupt runs again from its top when the answer comes, so these only read.
 """
 
+import dataclasses
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -20,28 +21,30 @@ from tools.project import Project
 DECLINED = "The person declined."
 
 
-def answer_of(approved: bool, words: str = "") -> dict[str, Any]:
-    """The value that resumes an interrupted approval."""
-    return {"approved": approved, "words": words}
+def answer_of(approved: bool, words: str = "", seen: str = "") -> dict[str, Any]:
+    """The value that resumes an interrupted approval; `seen` is the card's own."""
+    return {"approved": approved, "words": words, "seen": seen}
 
 
 def approve_captions(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
     """Let the person look at some captions before they shape the plan."""
     project = desk_of(state, runtime).project
-    answer = _ask(cards.captions_card(project))
+    answer = _ask(cards.captions_card(project), fingerprint_of("captions", project))
     return _reviewed("captions", "caption", answer, state, project)
 
 
 def approve_inputs(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
     """Let the person confirm what the training is given beside the text; nothing is made up for it."""
     project = desk_of(state, runtime).project
-    return _reviewed("inputs", "draft", _ask(cards.inputs_card(project)), state, project)
+    return _reviewed(
+        "inputs", "draft", _ask(cards.inputs_card(project), fingerprint_of("inputs", project)), state, project
+    )
 
 
 def approve_plan(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
     """Let the person read the plan before anything follows from it."""
     project = desk_of(state, runtime).project
-    return _reviewed("plan", "draft", _ask(cards.plan_card(project)), state, project)
+    return _reviewed("plan", "draft", _ask(cards.plan_card(project), fingerprint_of("plan", project)), state, project)
 
 
 def approve_call(
@@ -67,7 +70,7 @@ def approve_call(
     if waiting is None:
         return Command(goto=f"{stage}_tools")  # type: ignore[arg-type]  # one of the four
     call, card = waiting
-    answer = _ask(card)
+    answer = _ask(card, call_fingerprint(call, desk.project))
     if answer["approved"]:
         granted = {**state.get("granted", {}), call_fingerprint(call, desk.project): card.approval}
         return Command(goto="approve_call", update={"granted": granted})
@@ -88,9 +91,13 @@ def approve_fallback(
     return Command(goto="__end__")
 
 
-def _ask(card: Question) -> dict[str, Any]:
-    answer = interrupt(cards.as_json(card))
-    return answer_of(bool(answer["approved"]), str(answer["words"]))
+def _ask(card: Question, seen: str = "") -> dict[str, Any]:
+    """Ask until the answer is to this very card: files may change while a person reads."""
+    shown = cards.as_json(dataclasses.replace(card, seen=seen))
+    while True:
+        answer = interrupt(shown)
+        if answer.get("seen", "") == seen:
+            return answer_of(bool(answer["approved"]), str(answer["words"]))
 
 
 def _reviewed(

@@ -4,8 +4,8 @@ Small local servers ignore tools unless one is named, refuse `content: null`, ca
 or know no tools at all. What one server can't do is found out once and remembered with the model.
 """
 
-import time
 from collections.abc import Callable, Sequence
+from time import sleep
 from typing import Any
 
 import openai
@@ -143,11 +143,14 @@ def _ask_for_json(model: EndpointModel, tools: list[dict[str, Any]], messages: l
 
 def _streamed(bound: Any, messages: list[AnyMessage], on_text: Callable[[str], None], heard: list[str]) -> AIMessage:
     whole: AIMessageChunk | None = None
-    for chunk in bound.stream(messages):
-        if chunk.text:
-            heard.append(chunk.text)
-            on_text(chunk.text)
-        whole = chunk if whole is None else whole + chunk
+    try:
+        for chunk in bound.stream(messages):
+            if chunk.text:
+                heard.append(chunk.text)
+                on_text(chunk.text)
+            whole = chunk if whole is None else whole + chunk
+    except ValueError as error:  # the client's word for a stream without a single piece
+        raise NoStream from error
     if whole is None:
         raise NoStream
     return AIMessage(
@@ -175,7 +178,7 @@ def _patiently(
         except openai.APIError as error:
             if attempt == model.patience or not _may_pass(error, attempt) or not may_repeat():
                 raise
-            time.sleep(_wait_s(error, attempt))
+            sleep(_wait_s(error, attempt))
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -21,11 +21,13 @@ class Question:
     question: str
     details: list[str]
     costs: list[CostLine] = field(default_factory=list)
+    seen: str = ""
+    """What the answer is good for: it comes back with the answer, and one to something else is asked again."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Question":
         costs = [CostLine(**cost) for cost in value.get("costs", [])]
-        return cls(value["approval"], value["question"], list(value["details"]), costs)
+        return cls(value["approval"], value["question"], list(value["details"]), costs, value.get("seen", ""))
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,10 @@ class Session:
         question = self.pending()
         update = {"until": until} if until is not None else {}
         what = f"{'allowed' if approved else 'declined'}: {question.approval if question else 'nothing'}"
-        return self._stream(Command(resume=answer_of(approved, printable(words)), update=update), what)
+        return self._stream(
+            Command(resume=answer_of(approved, printable(words), question.seen if question else ""), update=update),
+            what,
+        )
 
     @property
     def is_unfinished(self) -> bool:
