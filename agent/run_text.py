@@ -49,6 +49,8 @@ def run_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"Best by held-out loss: {status['path']}/{status['best_checkpoint']}")
     if status.get("last_checkpoint"):
         lines.append(f"Adapter: {status['path']}/{status['last_checkpoint']}")
+    if status.get("samples_page"):
+        lines.append(f"Samples: {status['path']}/{status['samples_page']}")
     return lines
 
 

@@ -12,6 +12,7 @@ from trainer_core.config import TrainingConfig, is_tiny
 from trainer_core.files import file_digest, read_jsonl, write_text
 from trainer_core.metrics import heldout_rows, read_steps
 from trainer_core.run_folder import RunFolder, RunStatus
+from trainer_core.sampling.index import PAGE_NAME, TINY_NOTE, read_index
 from trainer_core.verdict.judge import judge
 
 LARGEST_HEADER_BYTES = 100 * 2**20
@@ -25,6 +26,7 @@ def write_summary(run: RunFolder, config: TrainingConfig, status: RunStatus) -> 
         _inputs(run, config, events),
         _result(status, steps, heldout),
         _files(run, status),
+        _samples(run),
         _use(run, config, status),
         _go_on(run, status),
         _cost(steps, heldout, events),
@@ -97,6 +99,20 @@ def _files(run: RunFolder, status: RunStatus) -> str:
     if not rows:
         return "## Files\n\nNo checkpoint was saved.\n"
     return _table("Files", ("file", "mark", "adapter doctor", "sha256", "base fingerprint"), rows)
+
+
+def _samples(run: RunFolder) -> str:
+    """The contact sheets of what was rendered on the way."""
+    index = read_index(run.samples)
+    if index is None or not index.samples:
+        return ""
+    lines = ["## Samples", "", f"{len(index.samples)} files; base and adapter at the same seed: `samples/{PAGE_NAME}`."]
+    if index.tiny:
+        lines.append(TINY_NOTE)
+    for row in index.prompts:
+        if row.sheet:
+            lines += ["", f"**{_inline(row.prompt)}**", "", f"![by step](samples/{row.sheet})"]
+    return "\n".join([*lines, ""])
 
 
 def _use(run: RunFolder, config: TrainingConfig, status: RunStatus) -> str:

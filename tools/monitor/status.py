@@ -65,6 +65,7 @@ class StatusResult(BaseModel):
     last_checkpoint: str | None
     best_checkpoint: str | None
     error: str | None
+    samples_page: str | None
     losses: dict[str, LossSummary]
     step_s: dict[str, float]
     verdict: Verdict
@@ -103,6 +104,7 @@ def describe_run(run: RunFolder) -> StatusResult:
         last_checkpoint=status.last_checkpoint,
         best_checkpoint=status.best_checkpoint,
         error=error,
+        samples_page=_samples_page(run),
         process=status.process,
         machine=status.machine,
         eta_parts_s=status.eta_parts_s,
@@ -149,6 +151,12 @@ def last_log_line(run: RunFolder) -> str:
         log.seek(max(0, run.log_path.stat().st_size - LOG_TAIL_BYTES))
         lines = log.read().decode("utf-8", errors="replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _samples_page(run: RunFolder) -> str | None:
+    """The page of what the run rendered, newest gallery included; relative to the run folder, None without one."""
+    pages = sorted(run.samples.glob("index.html")) or sorted(run.samples.glob("*/index.html"))
+    return pages[-1].relative_to(run.path).as_posix() if pages else None
 
 
 def _losses(rows: list[dict[str, Any]]) -> dict[str, LossSummary]:
