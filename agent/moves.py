@@ -26,6 +26,7 @@ _KEY_OF = {
     "learning_rate": "optimization.learning_rate",
     "batch_size": "optimization.batch_size",
 }
+_AFTER_A_RUN = {"sample": "sample_adapter", "export": "export_adapter"}
 _ABOUT_A_RUN = ("status", "advice", "slow", "best")
 _FREE_TEXT_REASON = 160
 _CAPTIONING = ("caption_clips", "caption_rest", "retune_captions")
@@ -44,6 +45,8 @@ def answer(words: str, wishes: list[Wish], state: dict[str, Any], bound: Collect
         return spoken
     if wish.intent in _ABOUT_A_RUN:
         return _in_stage("monitor", ("run_status", {}), state)
+    if wish.intent in _AFTER_A_RUN:
+        return _in_stage("monitor", (_AFTER_A_RUN[wish.intent], {}), state)
     if wish.intent == "stop":
         return _in_stage("monitor", ("stop_training", {}), state)
     if wish.intent == "resume":

@@ -16,6 +16,8 @@ Intent = Literal[
     "status",
     "best",
     "compare",
+    "sample",
+    "export",
     "resume",
     "why",
     "refused",
@@ -55,6 +57,17 @@ _INTENTS: tuple[tuple[Intent, str], ...] = (
     ),
     ("slow", r"\bslow\b|\bhow fast\b|\bspeed\b|\bwhy (?:does|is) (?:it|this|training) tak\w+ (?:so )?long"),
     ("best", r"\b(?:best|which) checkpoint\b|\bwhere is (?:my|the) (?:adapter|lora|result|file)\b"),
+    (
+        "sample",
+        r"^\W*(?:please )?(?:sample|render|generate)\b(?! ?(?:rate|size|count))"
+        r"|\b(?:show|make|render|give) (?:me |us )?(?:some |the |a few )?samples\b"
+        r"|\bwhat does it (?:look|sound) like\b",
+    ),
+    (
+        "export",
+        r"^\W*(?:please )?export\b|\b(?:export|convert|package) (?:it|the (?:adapter|lora|result|checkpoint))\b"
+        r"|\b(?:lora|adapter|file|workflow|it) for comfy ?ui\b|\bmodel card\b",
+    ),
     ("compare", r"\bcompare\b|\bexperiments?\b|\bwhat (?:did|have) (?:i|we) (?:change|try|tried)\b|\bwhich run\b"),
     ("resume", r"^\W*(?:please )?(?:resume|pick up|take up)\b|\bresume (?:it|training|the run)\b"),
     ("stop", rf"^\W*(?:please )?(?:stop|abort|halt|cancel|kill)\b|\b(?:stop|abort|cancel|kill) {_RUN}\b"),

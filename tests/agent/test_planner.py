@@ -63,6 +63,8 @@ def test_a_new_stage_begins_with_its_tool(stage: str, tool: str) -> None:
         ("monitor", "should I stop?", ("run_status", {})),
         ("monitor", "why is it slow?", ("run_status", {})),
         ("monitor", "compare the runs", ("go_to", {"stage": "draft"})),
+        ("monitor", "show me samples", ("sample_adapter", {})),
+        ("draft", "export it", ("go_to", {"stage": "monitor"})),
         ("draft", "compare the runs", ("list_experiments", {})),
         ("draft", "status", ("go_to", {"stage": "monitor"})),
         ("draft", "trigger ohwx", ("go_to", {"stage": "caption"})),
