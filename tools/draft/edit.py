@@ -91,7 +91,15 @@ def _spelled(value: Any) -> str:
         raise ConfigError("A section can't be a value.", "Change one value at a time.")
     if isinstance(value, list):
         return f"[{', '.join(_spelled(item) for item in value)}]"
-    return scalar_text(value) if not isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, str):
+        return scalar_text(value)
+    return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
+
+
+def _escaped(character: str) -> str:
+    """A character as YAML's double quotes take it: what no reader shows is written as an escape."""
+    code = ord(character)
+    return character if character.isprintable() else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _fault(message: str) -> Fault:
