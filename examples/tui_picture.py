@@ -46,7 +46,7 @@ async def record(out: Path) -> None:
             await pilot.press("f4", "2")
             await until(pilot, lambda: app.is_settled and "step" in app.talk.last_said)
             app.workbench.show("plan")
-            await pilot.pause()
+            await pilot.press(*["down"] * 13)
             app.clear_notifications()
             await pilot.pause(0.5)
             out.write_text(without_outside_fonts(app.export_screenshot(title="ltx-agent")), encoding="utf-8")

@@ -238,7 +238,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     def _seen(self, payload: object) -> None:
         """What the watcher saw goes to the panes that show it."""
         from agent.tui.clips import clip_rows
-        from agent.tui.watch import Detail, FilesSeen, RunSeen, RunsSeen
+        from agent.tui.watch import Detail, FilesSeen, Missed, RunSeen, RunsSeen
 
         bench = self.workbench
         if isinstance(payload, RunSeen):
@@ -253,6 +253,8 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             self.runs = self.talk.prompt.runs = payload.ids
             self.curves.show_runs(payload.ids)
             bench.query_one("#run").show_runs(payload.ids)  # type: ignore[attr-defined]
+        elif isinstance(payload, Missed):
+            self.talk.notice("While you were away:", "warn", list(payload.lines))
         elif isinstance(payload, Detail):
             self.curves.show_detail(payload.run, payload.steps)
         elif isinstance(payload, FilesSeen):

@@ -6,6 +6,7 @@ The terminal's thread only ever puts words into a queue, so no model call, scan 
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tools.project import Project
 
 ALERTS_EVERY_S = 2.0
+NEWS_SHARE = 20
 
 Post = Callable[[object], None]
 Turn = Callable[["Session"], Iterator[Any]]
@@ -72,6 +74,7 @@ class Conversation:
         self._open_desk, self._post = open_desk, post
         self._turns: queue.Queue[Turn | None] = queue.Queue()
         self._interrupted = threading.Event()
+        self._news_error = ""
         self._thread = threading.Thread(target=self._run, name="conversation", daemon=True)
 
     def start(self) -> None:
@@ -110,11 +113,23 @@ class Conversation:
 
     def _next(self, session: "Session") -> Turn | None:
         """Wait for the next turn, posting what happens outside the conversation meanwhile."""
+        pause_s = 0.0
         while True:
+            with contextlib.suppress(queue.Empty):
+                return self._turns.get(timeout=pause_s)
+            began = time.monotonic()
+            self._tell_news(session)
+            # Judging a long run takes a while: it gets a small share of this process's time, however long it is.
+            pause_s = max(ALERTS_EVERY_S, NEWS_SHARE * (time.monotonic() - began))
+
+    def _tell_news(self, session: "Session") -> None:
+        try:
             for alert in session.alerts():
                 self._post(Happened(alert))
-            with contextlib.suppress(queue.Empty):
-                return self._turns.get(timeout=ALERTS_EVERY_S)
+        except Exception as error:  # the talk goes on; what is wrong with a run's files is said once
+            if repr(error) != self._news_error:
+                self._news_error = repr(error)
+                self._post(Happened(_cant_judge(error)))
 
     def _hear(self, session: "Session", turn: Turn) -> Ended:
         self._interrupted.clear()
@@ -131,6 +146,12 @@ class Conversation:
 
             return Ended(RuntimeError(record_crash(error)))
         return Ended()
+
+
+def _cant_judge(error: Exception) -> Any:
+    from agent.events import Alerted
+
+    return Alerted("runs", "warn", f"The runs can't be judged: {type(error).__name__}: {error}.")
 
 
 def _history(session: "Session") -> list[Any]:

@@ -4,12 +4,14 @@ A glance costs a few `stat` calls. While a run is live there are two glances a s
 """
 
 import queue
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent.tui.away import LastVisit
 from agent.tui.curves.reader import MetricsReader
 from agent.tui.curves.series import Series
 from tools.project import Project
@@ -25,6 +27,12 @@ SAMPLE_SUFFIXES = frozenset(
 )
 
 
+TROUBLE = re.compile(
+    r"fail|diverg|non.?finite|out of memory|error|spike|explosion|damaged|abandoned|skipped|not saved", re.IGNORECASE
+)
+"""Kinds of events that something went wrong in."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """An event of a run at a step, to be marked on its curves."""
@@ -32,6 +40,17 @@ class Mark:
     step: float
     kind: str
     text: str
+
+    @property
+    def is_trouble(self) -> bool:
+        return bool(TROUBLE.search(self.kind))
+
+
+@dataclass(frozen=True)
+class Missed:
+    """What happened since the project was last on a screen, a line each."""
+
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -94,6 +113,8 @@ class Watcher:
         self._compared: str | None = None
         self._watched: dict[str, _Watched] = {}
         self._stamps: dict[str, Any] = {}
+        self._visit = LastVisit(project)
+        self._states: dict[str, str] = {}
 
     def start(self) -> None:
         self._thread.start()
@@ -134,6 +155,7 @@ class Watcher:
             if wish is None:
                 break
             wish()
+        self._visit.note(self._states, leaving=True)
         for watched in self._watched.values():
             watched.reader.close()
 
@@ -142,6 +164,8 @@ class Watcher:
         self._look_at_files()
         runs = {run.id: run for run in self._project.runs()}
         ids = tuple(runs)
+        if self._ids is None and (missed := self._visit.missed(list(runs.values()), TROUBLE.search)):
+            self._post(Missed(tuple(missed)))
         if ids != self._ids:
             self._ids = ids
             self._post(RunsSeen(ids))
@@ -155,6 +179,7 @@ class Watcher:
             if name not in self._watched:
                 self._watched[name] = _Watched(runs[name], MetricsReader(runs[name].metrics_path))
             more = self._look_at_run(self._watched[name]) or more
+        self._visit.note(self._states)
         return more
 
     def _look_at_files(self) -> None:
@@ -174,6 +199,7 @@ class Watcher:
             status = run.read_status()
         except LtxError:  # being written, or not a run any more; the next glance tells
             return False
+        self._states[run.id] = status.state
         begun = reader.progress[0]
         more = False
         while reader.progress[0] - begun < READ_BYTES_A_GLANCE:

@@ -117,7 +117,8 @@ def _scale(plot: Plot, envelopes: list[np.ndarray], curves: list[np.ndarray], he
     if not len(values):
         return None
     low, high = float(values.min()), float(values.max())
-    margin = 0.04 * (high - low) or (abs(high) * 0.05 or 0.5)
+    flat = high - low <= 1e-6 * max(abs(high), abs(low))  # a constant, but for rounding
+    margin = (abs(high) * 0.05 or 0.5) if flat else 0.04 * (high - low)
     bottom = low - margin if log or low < 0 else max(low - margin, 0.0)  # what can't be negative shows no such label
     return _Scale(bottom, high + margin, log, height)
 

@@ -23,9 +23,6 @@ from agent.tui.widgets.chart import COLOURS, Chart
 
 ZOOM = 1.5
 PAN_SHARE = 0.2
-TROUBLE = re.compile(
-    r"fail|diverg|non.?finite|out of memory|error|spike|explosion|damaged|abandoned|skipped|not saved", re.IGNORECASE
-)
 MOST_MARKS = 200
 WIDE_LEGEND = 130
 
@@ -243,7 +240,7 @@ class CurvesPane(Pane, can_focus=True):
             return []
         marks: list[tuple[float, str, str]] = []
         for mark in seen.marks[-MOST_MARKS:]:
-            trouble = bool(TROUBLE.search(mark.kind))
+            trouble = mark.is_trouble
             if trouble or mark.kind not in ROUTINE:
                 marks.append((mark.step, "trouble" if trouble else "event", "✗" if trouble else "▲"))
         best = best_step(seen)

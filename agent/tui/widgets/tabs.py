@@ -33,7 +33,7 @@ class Tabs(Static):
             end += part.cell_length
             self._ends.append((end, name))
             parts.append(part)
-        zoom = ("bold $primary", " F8 whole screen") if zoomed else ("$muted", " F8 zoom")
+        zoom = ("bold $primary", " F8 zoom") if zoomed else ("$muted", " F8 zoom")
         self.update(Content("").join([*parts, Content.styled(zoom[1], zoom[0])]))
 
     def on_click(self, event: events.Click) -> None:

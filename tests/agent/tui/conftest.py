@@ -140,7 +140,8 @@ def _finished_run(project: Project, name: str, steps: int) -> None:
     (run.path / "samples").mkdir(parents=True)
     append_rows(run.metrics_path, [metrics_row(step) for step in range(1, steps + 1)])
     heldout = [
-        {"step": step, "heldout": {"video": 0.4 + 20 / step, "audio": 0.25}} for step in range(100, steps + 1, 100)
+        {"step": step, "heldout": {"video": 0.4 + 20 / step, "audio": 0.25, "relative": {"video": 0.8}}}
+        for step in range(100, steps + 1, 100)
     ]
     append_rows(run.metrics_path, heldout)
     run.record_event("gradient spike", step=120, grad_norm=9.1)
