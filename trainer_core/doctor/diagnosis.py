@@ -16,7 +16,7 @@ from trainer_core.doctor.measure import ModuleMeasure, block_ratios, branch_rati
 Kind = Literal["dead", "weak", "healthy", "exploding", "broken"]
 
 DEAD_RATIO, WEAK_RATIO, EXPLODING_RATIO = 1e-4, 2e-3, 1.0
-DEAD_CHANGE, WEAK_CHANGE, EXPLODING_CHANGE = 0.01, 0.05, 1.0
+DEAD_CHANGE, WEAK_CHANGE, EXPLODING_CHANGE = 0.01, 0.05, 2.0
 
 
 class Diagnosis(BaseModel):

@@ -106,7 +106,8 @@ class Evaluator:
 
         seconds = [row["seconds"] for row in heldout_rows(session.run.metrics_path)]
         evaluation_s = session.pace.part_s("evaluation") or max(seconds, default=0.0)
-        least = max(math.ceil(evaluation_s / (self.plan.share * (session.pace.step_s() or 1.0))), 1)
+        step_s = session.pace.step_s() or 1.0
+        least = least_interval(self.plan.share, session.config.optimization.steps, step_s, evaluation_s)
         interval = gather_object([fitted_interval(least, session.config.checkpoints.interval)])[0]
         self.plan = replace(self.plan, interval=interval)
         if session.accelerator.is_main_process:
@@ -120,6 +121,15 @@ def fixed_losses(session: Session, sample: SampleFiles, sigma: float, index: int
     with session.autocast():
         loss = training_step(session.model, session.connectors, batch, session.objective, draws=draws)
     return {name: float(value) for name in MODALITIES if (value := getattr(loss, name)) is not None}
+
+
+def least_interval(share: float, steps: int, step_s: float, evaluation_s: float) -> int:
+    """The shortest interval at which the evaluations, the first and the last included, take at most `share`.
+
+    Never more than `steps`: a first and a last evaluation are made whatever they cost.
+    """
+    affordable = share * steps * step_s / max(evaluation_s, 1e-9)
+    return min(steps, max(1, math.ceil(steps / max(affordable - 2, 1.0))))
 
 
 def fitted_interval(least: int, checkpoint_interval: int | None) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from trainer_core.errors import ExternalError
 from trainer_core.files import fsync_file
 from trainer_core.metrics import heldout_rows
 from trainer_core.resume import SCHEDULE_SETTINGS
@@ -21,6 +22,11 @@ from trainer_core.verdict.heldout import best_evaluated
 def save(session: Session, step: int, keeper: StatusKeeper) -> None:
     """Write weights and state of `step`, each whole or not at all; only then older ones may go. Every rank calls it."""
     path = None
+    if not session.run.path.is_dir():  # writing would make it anew, without what it held
+        raise ExternalError(
+            f"The run folder {session.run.path} has vanished; nothing could be written.",
+            "Bring it back, such as by mounting its disk again, then go on with `ltx-agent resume`.",
+        )
     with session.pace.measuring("saving"):
         if session.accelerator.is_main_process:
             path = write_weights(session, step)

@@ -100,11 +100,11 @@ def exact_run(config_for: Callable[..., TrainingConfig]) -> Callable[..., Traini
     def build(**overlay: Any) -> TrainingConfig:
         everything = {
             "lora": {"dropout": 0.1},
-            "optimization": {"steps": 12, "scheduler_type": "cosine"},
-            "checkpoints": {"interval": 3, "keep_last_n": 2, "precision": "bfloat16"},
+            "optimization": {"steps": 8, "scheduler_type": "cosine"},
+            "checkpoints": {"interval": 2, "keep_last_n": 2, "precision": "bfloat16"},
             "ltx_agent": {
                 "warmup_steps": 3,
-                "evaluation": {"interval": 3, "clips": ["clips/clip 3"]},
+                "evaluation": {"interval": 4, "clips": ["clips/clip 3"]},
                 "training": {"ema_decay": 0.9},
             },
         }

@@ -14,7 +14,7 @@ from trainer_core.files import read_json, read_jsonl
 from trainer_core.launch import launch
 from trainer_core.metrics import heldout_rows, read_steps
 from trainer_core.run_folder import RunFolder
-from trainer_core.training.heldout import fitted_interval
+from trainer_core.training.heldout import fitted_interval, least_interval
 from trainer_core.training.split import divide
 from trainer_core.verdict.heldout import best_evaluated
 
@@ -106,6 +106,15 @@ def test_the_interval_follows_from_measured_times(new_run: NewRun, config_for: A
 )
 def test_an_interval_meets_the_checkpoints(least: int, checkpoints: int | None, interval: int) -> None:
     assert fitted_interval(least, checkpoints) == interval
+
+
+@pytest.mark.parametrize("evaluation_s", [0.5, 3.0, 40.0])
+def test_the_interval_keeps_to_the_share_with_first_and_last_evaluation(evaluation_s: float) -> None:
+    steps, step_s, share = 2000, 1.0, 0.05
+    interval = least_interval(share, steps, step_s, evaluation_s)
+    times = len({0, steps, *range(0, steps, interval)})
+    assert times * evaluation_s <= share * steps * step_s or times == 2
+    assert least_interval(share, steps, step_s, 1e6) == steps
 
 
 def test_a_name_that_is_no_sample_and_holding_all_out_are_refused(new_run: NewRun, config_for: Any) -> None:
