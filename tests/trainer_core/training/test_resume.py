@@ -21,6 +21,7 @@ from trainer_core.launch import launch
 from trainer_core.metrics import read_steps
 from trainer_core.resume import request_resume
 from trainer_core.run_folder import RunFolder
+from trainer_core.training import loop
 from trainer_core.training.state import read_state, write_state
 
 NewRun = Callable[[TrainingConfig], RunFolder]
@@ -204,13 +205,22 @@ def test_a_folder_that_vanishes_is_not_made_anew(
     reference: RunFolder, new_run: NewRun, exact_run: ExactRun, fork_trainer: Any
 ) -> None:
     run = new_run(exact_run())
-    child = fork_trainer(run)
-    child.await_rows(run, 5)
-    elsewhere = run.path.rename(run.path.with_name("elsewhere"))
-    assert child.wait() == 6
+    elsewhere = run.path.with_name("elsewhere")
+
+    def prepare() -> None:
+        real = loop.save_due
+
+        def save_due(session: Any) -> bool:
+            if session.step == 4:  # just before it is saved
+                run.path.rename(elsewhere)
+            return real(session)
+
+        loop.save_due = save_due  # type: ignore[assignment]
+
+    assert fork_trainer(run, prepare).wait() == 6
     assert not run.path.exists()
     elsewhere.rename(run.path)
-    assert "written" in run.log_path.read_text()
+    assert "vanished" in run.log_path.read_text()
     assert launch(run) == 0
     assert_same_end(run, reference)
 
