@@ -309,8 +309,12 @@ def _inspect_first(project: "Project", unusable: bool = True) -> None:
 def _captioned(project: "Project", arguments: "CaptionArguments") -> "CaptionResult":
     from tools.caption.tool import caption_clips
 
-    with progress() as bar:
-        return caption_clips(project, arguments, bar)
+    try:
+        with progress() as bar:
+            return caption_clips(project, arguments, bar)
+    except KeyboardInterrupt:
+        say("Interrupted. The captions made so far are kept; the same command goes on.", err=True)
+        raise
 
 
 def _spot_checked(project: "Project", arguments: "CaptionArguments", result: "CaptionResult") -> "CaptionResult":

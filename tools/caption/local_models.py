@@ -88,7 +88,7 @@ def find_local(model: str | None, *, asked: bool, notes: list[str]) -> LocalMode
         return None
     name, gib = suggested(machine)
     raise ApprovalNeeded(
-        f"No vision model on this machine fits {_gib(machine.free_bytes)} of free memory.",
+        f"No vision model on this machine that fits its {_gib(machine.free_bytes)} of free memory was found.",
         f"Agree to download {name} (about {gib} GiB): ltx-agent captions download {name}. Or name a folder: "
         "--captioner local:FOLDER.",
     )

@@ -212,3 +212,14 @@ def test_a_folder_that_transformers_cannot_read_is_said_so(tmp_path: Path) -> No
     (tmp_path / "config.json").write_text('{"model_type": "nonsense"}')
     with pytest.raises(ConfigError, match="broken can't be loaded"):
         LocalCaptioner(broken, Machine("cpu", GIB))._load()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_a_family_captions_on_the_gpu(name: str, tmp_path: Path, cut_footage: Path) -> None:
+    found = read_model(name, FAMILIES[name](tmp_path / name))
+    assert found is not None
+    captioner = LocalCaptioner(found, Machine("cuda", 64 * GIB))
+    clip = ClipFile(cut_footage / "bunny wakes.mp4", "bunny", "video", has_sound=True, duration_s=2.4)
+    request = Preparation(captioner, make_instruction("short", identity=False, notes=[])).request(clip)
+    assert len(asyncio.run(captioner.caption([request, request]))) == 2
