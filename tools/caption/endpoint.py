@@ -45,7 +45,6 @@ class EndpointCaptioner:
         self.offer: Offer | None = None
         self.media = endpoint.media or frozenset({"image", "audio"})
         self.pace = Pace(endpoint.concurrency)
-        self.requests = 0
         self.notes: list[str] = []
         self._client: Any = None
         self._asked = asyncio.Lock()
@@ -125,7 +124,6 @@ class EndpointCaptioner:
         failure = CallFailed("broken", "no attempt was made")
         for attempt in range(ATTEMPTS):
             async with self.pace.turn():
-                self.requests += 1
                 sent_as = self._sent_as()
                 try:
                     reply = await call_chat(self.client(), self.model, await self._messages(request), self.parameters)

@@ -18,7 +18,6 @@ class Pace:
         self.most = concurrency
         self.limit = concurrency
         self.under_way = 0
-        self.complaints = 0
         self._good = 0
         self._resume_at = 0.0
         self._free = asyncio.Condition()
@@ -44,7 +43,6 @@ class Pace:
 
         Answers to requests that were under way together count as one complaint.
         """
-        self.complaints += 1
         self._good = 0
         if self._resume_at <= asyncio.get_running_loop().time():
             self.limit = max(1, self.limit // 2)
