@@ -19,6 +19,8 @@ from trainer_core.run_folder import RunFolder
 from trainer_core.sampling.index import TINY_NOTE
 
 NOT_STATED = "not stated"
+HUB_BASES = {"2.0": "Lightricks/LTX-2"}
+"""Hub names of bases, where known: the Hub refuses a `base_model` that is no repository; the text names any base."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ def model_card(run: RunFolder, config: TrainingConfig, facts: CardFacts) -> str:
     trigger = config.ltx_agent.trigger
     head: dict[str, Any] = {
         "library_name": "diffusers",
-        "base_model": facts.base,
         "tags": ["ltx-2", f"ltx-{facts.version}", kind.lower().replace(" ", "-"), objective, "ltx-agent"],
     }
+    if not tiny and facts.version in HUB_BASES:
+        head["base_model"] = HUB_BASES[facts.version]
     if facts.data_licence != NOT_STATED or facts.base_licence != NOT_STATED:
         head["license"] = "other"
         head["license_name"] = facts.base_licence

@@ -82,7 +82,7 @@ def _size(row: PromptRow) -> str:
 def _figure(row: SampleRow) -> str:
     source, poster = quote(row.file), quote(row.poster)
     if row.kind == "video":
-        media = f'<video controls loop muted playsinline preload="metadata" src="{source}"></video>'
+        media = f'<video controls loop playsinline preload="metadata" poster="{poster}" src="{source}"></video>'
     elif row.kind == "audio":
         media = f'<img src="{poster}" alt="level of the sound"><audio controls src="{source}"></audio>'
     else:
