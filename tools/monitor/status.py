@@ -173,4 +173,7 @@ def _latest_heldout(run: RunFolder) -> dict[str, Any] | None:
     rows = heldout_rows(run.metrics_path)
     if not rows:
         return None
-    return {"step": rows[-1]["step"], **{part: rows[-1][part]["relative"] for part in ("heldout", "train")}}
+    return {
+        "step": rows[-1]["step"],
+        **{part: (rows[-1].get(part) or {}).get("relative", {}) for part in ("heldout", "train")},
+    }

@@ -140,7 +140,11 @@ def _finished_run(project: Project, name: str, steps: int) -> None:
     (run.path / "samples").mkdir(parents=True)
     append_rows(run.metrics_path, [metrics_row(step) for step in range(1, steps + 1)])
     heldout = [
-        {"step": step, "heldout": {"video": 0.4 + 20 / step, "audio": 0.25, "relative": {"video": 0.8}}}
+        {
+            "step": step,
+            "heldout": {"video": 0.4 + 20 / step, "audio": 0.25, "relative": {"video": 0.8}},
+            "train": {"relative": {"video": 0.8}},
+        }
         for step in range(100, steps + 1, 100)
     ]
     append_rows(run.metrics_path, heldout)
