@@ -1,8 +1,12 @@
-"""Watching a project's runs from a conversation: what ended, went wrong or stands still is told once."""
+"""Watching a project from a conversation: a run that ended, goes wrong or stands still, a config edited by hand."""
 
 import time
+from pathlib import Path
 
 from agent.events import Alerted, AlertLevel
+from tools.draft.annotated import is_as_drafted
+from tools.draft.edit import check_text
+from tools.draft.experiments import unified_diff
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Project
 from trainer_core.errors import LtxError
@@ -25,6 +29,7 @@ class Watch:
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._config = _content(project.config_path)
         self._told: dict[str, set[str]] = {}
         self._steps: dict[str, tuple[int, float]] = {}
         for run in project.runs():
@@ -34,7 +39,7 @@ class Watch:
 
     def look(self) -> list[Alerted]:
         """What is new since the last look."""
-        news = []
+        news = self._news_of_config()
         for run in self._project.runs():
             told = self._told.setdefault(run.id, set())
             if "ended" in told:
@@ -44,6 +49,22 @@ class Watch:
             except LtxError:  # a status file in the moment of its making; the next look sees it
                 continue
         return news
+
+    def settle(self) -> None:
+        """Take config.yaml as it now is for known: a turn of the conversation wrote it."""
+        self._config = _content(self._project.config_path)
+
+    def _news_of_config(self) -> list[Alerted]:
+        """What a person's edit of config.yaml comes to, checked at once, with its lines."""
+        path, before = self._project.config_path, self._config
+        self.settle()
+        if self._config is None or before is None or self._config == before or is_as_drafted(path):
+            return []
+        texts = [content.decode("utf-8", errors="replace") for content in (before, self._config)]
+        faults = [fault.message for fault in check_text(texts[1], path.name)]
+        if faults:
+            return [Alerted(path.name, "warn", f"{path.name} was edited and can't be used like this.", faults)]
+        return [Alerted(path.name, "note", f"{path.name} was edited and is valid.", unified_diff(*texts))]
 
     def _news_of(self, run: RunFolder, told: set[str]) -> list[Alerted]:
         status = describe_run(run)
@@ -78,3 +99,7 @@ class Watch:
         usual = status.step_s.get("whole")
         waited = now - since
         return waited if usual and waited > max(STALLED_S, STALLED_STEPS * usual) else 0.0
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None

@@ -205,6 +205,7 @@ class Session:
                     "Say it in other words, or use --llm builtin.",
                 ) from error
             self._store.prune(self.name, self._last_checkpoint())
+            self._watch.settle()
         question = self.pending()
         if question is not None:
             yield Asked(question)

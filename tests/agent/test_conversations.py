@@ -97,6 +97,17 @@ def test_news_of_runs_is_told_once_and_reaches_the_model(desk: Desk, project: Pr
     assert not (project.path / "started").exists()
 
 
+def test_an_edit_by_hand_is_checked_at_once(session: Session, project: Project) -> None:
+    list(session.begin("25 steps", until="monitor"))
+    list(session.answer(True))
+    assert session.alerts() == []
+    project.config_path.write_text("model: {model_path: tiny}\noptimization: {steps: many}\n")
+    (alert,) = session.alerts()
+    assert (alert.about, alert.level) == ("config.yaml", "warn")
+    assert any("line 2" in line and "steps" in line for line in alert.evidence)
+    assert session.alerts() == []
+
+
 def test_what_was_before_is_no_news(project: Project) -> None:
     run = create_run_folder(project.runs_path)
     run.write_status(RunStatus("failed", step=1, steps=9))
