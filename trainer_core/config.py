@@ -340,6 +340,8 @@ class MemorySection(Section):
     feed_forward_chunk_tokens: PositiveInt | None = None
     fused_optimizer: bool = False
     precompute_text: bool = False
+    # the most of the device that a run may take, for a shared card; without a GPU it counts tensors
+    limit_gb: Annotated[float, Field(gt=0)] | None = None
 
 
 class EvaluationSection(Section):

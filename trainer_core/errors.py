@@ -1,5 +1,7 @@
 """The errors a person may see: a sentence of what happened, one of what to do, and the exit code that goes with it."""
 
+from typing import Any
+
 
 class LtxError(Exception):
     """Base of every error meant for people; `exit_code` is the process's exit status (2: wrong usage or config).
@@ -38,6 +40,16 @@ class TrainingError(LtxError):
     """The training run failed or diverged."""
 
     exit_code = 5
+
+
+class OutOfMemory(LtxError):
+    """A training needs more memory than there is. `offer` is the next rung of the ladder, as plain data."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, hint: str = "", offer: dict[str, Any] | None = None) -> None:
+        super().__init__(message, hint)
+        self.offer = offer
 
 
 class ExternalError(LtxError):

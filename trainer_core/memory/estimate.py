@@ -1,1 +1,255 @@
-"""Closed-form arithmetic of what a training takes: device and host memory, disk, FLOPs. No torch."""
+"""Closed-form arithmetic of what a training takes: device and host memory, disk, FLOPs. No torch.
+
+Weights, adapter, gradients and optimizer are counted from the layers' sizes. What a step keeps beyond them is linear in
+tokens and blocks; its coefficients are in activations.json, measured by traces of the real classes (calibrate.py); a test
+checks the sum against other traces.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from trainer_core.memory.cell import Cell, Version
+from trainer_core.memory.sizes import (
+    CONNECTOR_WEIGHTS,
+    RELEASED,
+    TEXT_ENCODER_WEIGHTS,
+    Dimensions,
+    adapted,
+    block_linears,
+    block_small_weights,
+    branches,
+    lora_weights,
+    outer_weights,
+)
+from trainer_core.quantization import quantization_named
+
+COEFFICIENTS_PATH = Path(__file__).parent / "activations.json"
+REGIMES = ("both", "video", "audio")
+TRAININGS = ("lora", "full", "fused")
+FORMS = ("whole", "checkpointed", "chunked")
+CARDS_GB = (16, 24, 32, 48, 80, 141)
+
+CUDA_CONTEXT_BYTES = 700 * 2**20
+"""What driver, kernels and the libraries' workspaces hold before the first tensor; a stated constant, unmeasured."""
+ALLOCATOR_SHARE = 0.04
+"""Rounding and fragmentation, as a share of what comes and goes in a step; a stated constant, unmeasured."""
+RUNTIME_HOST_BYTES = 3 * 2**30
+"""The process with its libraries, the loader's workers and the pinned buffers in flight; a stated constant."""
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes and FLOPs of a training. `parts` are bytes on the device; the peak is their sum."""
+
+    device_peak_bytes: int
+    host_peak_bytes: int
+    flops_per_step: int
+    parts: dict[str, int]
+    step_peak_bytes: int
+
+    @property
+    def fits(self) -> dict[str, bool]:
+        """Which cards hold it, by their size in GB (10^9 bytes, as they are sold), less a fiftieth kept back."""
+        return {str(card): self.device_peak_bytes <= card * 1e9 * _USABLE for card in CARDS_GB}
+
+
+_USABLE = 0.98
+
+
+def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool = False) -> Estimate:
+    """Return what training `cell` takes."""
+    weights = _weights_bytes(cell, size)
+    adapter = 0 if cell.full else 4 * lora_weights(cell, size)
+    optimizer = _optimizer_bytes(cell, size)
+    activations = _beyond_rest_bytes(cell, size)
+    connectors = 0 if cell.precompute_text else round(CONNECTOR_WEIGHTS[cell.version] * _width(cell) * _scale(size))
+    parts = {
+        "weights": weights,
+        "adapter": adapter,
+        "optimizer": optimizer,
+        "activations": activations,
+        "connectors": connectors,
+        "allocator": round(ALLOCATOR_SHARE * activations),
+        "cuda_context": CUDA_CONTEXT_BYTES,
+    }
+    return Estimate(
+        device_peak_bytes=sum(parts.values()),
+        host_peak_bytes=_host_bytes(cell, size, text_encoder_8bit),
+        flops_per_step=flops(cell, size),
+        parts=parts,
+        step_peak_bytes=weights + adapter + optimizer + activations,
+    )
+
+
+def form_key(version: Version, regime: str, training: str, form: str) -> str:
+    """The key of a form of training in activations.json; 2.5's steps are 2.3's."""
+    return f"{'2.0' if version == '2.0' else '2.3'} {regime} {training} {form}"
+
+
+def flops(cell: Cell, size: Dimensions = RELEASED) -> int:
+    """Floating-point operations of one step: forward, backward, and what is computed again.
+
+    A frozen matrix costs two matrix products a step (forward, the gradient of its input), a trained one three.
+    """
+    forward = 0
+    for one in block_linears(cell.version, size):
+        if one.branch in branches(cell):
+            forward += 2 * one.weights * _rows(cell, one.name)
+    attention = 2 * 2 * sum(queries * keys * width for queries, keys, width in _attentions(cell, size))
+    again = 1 if cell.checkpointing else 0
+    linear_passes = (3 if cell.full else 2) + again
+    chunked = 0
+    if cell.chunk_tokens is not None:
+        chunked = sum(
+            2 * one.weights * _rows(cell, one.name)
+            for one in block_linears(cell.version, size)
+            if one.branch in branches(cell) and ".net." in one.name
+        )
+    adapter = sum(2 * cell.rank * (one.inputs + one.outputs) * _rows(cell, one.name) for one in adapted(cell, size))
+    # the backward of attention takes five products where the forward takes two
+    step = forward * linear_passes + attention * (1 + again) + attention * 5 // 2 + chunked + adapter * (3 + again)
+    return step * cell.layers * cell.batch
+
+
+def _rows(cell: Cell, name: str) -> int:
+    """Tokens of one sample that go through the linear layer `name`."""
+    video = cell.video.tokens if cell.video is not None else 0
+    audio = cell.audio.tokens if cell.audio is not None else 0
+    keys_or_values = name.rpartition(".")[2] in ("to_k", "to_v")
+    if name.startswith(("attn2.", "audio_attn2.")) and keys_or_values:
+        return cell.text_tokens
+    if name.startswith("audio_to_video_attn."):
+        return audio if keys_or_values else video
+    if name.startswith("video_to_audio_attn."):
+        return video if keys_or_values else audio
+    return audio if name.startswith("audio_") else video
+
+
+def _attentions(cell: Cell, size: Dimensions) -> list[tuple[int, int, int]]:
+    video = cell.video.tokens if cell.video is not None else 0
+    audio = cell.audio.tokens if cell.audio is not None else 0
+    found = [
+        (video, video, size.video),
+        (audio, audio, size.audio),
+        (video, cell.text_tokens, size.video),
+        (audio, cell.text_tokens, size.audio),
+    ]
+    return [*found, (video, audio, size.exchange), (audio, video, size.exchange)]
+
+
+def _width(cell: Cell) -> int:
+    return 2 if cell.precision == "bf16" else 4
+
+
+def _scale(size: Dimensions) -> float:
+    """How much smaller than the released connectors those of another size are: by the square of the width."""
+    return (size.video / RELEASED.video) ** 2
+
+
+def _weights_bytes(cell: Cell, size: Dimensions) -> int:
+    width = _width(cell)
+    block = block_weights_bytes(cell, size)
+    swapped = max(min(cell.swap_blocks, cell.layers) - _SWAP_SLOTS, 0)
+    return (cell.layers - swapped) * block + width * sum(outer_weights(cell.version, size).values())
+
+
+_SWAP_SLOTS = 2
+"""Swapped blocks that are on the device at a time: the one at work, and the one arriving."""
+
+
+def block_weights_bytes(cell: Cell, size: Dimensions = RELEASED) -> int:
+    """Bytes of one block's base weights."""
+    width, total = _width(cell), 0.0
+    scheme = None if cell.quantization is None else quantization_named(cell.quantization)
+    for one in block_linears(cell.version, size):
+        if scheme is None or not one.quantizable:
+            total += width * one.weights
+        elif scheme.name == "nf4":
+            total += one.weights / 2 + one.weights / 64 + 4 * (one.weights / 64 / 256)
+        else:
+            # a scale a row in float32, and for integers a zero point
+            total += one.weights + one.outputs * (4 if scheme.name == "fp8" else 5)
+    return round(total) + width * sum(block_small_weights(cell.version, size).values())
+
+
+def trained_weights(cell: Cell, size: Dimensions = RELEASED) -> int:
+    """How many weights the optimizer moves."""
+    if not cell.full:
+        return lora_weights(cell, size)
+    mine = branches(cell)
+    block = sum(one.weights for one in block_linears(cell.version, size) if one.branch in mine)
+    block += sum(count for branch, count in block_small_weights(cell.version, size).items() if branch in mine)
+    return cell.layers * block + sum(
+        count for branch, count in outer_weights(cell.version, size).items() if branch in mine
+    )
+
+
+def _optimizer_bytes(cell: Cell, size: Dimensions) -> int:
+    """AdamW keeps two moments in the dtype of what it trains: float32 for an adapter, the model's for full training."""
+    count = trained_weights(cell, size)
+    if cell.moments_8bit:
+        return round(count * (2 + 2 * 4 / 256))
+    return 2 * count * (_width(cell) if cell.full else 4)
+
+
+@cache
+def _coefficients() -> dict[str, Any]:
+    return json.loads(COEFFICIENTS_PATH.read_text(encoding="utf-8"))
+
+
+def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
+    """Activations, gradients and temporaries at the peak of a step."""
+    video = cell.batch * cell.video.tokens if cell.video is not None else 0
+    audio = cell.batch * cell.audio.tokens if cell.audio is not None else 0
+    regime = "both" if video and audio else "video" if video else "audio"
+    training = "lora" if not cell.full else "fused" if cell.fused else "full"
+    form = "whole" if not cell.checkpointing else "checkpointed" if cell.chunk_tokens is None else "chunked"
+    if form == "chunked" and max(video, audio) <= (cell.chunk_tokens or 0) * cell.batch:
+        form = "checkpointed"
+    known = _known_form(cell.version, regime, training, form)
+    once = _at(known["once"], video, audio)
+    layers = cell.layers * _at(known["a_layer"], video, audio)
+    if cell.offload:
+        layers -= cell.layers * _inputs_bytes(video, audio, size)
+    # the coefficients' fixed part was measured with one sample's text and, for a LoRA, at rank 32
+    gradients = 0.0
+    if not cell.full:
+        gradients = (
+            4 * cell.layers * max(cell.rank - 32, 0) * sum(a.inputs + a.outputs for a in adapted(cell, size)) / 2
+        )
+    dense = 2 * max(one.weights for one in block_linears(cell.version, size)) if cell.quantization is not None else 0
+    return max(round(once + layers + gradients + dense), 0)
+
+
+def _known_form(version: Version, regime: str, training: str, form: str) -> dict[str, list[float]]:
+    """The coefficients of a form of training, or of the nearest one above it that was measured."""
+    for kind, shape in ((training, form), (training, "checkpointed"), ("full", form)):
+        key = form_key(version, regime, kind, shape)
+        if key in _coefficients():
+            found: dict[str, list[float]] = _coefficients()[key]
+            return found
+    raise KeyError(f"{version} {regime} {training} {form}")
+
+
+def _at(plane: list[float], video: int, audio: int) -> float:
+    return plane[0] + plane[1] * video + plane[2] * audio
+
+
+def _inputs_bytes(video: int, audio: int, size: Dimensions) -> int:
+    """What a checkpointed block keeps: its hidden states, float32 under autocast."""
+    return 4 * (video * size.video + audio * size.audio)
+
+
+def _host_bytes(cell: Cell, size: Dimensions, text_encoder_8bit: bool) -> int:
+    """The largest of the stages: encoding captions holds the text encoder, training what is swapped and offloaded."""
+    video = cell.batch * cell.video.tokens if cell.video is not None else 0
+    audio = cell.batch * cell.audio.tokens if cell.audio is not None else 0
+    swapped = min(cell.swap_blocks, cell.layers) * block_weights_bytes(cell, size)
+    offloaded = cell.layers * _inputs_bytes(video, audio, size) if cell.offload else 0
+    encoder = round(TEXT_ENCODER_WEIGHTS * (1.1 if text_encoder_8bit else 4) * _scale(size))
+    connectors = round(4 * CONNECTOR_WEIGHTS[cell.version] * _scale(size))
+    return RUNTIME_HOST_BYTES + max(swapped + offloaded, encoder + connectors)

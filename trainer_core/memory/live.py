@@ -11,11 +11,13 @@ from torch.utils._pytree import tree_leaves
 class LiveBytes(TorchDispatchMode):
     """Counts the storages that come to life inside it. `hold` counts tensors that existed before.
 
-    A storage counts once, whatever views there are of it, and until the last of them is gone.
+    A storage counts once, whatever views there are of it, and until the last of them is gone. Above `limit_bytes` it
+    raises torch.OutOfMemoryError, as a card of that size would.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: int | None = None) -> None:
         super().__init__()
+        self.limit_bytes = limit_bytes
         self.live = 0
         self.peak = 0
         self._known: dict[int, Any] = {}
@@ -55,6 +57,8 @@ class LiveBytes(TorchDispatchMode):
         self.live += size
         self.peak = max(self.peak, self.live)
         self._known[key] = weakref.finalize(storage, self._forget, key, size)
+        if self.limit_bytes is not None and self.live > self.limit_bytes:
+            raise torch.OutOfMemoryError(f"{self.live} bytes of tensors are more than the limit of {self.limit_bytes}")
 
     def _forget(self, key: int, size: int) -> None:
         self.live -= size

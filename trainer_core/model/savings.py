@@ -10,34 +10,47 @@ from torch.utils.checkpoint import checkpoint
 
 
 @dataclass(frozen=True)
-class _OnHost:
+class _Away:
     tensor: Tensor
     device: torch.device
 
 
-def checkpoint_blocks(transformer: Any, *, offload: bool = False) -> None:
-    """Keep only each block's input for the backward pass; `offload` keeps it in host memory, pinned beside a card."""
-    transformer.enable_gradient_checkpointing(_offloading_checkpoint if offload else None)
+def to_host(tensor: Tensor) -> Tensor:
+    """A copy in host memory, pinned beside a card, so that neither way blocks."""
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.device.type == "cuda")
+    return host.copy_(tensor, non_blocking=True)
 
 
-def _offloading_checkpoint(block: nn.Module, video: Tensor, audio: Tensor, *rest: Any) -> Any:
-    """Only the hidden states travel: all else that a block is given is shared by the blocks and stays where it is."""
-    travelling = {tensor.untyped_storage()._cdata for tensor in (video, audio)}
+def from_host(tensor: Tensor, device: torch.device) -> Tensor:
+    """The copy on `device` again."""
+    return tensor.to(device, non_blocking=True, copy=True)
 
-    def pack(tensor: Tensor) -> Tensor | _OnHost:
-        if tensor.untyped_storage()._cdata not in travelling:
-            return tensor
-        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.device.type == "cuda")
-        host.copy_(tensor, non_blocking=True)
-        return _OnHost(host, tensor.device)
 
-    def unpack(kept: Tensor | _OnHost) -> Tensor:
-        if isinstance(kept, _OnHost):
-            return kept.tensor.to(kept.device, non_blocking=True, copy=True)
-        return kept
+def checkpoint_blocks(
+    transformer: Any,
+    *,
+    offload: bool = False,
+    leave: Callable[[Tensor], Tensor] = to_host,
+    arrive: Callable[[Tensor, torch.device], Tensor] = from_host,
+) -> None:
+    """Keep only each block's input for the backward pass; `offload` keeps it in host memory until it is needed."""
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-        return checkpoint(block, video, audio, *rest, use_reentrant=False)
+    def checkpointed(block: nn.Module, video: Tensor, audio: Tensor, *rest: Any) -> Any:
+        # only the hidden states travel: all else that a block is given is shared by the blocks and stays where it is
+        travelling = {tensor.untyped_storage()._cdata for tensor in (video, audio)}
+
+        def pack(tensor: Tensor) -> Tensor | _Away:
+            if tensor.untyped_storage()._cdata not in travelling:
+                return tensor
+            return _Away(leave(tensor), tensor.device)
+
+        def unpack(kept: Tensor | _Away) -> Tensor:
+            return arrive(kept.tensor, kept.device) if isinstance(kept, _Away) else kept
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+            return checkpoint(block, video, audio, *rest, use_reentrant=False)
+
+    transformer.enable_gradient_checkpointing(checkpointed if offload else None)
 
 
 def chunk_feed_forward(transformer: Any, tokens: int) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from trainer_core.config import TrainingConfig, settings_without_effect
 from trainer_core.data.dataset import load_batches
+from trainer_core.memory.limit import memory_limit
 from trainer_core.metrics import StepMetrics, append_step
 from trainer_core.pace import Part, times_due
 from trainer_core.run_folder import RunFolder
@@ -41,7 +42,11 @@ def train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper, stop: St
     evaluator = Evaluator(session)
     announce(session, evaluator, keeper)
     inputs = read_inputs(session, step)
-    with tracked(config, run, keeper, main=session.accelerator.is_main_process), rescued(session, keeper):
+    with (
+        tracked(config, run, keeper, main=session.accelerator.is_main_process),
+        rescued(session, keeper),
+        memory_limit(config.ltx_agent.memory.limit_gb, session),
+    ):
         ended = review(session, evaluator, keeper)
         while step < config.optimization.steps and not ended and not agreed(session, stop.requested()):
             metrics = optimize(session, inputs, step)

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from trainer_core.errors import LtxError, TrainingError
+from trainer_core.errors import LtxError, OutOfMemory
 from trainer_core.memory.ladder import next_rung
+from trainer_core.memory.limit import ran_out_of_memory
 from trainer_core.resume import is_changeable
 from trainer_core.training.alarms import EXPLOSION_STEPS, Alarm
 from trainer_core.training.keeper import StatusKeeper
@@ -20,16 +21,16 @@ from trainer_core.training.setup import Session
 def rescued(session: Session, keeper: StatusKeeper) -> Iterator[None]:
     """Save the last whole step when something fails inside, then let the failure go on.
 
-    A GPU that runs out of memory becomes a TrainingError with the next thing to try.
+    Memory that runs out becomes an OutOfMemory error with the next rung of the ladder, to be resumed on approval.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        session.optimizer.zero_grad(set_to_none=True)
-        torch.cuda.empty_cache()
-        _save_last_step(session, keeper)
-        raise _out_of_memory(session, keeper, error) from error
-    except Exception:
+    except Exception as error:
+        if ran_out_of_memory(error):
+            session.optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            _save_last_step(session, keeper)
+            raise _out_of_memory(session, keeper, error) from error
         _save_last_step(session, keeper)
         raise
 
@@ -61,13 +62,13 @@ def _save_last_step(session: Session, keeper: StatusKeeper) -> None:
         keeper.record("not saved", step=session.step, message=str(error))
 
 
-def _out_of_memory(session: Session, keeper: StatusKeeper, error: Exception) -> TrainingError:
+def _out_of_memory(session: Session, keeper: StatusKeeper, error: BaseException) -> OutOfMemory:
     offer = _memory_offer(session)
-    said = f"The GPU ran out of memory in step {session.step + 1}."
+    said = f"Memory ran out in step {session.step + 1}; step {session.saved_step} is saved."
     keeper.record("out of memory", step=session.step, message=f"{said} {error}", offer=offer)
     if offer is None:
-        return TrainingError(said, "Train on smaller buckets: no saving is left that this run could go on with.")
-    return TrainingError(said, f"Next to try: {offer['words']} ({offer['cost']}): `{offer['command']}`.")
+        return OutOfMemory(said, "Train on smaller buckets: no saving is left that this run could go on with.")
+    return OutOfMemory(said, f"Next to try: {offer['words']} ({offer['cost']}): `{offer['command']}`.", offer)
 
 
 def _memory_offer(session: Session) -> dict[str, Any] | None:
@@ -78,6 +79,14 @@ def _memory_offer(session: Session) -> dict[str, Any] | None:
             settings = {name: after for name, (_, after) in rung.changes.items()}
             given = " ".join(f"--set {name}={json.dumps(value)}" for name, value in settings.items())
             command = f"ltx-agent resume {session.run.path} {given}"
-            return {"words": rung.words, "cost": rung.cost, "settings": settings, "command": command}
+            return {
+                "rung": rung.rung,
+                "words": rung.words,
+                "cost": rung.cost,
+                "exact": rung.exact,
+                "settings": settings,
+                "diff": rung.diff,
+                "command": command,
+            }
         tried.add(rung.rung)
     return None

@@ -1,0 +1,45 @@
+"""One training as memory arithmetic sees it: version, roles, adapter, sizes, switches. No torch, no files."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Version = Literal["2.0", "2.3", "2.5"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One modality of a training: tokens of one sample, references included; None of it where it is absent."""
+
+    tokens: int
+    generated: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What decides the memory of a step. `rank` 0: full training. `targets` as in `lora.target_modules`.
+
+    `checkpointing` off keeps every activation. `swap_blocks`, `offload`, `chunk_tokens`, `fused`, `moments_8bit` and
+    `precompute_text` are the switches of the same names in the config.
+    """
+
+    version: Version
+    video: Side | None
+    audio: Side | None
+    rank: int = 32
+    targets: tuple[str, ...] = ("to_k", "to_q", "to_v", "to_out.0")
+    batch: int = 1
+    text_tokens: int = 1024
+    precision: Literal["bf16", "no"] = "bf16"
+    quantization: str | None = None
+    checkpointing: bool = True
+    offload: bool = False
+    swap_blocks: int = 0
+    chunk_tokens: int | None = None
+    moments_8bit: bool = False
+    fused: bool = False
+    precompute_text: bool = False
+    layers: int = 48
+
+    @property
+    def full(self) -> bool:
+        return self.rank == 0

@@ -1,0 +1,203 @@
+"""From a training config to its memory: which cell it is, what it takes, what would fit. Reads headers; no torch."""
+
+import json
+import math
+import struct
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trainer_core.config import ModalitySection, TrainingConfig, is_tiny
+from trainer_core.data.buckets import Bucket, parse_buckets
+from trainer_core.errors import ConfigError
+from trainer_core.files import read_jsonl
+from trainer_core.memory.cell import Cell, Side, Version
+from trainer_core.memory.estimate import Estimate, estimate, trained_weights
+from trainer_core.memory.ladder import Proposal, ladder_of
+from trainer_core.memory.sizes import RELEASED, Dimensions
+from trainer_core.quantization import quantization_named
+
+AUDIO_LATENTS_A_SECOND = 25
+TEXT_TOKENS = 1024
+TINY_SIZE = Dimensions(video=64, audio=32, exchange=32, heads=2, caption=32, text_video=64, text_audio=32)
+TINY_LAYERS, TINY_TEXT_TOKENS = 2, 512
+_VERSIONS: tuple[Version, ...] = ("2.0", "2.3", "2.5")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A config's memory. `notes` say what was assumed; `disk_bytes` is None where the samples aren't known."""
+
+    cell: Cell
+    estimate: Estimate
+    disk_bytes: int
+    worst: str
+    notes: list[str]
+
+
+def plan(config: TrainingConfig, bucket: Bucket | None = None, version: Version | None = None) -> Plan:
+    """Return what `config` takes on its worst sample, or on `bucket`. Paths in it are absolute (`resolve_paths`).
+
+    Raises ConfigError when neither the config nor its dataset says how large the samples are.
+    """
+    notes: list[str] = []
+    tiny = is_tiny(config.model.model_path)
+    size = TINY_SIZE if tiny else RELEASED
+    known = version or _version(config, notes)
+    samples = _samples(config)
+    worst, seconds = _worst(config, bucket, samples, notes)
+    cell = _cell(config, known, worst, seconds, tiny)
+    found = estimate(cell, size, text_encoder_8bit=config.acceleration.load_text_encoder_in_8bit)
+    if tiny:
+        notes.append("the tiny model's own few megabytes are small beside what the process itself holds")
+    label = str(worst) if worst is not None else f"{seconds:g} s of sound"
+    return Plan(cell, found, _disk_bytes(config, cell, size, max(len(samples), 1)), label, notes)
+
+
+def smallest_steps(
+    config: TrainingConfig, card_gb: int, bucket: Bucket | None = None, version: Version | None = None
+) -> list[Proposal] | None:
+    """The rungs to go down until the config fits `card_gb`; None when even the foot of the ladder doesn't."""
+    taken: list[Proposal] = []
+    if plan(config, bucket, version).estimate.fits[str(card_gb)]:
+        return taken
+    for step in ladder_of(config):
+        taken.append(step)
+        if plan(step.config, bucket, version).estimate.fits[str(card_gb)]:
+            return taken
+    return None
+
+
+def table_cell(version: Version, *, full: bool = False) -> Cell:
+    """Sound and picture, rank 32, nothing saved but by checkpointing: where the table of cards starts."""
+    return Cell(version, Side(0), Side(0), rank=0 if full else 32)
+
+
+def sized(cell: Cell, bucket: Bucket, frame_rate: float = 24.0) -> Cell:
+    """`cell` on samples of `bucket`."""
+    audio = Side(_audio_tokens(bucket.frames / frame_rate)) if cell.audio is not None else None
+    return replace(cell, video=Side(bucket.tokens) if cell.video is not None else None, audio=audio)
+
+
+def _cell(config: TrainingConfig, version: Version, bucket: Bucket | None, seconds: float, tiny: bool) -> Cell:
+    strategy, savings = config.strategy, config.ltx_agent.memory
+    lora = config.lora if config.model.training_mode == "lora" else None
+    scheme = config.acceleration.quantization
+    scale = config.ltx_agent.reference_spatial_scale**2 * config.ltx_agent.reference_temporal_scale
+    video = bucket.tokens if bucket is not None else 0
+    return Cell(
+        version=version,
+        video=_side(strategy.video, video, scale),
+        audio=_side(strategy.audio, _audio_tokens(seconds), 1),
+        rank=0 if lora is None else lora.rank,
+        targets=() if lora is None else tuple(lora.target_modules),
+        batch=config.optimization.batch_size,
+        text_tokens=TINY_TEXT_TOKENS if tiny else TEXT_TOKENS,
+        precision="bf16" if config.acceleration.mixed_precision_mode == "bf16" else "no",
+        quantization=None if scheme is None else quantization_named(scheme).name,
+        checkpointing=config.optimization.enable_gradient_checkpointing,
+        offload=savings.offload_activations,
+        swap_blocks=savings.swap_blocks,
+        chunk_tokens=savings.feed_forward_chunk_tokens,
+        moments_8bit=config.optimization.optimizer_type == "adamw8bit",
+        fused=savings.fused_optimizer,
+        precompute_text=savings.precompute_text,
+        layers=TINY_LAYERS if tiny else 48,
+    )
+
+
+def _side(section: ModalitySection | None, tokens: int, reference_scale: int) -> Side | None:
+    if section is None:
+        return None
+    reference = any(condition.type == "reference" for condition in section.conditions)
+    return Side(tokens + (math.ceil(tokens / reference_scale) if reference else 0), section.is_generated)
+
+
+def _audio_tokens(seconds: float) -> int:
+    return max(round(seconds * AUDIO_LATENTS_A_SECOND), 1)
+
+
+def _version(config: TrainingConfig, notes: list[str]) -> Version:
+    path = config.model.model_path
+    if is_tiny(path):
+        said = path.partition(":")[2] or "2.3"
+    else:
+        said = _version_on_disk(Path(path))
+        if not said:
+            notes.append(f"there is no LTX-2 model at {path}; the sizes are LTX-2.3's")
+            said = "2.3"
+    for version in _VERSIONS:
+        if said == version or said.startswith(f"{version}."):
+            return version
+    return "2.0"
+
+
+def _version_on_disk(path: Path) -> str:
+    """What a file's metadata or a folder's config says; an empty text where neither does."""
+    try:
+        if path.is_dir():
+            config = json.loads((path / "transformer" / "config.json").read_text(encoding="utf-8"))
+            if config.get("use_keyframes_abs_pos_embedding") or config.get("ff_bias") is False:
+                return "2.5"
+            return "2.3" if config.get("cross_attn_mod") else "2.0"
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length)) if length < 100_000_000 else {}
+        return str(header.get("__metadata__", {}).get("model_version", "")).removeprefix("v")
+    except (OSError, ValueError, struct.error):
+        return ""
+
+
+def _samples(config: TrainingConfig) -> list[dict[str, Any]]:
+    """The windows that the dataset's rows declare, as they stand there."""
+    path = None if config.ltx_agent.dataset is None else Path(config.ltx_agent.dataset)
+    if path is None or not path.exists():
+        return []
+    return [sample for row in read_jsonl(path) for sample in row.get("samples", [])]
+
+
+def _worst(
+    config: TrainingConfig, asked: Bucket | None, samples: list[dict[str, Any]], notes: list[str]
+) -> tuple[Bucket | None, float]:
+    """The largest bucket and the seconds of sound that go with it."""
+    rate = config.ltx_agent.frame_rate or config.validation.frame_rate
+    longest = max((float(sample["duration_s"]) for sample in samples if "duration_s" in sample), default=0.0)
+    if asked is not None:
+        return asked, asked.frames / rate
+    if config.strategy.video is None:
+        if not longest:
+            notes.append("the dataset doesn't say how long its sounds are; 10 seconds are assumed")
+        return None, longest or 10.0
+    spelled = config.ltx_agent.buckets
+    buckets = parse_buckets(spelled) if spelled else []
+    buckets += [parse_buckets(sample["bucket"])[0] for sample in samples if sample.get("bucket")]
+    if not buckets:
+        notes.append("the config names no buckets; the size of its validation samples is assumed")
+        buckets = [Bucket(*config.validation.video_dims)]
+    worst = max(buckets, key=lambda bucket: (bucket.tokens, bucket))
+    return worst, max(worst.frames / rate, longest)
+
+
+def _disk_bytes(config: TrainingConfig, cell: Cell, size: Dimensions, samples: int) -> int:
+    """Latents and text features of the samples, the checkpoints that are kept, and the states to resume from."""
+    video = cell.video.tokens if cell.video is not None else 0
+    audio = cell.audio.tokens if cell.audio is not None else 0
+    text = cell.text_tokens * (size.text_video + size.text_audio)
+    sample = 2 * 128 * (video + audio) + 2 * text
+    weights = trained_weights(cell, size)
+    kept = config.checkpoints.keep_last_n
+    steps, interval = config.optimization.steps, config.checkpoints.interval
+    saves = 1 if interval is None else math.ceil(steps / interval)
+    files = saves if kept < 1 else min(kept + 1, saves + 1)  # the oldest goes only after the newest is there
+    width = 2 if config.checkpoints.precision == "bfloat16" else 4
+    # a full checkpoint is the whole model
+    states = 0 if config.checkpoints.save_training_state == "off" else 2
+    return samples * sample + files * weights * width + states * weights * (12 if not cell.full else 6)
+
+
+def check_known(version: str) -> Version:
+    """`version` as one of the released ones. Raises ConfigError."""
+    for known in _VERSIONS:
+        if version == known:
+            return known
+    raise ConfigError(f"There is no LTX version {version}.", f"Known are {', '.join(_VERSIONS)}.")

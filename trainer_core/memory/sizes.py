@@ -1,0 +1,137 @@
+"""How many weights an LTX-2 transformer has and where, from its dimensions alone. No torch.
+
+Source: the layer sizes of diffusers' LTX2VideoTransformer3DModel; a test counts the real class's parameters.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trainer_core.memory.cell import Cell, Version
+
+CONNECTOR_WEIGHTS = {"2.0": 1.43e9, "2.3": 3.17e9, "2.5": 3.17e9}
+TEXT_ENCODER_WEIGHTS = 12.2e9
+"""Gemma 3 12B with its vision tower; 2.5's own Gemma 4 is taken to be as large."""
+VIDEO_VAE_WEIGHTS = {"2.0": 1.22e9, "2.3": 0.73e9, "2.5": 0.73e9}
+AUDIO_VAE_WEIGHTS = 0.05e9
+_TIME_CHANNELS = 256
+_LATENT = 128
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Widths of the two branches and of what they exchange."""
+
+    video: int = 4096
+    audio: int = 2048
+    exchange: int = 2048
+    heads: int = 32
+    caption: int = 3840
+    text_video: int = 4096
+    text_audio: int = 2048
+
+
+RELEASED = Dimensions()
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One linear layer of a block. `branch` as in ltx.branch_of."""
+
+    name: str
+    branch: str
+    inputs: int
+    outputs: int
+    bias: bool = True
+    quantizable: bool = True
+
+    @property
+    def weights(self) -> int:
+        return self.inputs * self.outputs
+
+
+def block_linears(version: Version, size: Dimensions = RELEASED) -> Iterator[Linear]:
+    """The linear layers of one block, in its order."""
+    gated = version != "2.0"
+    attentions = (
+        ("attn1", "video", size.video, size.video, size.video),
+        ("audio_attn1", "audio", size.audio, size.audio, size.audio),
+        ("attn2", "video", size.video, size.text_video, size.video),
+        ("audio_attn2", "audio", size.audio, size.text_audio, size.audio),
+        ("audio_to_video_attn", "cross", size.video, size.audio, size.exchange),
+        ("video_to_audio_attn", "cross", size.audio, size.video, size.exchange),
+    )
+    for name, branch, query, key, inner in attentions:
+        yield Linear(f"{name}.to_q", branch, query, inner)
+        yield Linear(f"{name}.to_k", branch, key, inner)
+        yield Linear(f"{name}.to_v", branch, key, inner)
+        yield Linear(f"{name}.to_out.0", branch, inner, query)
+        if gated:
+            yield Linear(f"{name}.to_gate_logits", branch, query, size.heads, quantizable=False)
+    for name, branch, width, bias in (
+        ("ff", "video", size.video, version != "2.5"),
+        ("audio_ff", "audio", size.audio, True),
+    ):
+        yield Linear(f"{name}.net.0.proj", branch, width, 4 * width, bias)
+        yield Linear(f"{name}.net.2", branch, 4 * width, width, bias)
+
+
+def block_small_weights(version: Version, size: Dimensions = RELEASED) -> dict[str, int]:
+    """Weights of one block outside its matrices, by branch: biases, norms, modulation tables."""
+    found = {"video": 0, "audio": 0, "cross": 0}
+    for linear in block_linears(version, size):
+        if linear.bias:
+            found[linear.branch] += linear.outputs
+    rows = 6 if version == "2.0" else 9
+    prompt = 0 if version == "2.0" else 2
+    found["video"] += 4 * size.video + (rows + prompt) * size.video
+    found["audio"] += 4 * size.audio + (rows + prompt) * size.audio
+    found["cross"] += 4 * size.exchange + 5 * (size.video + size.audio)
+    return found
+
+
+def outer_weights(version: Version, size: Dimensions = RELEASED) -> dict[str, int]:
+    """Weights outside the blocks, by branch."""
+    rows = 6 if version == "2.0" else 9
+    found = {}
+    for branch, width in (("video", size.video), ("audio", size.audio)):
+        count = _LATENT * width + width + width * _LATENT + _LATENT + 2 * width + _modulation(width, rows)
+        if version == "2.0":
+            count += size.caption * width + width + width * width + width
+        else:
+            count += _modulation(width, 2)
+        found[branch] = count
+    if version == "2.5":
+        found["video"] += size.video
+    found["cross"] = sum(_modulation(width, 4) + _modulation(width, 1) for width in (size.video, size.audio))
+    return found
+
+
+def lora_weights(cell: Cell, size: Dimensions = RELEASED) -> int:
+    """Weights of the cell's adapter."""
+    return cell.layers * sum(cell.rank * (one.inputs + one.outputs) for one in adapted(cell, size))
+
+
+def adapted(cell: Cell, size: Dimensions = RELEASED) -> list[Linear]:
+    """The linear layers of a block that the cell's adapter sits on."""
+    return [
+        one
+        for one in block_linears(cell.version, size)
+        if one.branch in branches(cell) and any(_matches(one.name, pattern) for pattern in cell.targets)
+    ]
+
+
+def branches(cell: Cell) -> set[str]:
+    """The branches whose weights the cell can move."""
+    if cell.video is not None and cell.audio is not None:
+        return {"video", "audio", "cross"}
+    return {"video"} if cell.video is not None else {"audio"}
+
+
+def _modulation(width: int, rows: int) -> int:
+    return (_TIME_CHANNELS + 1) * width + (width + 1) * width + (width + 1) * rows * width
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if pattern.endswith(".*"):
+        return f".{pattern.removesuffix('.*')}." in f".transformer_blocks.0.{name}"
+    return name == pattern or name.endswith(f".{pattern}")
