@@ -9,7 +9,7 @@ import typer
 
 from agent.console import fail
 from agent.options import LlmOption
-from agent.verbs import adapters, agents, captions, dataset, delivery, headless, remedies, runs
+from agent.verbs import adapters, agents, captions, dataset, delivery, headless, machine, remedies, runs
 
 app = typer.Typer(
     name="ltx-agent",
@@ -88,6 +88,10 @@ VERBS: list[Callable[..., None]] = [
     runs.stop,
     delivery.sample,
     runs.resume,
+    machine.plan_memory,
+    machine.rehearse,
+    machine.check,
+    machine.quantization,
     adapters.doctor,
     adapters.edit_adapter,
     headless.run,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from agent.memory_text import memory_summary, rehearse_summary
 from agent.run_text import comparison_lines, diagnosis_lines, resume_lines, run_lines
 
 SHOWN_PROBLEMS = 6
@@ -147,6 +148,8 @@ def _push_summary(result: dict[str, Any]) -> list[str]:
 
 
 SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "plan_memory": memory_summary,
+    "rehearse_training": rehearse_summary,
     "inspect_clips": _inspect_summary,
     "caption_clips": _caption_summary,
     "caption_rest": _caption_summary,

@@ -1,8 +1,8 @@
 """Closed-form arithmetic of what a training takes: device and host memory, disk, FLOPs. No torch.
 
 Weights, adapter, gradients and optimizer are counted from the layers' sizes. What a step keeps beyond them is linear in
-tokens and blocks; its coefficients are in activations.json, measured by traces of the real classes (calibrate.py); a test
-checks the sum against other traces.
+tokens and blocks; its coefficients are in activations.json, measured by traces of the real classes (calibrate.py); a
+test checks the sum against other traces.
 """
 
 import json
@@ -85,7 +85,7 @@ def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool
     )
 
 
-def form_key(version: Version, regime: str, training: str, form: str) -> str:
+def form_key(version: str, regime: str, training: str, form: str) -> str:
     """The key of a form of training in activations.json; 2.5's steps are 2.3's."""
     return f"{'2.0' if version == '2.0' else '2.3'} {regime} {training} {form}"
 
@@ -211,8 +211,10 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
     if form == "chunked" and max(video, audio) <= (cell.chunk_tokens or 0) * cell.batch:
         form = "checkpointed"
     known = _known_form(cell.version, regime, training, form)
-    once = _at(known["once"], video, audio)
-    layers = cell.layers * _at(known["a_layer"], video, audio)
+    # the coefficients are those of the released widths and of one sample's text
+    scale = size.video / RELEASED.video * (1 if cell.precision == "bf16" else 2)
+    once = scale * _at(known["once"], video, audio)
+    layers = scale * cell.layers * _at(known["a_layer"], video, audio)
     if cell.offload:
         layers -= cell.layers * _inputs_bytes(video, audio, size)
     # the coefficients' fixed part was measured with one sample's text and, for a LoRA, at rank 32
@@ -227,11 +229,12 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
 
 def _known_form(version: Version, regime: str, training: str, form: str) -> dict[str, list[float]]:
     """The coefficients of a form of training, or of the nearest one above it that was measured."""
-    for kind, shape in ((training, form), (training, "checkpointed"), ("full", form)):
-        key = form_key(version, regime, kind, shape)
-        if key in _coefficients():
-            found: dict[str, list[float]] = _coefficients()[key]
-            return found
+    for era in (version, "2.3"):
+        for kind, shape in ((training, form), (training, "checkpointed"), ("full", form)):
+            key = form_key(era, regime, kind, shape)
+            if key in _coefficients():
+                found: dict[str, list[float]] = _coefficients()[key]
+                return found
     raise KeyError(f"{version} {regime} {training} {form}")
 
 

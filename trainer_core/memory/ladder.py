@@ -7,7 +7,10 @@ import difflib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import yaml
+
 from trainer_core.config import TrainingConfig, dump_config, parse_config
+from trainer_core.errors import ConfigError
 from trainer_core.objective import merged
 
 INT8_NAMES = ("int8-quanto", "int8", "int8-dynamic", "fp8-quanto", "fp8")
@@ -154,6 +157,20 @@ def next_rung(config: TrainingConfig, skip: frozenset[str] = frozenset()) -> Pro
     return None
 
 
+def undone(config: TrainingConfig, rung: Rung) -> Proposal | None:
+    """Return `config` one step up again: without what `rung` switched on; None where it isn't on or others need it."""
+    document = config.model_dump(mode="json")
+    if not rung.changes or any(value_at(document, key) != value for key, value in rung.changes.items()):
+        return None
+    if rung.instead_of[0] == value_at(document, next(iter(rung.changes))):
+        return None
+    before = {next(iter(rung.changes)): rung.instead_of[0]}
+    try:
+        return proposal(config, rung, before)
+    except ConfigError:  # another switch needs this one
+        return None
+
+
 def ladder_of(config: TrainingConfig) -> list[Proposal]:
     """Every rung below `config`, each laid over the one before it."""
     found = []
@@ -167,7 +184,7 @@ def proposal(config: TrainingConfig, rung: Rung, changes: dict[str, Any]) -> Pro
     """Lay `changes` over `config`."""
     document = config.model_dump(mode="json")
     before = {key: value_at(document, key) for key in changes}
-    changed = parse_config(dump_config(TrainingConfig.model_validate(merged(document, _nested(changes)))))
+    changed = parse_config(yaml.safe_dump(merged(document, _nested(changes))))
     return Proposal(
         rung=rung.name,
         words=rung.words,

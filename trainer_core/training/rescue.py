@@ -64,7 +64,8 @@ def _save_last_step(session: Session, keeper: StatusKeeper) -> None:
 
 def _out_of_memory(session: Session, keeper: StatusKeeper, error: BaseException) -> OutOfMemory:
     offer = _memory_offer(session)
-    said = f"Memory ran out in step {session.step + 1}; step {session.saved_step} is saved."
+    kept = f"step {session.saved_step} is saved" if session.saved_step else "nothing was trained yet"
+    said = f"Memory ran out in step {session.step + 1}; {kept}."
     keeper.record("out of memory", step=session.step, message=f"{said} {error}", offer=offer)
     if offer is None:
         return OutOfMemory(said, "Train on smaller buckets: no saving is left that this run could go on with.")

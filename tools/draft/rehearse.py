@@ -1,0 +1,242 @@
+"""The draft node's rehearsal: the training in small, in a child process, measured; a search for what fits fastest."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.monitor.launch import trainer_environment
+from tools.project import Progress, Project
+from tools.spec import Tool
+from trainer_core.config import TrainingConfig, dump_config, load_config, resolve_paths
+from trainer_core.errors import ExternalError
+from trainer_core.files import read_json, write_json, write_text
+from trainer_core.memory.ladder import RUNGS, Proposal, next_rung, undone
+
+CHILD_MODULE = "trainer_core.training.rehearsal"
+FASTER = 0.97
+"""A change is kept for its speed when a step takes at most this share of the one before."""
+
+
+class RehearseArguments(BaseModel):
+    """How far to look."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    search: Annotated[bool, Field(description="Also look for faster switches that still fit (needs a GPU).")] = True
+    limit_gb: Annotated[
+        float | None, Field(gt=0, description="Pretend that the device has only so many GB; null takes what it has.")
+    ] = None
+
+
+class Trial(BaseModel):
+    """One child process: the change that was tried, and what was seen. Bytes; None where it was not measured."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    change: str
+    changes: dict[str, Any]
+    fits: bool
+    kept: bool
+    ran_out: str | None
+    step_s: float | None
+    device_peak_bytes: int | None
+    tensors_peak_bytes: int | None
+    host_peak_bytes: int | None
+    stages: list[dict[str, Any]]
+    seconds: float
+
+
+class RehearseResult(BaseModel):
+    """What was measured, trial by trial; `changes` are the switches to set so that the training fits."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device: str
+    sample: str
+    real_sample: bool
+    fits: bool
+    changes: dict[str, Any]
+    diff: str
+    trials: list[Trial]
+    not_measured: list[str]
+    config_digest: str
+    time: float
+
+
+def rehearse_training(
+    project: Project, arguments: RehearseArguments, progress: Progress | None = None
+) -> RehearseResult:
+    """Rehearse the project's training: its largest sample once through forward, backward, optimizer, evaluation,
+    sampling and save, in a child process. Measures memory and step time; goes down the ladder while memory runs out.
+
+    The result is kept in the project (rehearsal.json) and the next draft takes its switches from it. It takes a minute
+    or more and uses the GPU. Without one it measures host memory and the tensors of a step, and says what it could not.
+    """
+    config = resolve_paths(load_config(project.config_path), project.path)
+    result = search(config, arguments, progress or _quiet)
+    write_json(project.path / REHEARSAL_NAME, result.model_dump(mode="json"))
+    return result
+
+
+def rehearse_file(path: Path, arguments: RehearseArguments, progress: Progress | None = None) -> RehearseResult:
+    """The same for a config file without a project; nothing is kept."""
+    return search(resolve_paths(load_config(path), path.resolve().parent), arguments, progress or _quiet)
+
+
+REHEARSAL_NAME = "rehearsal.json"
+
+
+def search(config: TrainingConfig, arguments: RehearseArguments, progress: Progress) -> RehearseResult:
+    """Try `config`; go down the ladder until it fits, then undo what isn't needed, one change at a time."""
+    asked = config
+    if arguments.limit_gb is not None:
+        memory = config.ltx_agent.memory.model_copy(update={"limit_gb": arguments.limit_gb})
+        config = config.model_copy(update={"ltx_agent": config.ltx_agent.model_copy(update={"memory": memory})})
+    trials: list[Trial] = []
+    last: dict[str, Any] = {}
+
+    def attempt(change: str, changes: dict[str, Any], candidate: TrainingConfig) -> Trial:
+        progress(f"rehearsing: {change}", len(trials), len(trials) + 1)
+        nonlocal last
+        trial, last = _child(change, changes, candidate)
+        trials.append(trial)
+        return trial
+
+    best = attempt("as drafted", {}, config)
+    taken: list[Proposal] = []
+    while not best.fits and (step := next_rung(config)) is not None:
+        config = step.config
+        taken.append(step)
+        best = attempt(step.rung, {key: new for key, (_, new) in step.changes.items()}, config)
+    best.kept = True
+    on_card = best.device_peak_bytes is not None
+    if best.fits and arguments.search and on_card:
+        config, best = _faster(config, best, attempt)
+    before, after = asked.model_dump(mode="json"), config.model_dump(mode="json")
+    return RehearseResult(
+        device=last["device"],
+        sample=last["sample"],
+        real_sample=last["real_sample"],
+        fits=best.fits,
+        changes=_changed(before, after),
+        diff="\n".join(f"{key}: {old} → {new}" for key, (old, new) in _pairs(before, after).items()),
+        trials=trials,
+        not_measured=last["not_measured"],
+        config_digest=digest(asked),
+        time=time.time(),
+    )
+
+
+def digest(config: TrainingConfig) -> str:
+    """What a rehearsal was of: everything that memory and step time depend on."""
+    import hashlib
+
+    document = config.model_dump(mode="json")
+    kept = {name: document[name] for name in ("model", "lora", "training_strategy")}
+    text = f"{kept}{document['ltx_agent']['buckets']}{document['optimization']['batch_size']}"
+    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:16]
+
+
+def _faster(config: TrainingConfig, best: Trial, attempt: Any) -> tuple[TrainingConfig, Trial]:
+    """Switch single savings off again, dearest first; keep what still fits and is faster."""
+    for rung in reversed(RUNGS):
+        without = undone(config, rung)
+        if without is None:
+            continue
+        trial = attempt(f"without {rung.name}", {key: new for key, (_, new) in without.changes.items()}, without.config)
+        quicker = trial.fits and trial.step_s is not None and best.step_s is not None
+        if quicker and (trial.step_s or 0.0) <= FASTER * (best.step_s or 0.0):
+            best.kept, trial.kept = False, True
+            config, best = without.config, trial
+    return config, best
+
+
+def _child(change: str, changes: dict[str, Any], config: TrainingConfig) -> tuple[Trial, dict[str, Any]]:
+    """Run one rehearsal in a process of its own. Raises ExternalError when it fails for another reason than memory."""
+    folder = Path(tempfile.mkdtemp(prefix="ltx-rehearsal-"))
+    started = time.monotonic()
+    try:
+        write_text(folder / "config.yaml", dump_config(config))
+        with (folder / "log").open("wb") as log:
+            code = subprocess.run(
+                [sys.executable, "-P", "-m", CHILD_MODULE, str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=trainer_environment(os.environ),
+                check=False,
+            ).returncode
+        killed = code in (-9, 137)
+        if not (folder / "result.json").exists() and not killed:
+            lines = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise ExternalError(f"The rehearsal ended with exit code {code}: {lines[-1] if lines else 'no word'}.")
+        document = _killed() if killed else read_json(folder / "result.json")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if document["error"]:
+        raise ExternalError(f"The rehearsal failed while {document['error']}", "Correct that, then rehearse again.")
+    stages = document["stages"]
+    return (
+        Trial(
+            change=change,
+            changes=changes,
+            fits=document["ran_out"] is None,
+            kept=False,
+            ran_out=document["ran_out"],
+            step_s=document["step_s"],
+            device_peak_bytes=_most(stages, "reserved"),
+            tensors_peak_bytes=_most(stages, "tensors"),
+            host_peak_bytes=_most(stages, "host"),
+            stages=stages,
+            seconds=time.monotonic() - started,
+        ),
+        document,
+    )
+
+
+def _killed() -> dict[str, Any]:
+    """The kernel ends a process that takes the last of the host's memory without asking it."""
+    return {
+        "device": "unknown",
+        "sample": "unknown",
+        "real_sample": False,
+        "stages": [],
+        "step_s": None,
+        "ran_out": "the host's memory",
+        "error": None,
+        "not_measured": [],
+    }
+
+
+def _most(stages: list[dict[str, Any]], name: str) -> int | None:
+    return max((stage[name] for stage in stages if stage[name] is not None), default=None)
+
+
+def _pairs(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    found: dict[str, tuple[Any, Any]] = {}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            found |= _pairs(old, value, f"{prefix}{key}.")
+        elif old != value and key != "limit_gb":
+            found[f"{prefix}{key}"] = (old, value)
+    return found
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    return {key: new for key, (_, new) in _pairs(before, after).items()}
+
+
+def _quiet(_what: str, _done: int, _total: int) -> None:
+    return
+
+
+REHEARSE_TOOL = Tool("rehearse_training", rehearse_training, RehearseArguments)
