@@ -105,6 +105,11 @@ def check_machine(project: Project | None = None) -> MachineReport:
     )
 
 
+def device_bytes() -> int | None:
+    """The memory of this machine's largest card; None where none is visible."""
+    return max((gpu.total_bytes for gpu in _gpus()[0]), default=None)
+
+
 def machine_lines(report: MachineReport) -> list[str]:
     """The report in plain lines."""
     marks = {"ok": "ok  ", "warn": "warn", "fail": "FAIL", "none": "–   "}

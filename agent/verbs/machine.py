@@ -28,7 +28,9 @@ def plan_memory(
     from tools.draft.memory import MemoryArguments, reckon
 
     config = _config(project, objective, adapter, version, settings or [])
-    result = reckon(config, MemoryArguments(bucket=bucket, version=version)).model_dump(mode="json")
+    result = reckon(config, MemoryArguments(bucket=bucket, version=version or _bare_version(config))).model_dump(
+        mode="json"
+    )
     if as_json:
         say_json(result)
         return
@@ -137,6 +139,12 @@ def _config(
             document = merged(document, value)
         config = parse_config(yaml.safe_dump(document), "the config with --set")
     return resolve_paths(config, base)
+
+
+def _bare_version(config: Any) -> str | None:
+    """The version that a recipe without a model was made for."""
+    name = Path(config.model.model_path).name
+    return name.removeprefix("LTX-") if name in ("LTX-2.0", "LTX-2.3", "LTX-2.5") else None
 
 
 def _bare(objective: str, adapter: str = "lora", version: str = "2.3") -> str:

@@ -28,7 +28,7 @@ from trainer_core.quantization import quantization_named
 
 COEFFICIENTS_PATH = Path(__file__).parent / "activations.json"
 REGIMES = ("both", "video", "audio")
-TRAININGS = ("lora", "full", "fused")
+TRAININGS = ("lora", "fused")
 FORMS = ("whole", "checkpointed", "chunked")
 CARDS_GB = (16, 24, 32, 48, 80, 141)
 
@@ -206,7 +206,7 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
     video = cell.batch * cell.video.tokens if cell.video is not None else 0
     audio = cell.batch * cell.audio.tokens if cell.audio is not None else 0
     regime = "both" if video and audio else "video" if video else "audio"
-    training = "lora" if not cell.full else "fused" if cell.fused else "full"
+    training = "fused" if cell.full else "lora"
     form = "whole" if not cell.checkpointing else "checkpointed" if cell.chunk_tokens is None else "chunked"
     if form == "chunked" and max(video, audio) <= (cell.chunk_tokens or 0) * cell.batch:
         form = "checkpointed"
@@ -219,7 +219,9 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
         layers -= cell.layers * _inputs_bytes(video, audio, size)
     # the coefficients' fixed part was measured with one sample's text and, for a LoRA, at rank 32
     gradients = 0.0
-    if not cell.full:
+    if cell.full and not cell.fused:
+        gradients = _width(cell) * trained_weights(cell, size)
+    elif not cell.full:
         gradients = (
             4 * cell.layers * max(cell.rank - 32, 0) * sum(a.inputs + a.outputs for a in adapted(cell, size)) / 2
         )
@@ -230,9 +232,9 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
 def _known_form(version: Version, regime: str, training: str, form: str) -> dict[str, list[float]]:
     """The coefficients of a form of training, or of the nearest one above it that was measured."""
     for era in (version, "2.3"):
-        for kind, shape in ((training, form), (training, "checkpointed"), ("full", form)):
+        for kind, shape in ((training, form), (training, "checkpointed"), ("lora", form)):
             key = form_key(era, regime, kind, shape)
-            if key in _coefficients():
+            if key in _coefficients() and (form == "whole") == (shape == "whole"):
                 found: dict[str, list[float]] = _coefficients()[key]
                 return found
     raise KeyError(f"{version} {regime} {training} {form}")

@@ -1,0 +1,89 @@
+"""The estimate against the real classes: weights counted exactly, a step's peak within 5 % of its trace."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trainer_core.memory.cell import Cell, Side
+from trainer_core.memory.estimate import CARDS_GB, estimate
+from trainer_core.memory.sizes import adapted, block_linears, block_small_weights, outer_weights
+from trainer_core.memory.trace import trace
+from trainer_core.model.released import released_transformer
+
+TOLERANCE = 0.05
+_spec = importlib.util.spec_from_file_location("memory_grid", Path(__file__).with_name("grid.py"))
+assert _spec is not None
+assert _spec.loader is not None
+grid = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(grid)
+CELLS: dict[str, Cell] = grid.cells()
+SAMPLED = ("int8", "2.5 sound alone 140")
+BASE = Cell("2.3", Side(4000), Side(93))
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.3", "2.5"])
+def test_weights_are_counted_as_the_class_has_them(version):
+    real = sum(parameter.numel() for parameter in released_transformer(version, 1).parameters())
+    ours = sum(one.weights for one in block_linears(version)) + sum(block_small_weights(version).values())
+    assert ours + sum(outer_weights(version).values()) == real
+
+
+def test_the_adapter_is_the_one_that_was_counted_on_the_real_model():
+    from trainer_core.memory.sizes import lora_weights
+
+    assert lora_weights(BASE) == pytest.approx(213.9e6, rel=0.001)
+    assert lora_weights(replace(BASE, audio=None)) == pytest.approx(100.7e6, rel=0.001)
+    assert len(adapted(BASE)) == 24
+
+
+def test_the_grid_has_sixty_cells():
+    assert len(CELLS) >= 60
+
+
+def _error(cell: Cell) -> float:
+    return estimate(cell).step_peak_bytes / trace(cell).peak - 1
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_an_estimate_is_near_its_trace(name):
+    assert abs(_error(CELLS[name])) < TOLERANCE
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", CELLS)
+def test_every_estimate_is_near_its_trace(name):
+    assert abs(_error(CELLS[name])) < TOLERANCE
+
+
+def test_each_switch_saves_what_it_is_for():
+    plain = estimate(BASE)
+
+    def saved(**switch) -> dict[str, int]:
+        other = estimate(replace(BASE, **switch))
+        return {name: plain.parts[name] - other.parts[name] for name in plain.parts}
+
+    assert saved(quantization="int8")["weights"] > 17e9
+    assert saved(quantization="nf4")["weights"] > 25e9
+    assert saved(precompute_text=True)["connectors"] == plain.parts["connectors"]
+    assert saved(moments_8bit=True)["optimizer"] > 1.2e9
+    assert saved(offload=True)["activations"] > 48 * 4000 * 4096 * 2
+    assert saved(chunk_tokens=1024)["activations"] > 0
+    assert saved(swap_blocks=24)["weights"] > 22 * 0.7e9
+    assert saved(checkpointing=False)["activations"] < -50e9
+    full = estimate(replace(BASE, rank=0))
+    assert full.parts["activations"] - estimate(replace(BASE, rank=0, fused=True)).parts["activations"] > 35e9
+
+
+def test_int8_brings_a_lora_to_32_gb():
+    """The issue's aim, by arithmetic: text made beforehand, 8-bit moments, an int8 base."""
+    cell = replace(BASE, quantization="int8", precompute_text=True, moments_8bit=True)
+    assert estimate(cell).fits["32"]
+    assert not estimate(BASE).fits["48"]
+
+
+def test_larger_samples_never_take_less():
+    peaks = [estimate(replace(BASE, video=Side(tokens))).device_peak_bytes for tokens in (100, 1000, 5000, 20000)]
+    assert peaks == sorted(peaks)
+    assert list(estimate(BASE).fits) == [str(card) for card in CARDS_GB]
