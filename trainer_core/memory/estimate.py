@@ -245,8 +245,8 @@ def _at(plane: list[float], video: int, audio: int) -> float:
 
 
 def _inputs_bytes(video: int, audio: int, size: Dimensions) -> int:
-    """What a checkpointed block keeps: its hidden states, float32 under autocast."""
-    return 4 * (video * size.video + audio * size.audio)
+    """What a checkpointed block keeps for itself: its hidden states in bf16."""
+    return 2 * (video * size.video + audio * size.audio)
 
 
 def _host_bytes(cell: Cell, size: Dimensions, text_encoder_8bit: bool) -> int:

@@ -68,7 +68,7 @@ def test_each_switch_saves_what_it_is_for():
     assert saved(quantization="nf4")["weights"] > 25e9
     assert saved(precompute_text=True)["connectors"] == plain.parts["connectors"]
     assert saved(moments_8bit=True)["optimizer"] > 1.2e9
-    assert saved(offload=True)["activations"] > 48 * 4000 * 4096 * 2
+    assert saved(offload=True)["activations"] > 47 * 4000 * 4096 * 2
     assert saved(chunk_tokens=1024)["activations"] > 0
     assert saved(swap_blocks=24)["weights"] > 22 * 0.7e9
     assert saved(checkpointing=False)["activations"] < -50e9
