@@ -2,11 +2,12 @@
 # make test   a venv, what the tests need, the tests
 # make check  format, lint, types, import contracts, tests: what CI runs
 # make bench  ratios against the limit, printed as a table
+# make mutants  thousands of damaged media files through inspection
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench mutants clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +33,9 @@ check: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m pytest -m bench -s tests/benchmarks
+
+mutants: $(VENV)/.tested
+	$(BIN)/python -m pytest -m soak -s tests/tools/inspect/test_bad_input.py
 
 clean:
 	rm -rf $(VENV) demo-out build *.egg-info
