@@ -24,7 +24,7 @@ from trainer_core.errors import DataError
 
 STUDY_INTERVAL_S = 0.25
 """Costly measures look at four pictures a second."""
-HEARING_S = 0.25
+HEARING_S = 1.0
 """Sound is heard in pieces of this length: decoders give it in much smaller ones."""
 LARGEST_GAP_S = 0.02
 

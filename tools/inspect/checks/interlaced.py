@@ -13,16 +13,18 @@ COMBED_SHARE = 0.02
 STEP = 16
 EVERY = 8
 MOVING_CHANGE = 1.5
-FEWEST = 3
+FEWEST = 2
 KEPT = 512
 
 
 class _Combs(Measure):
     def __init__(self) -> None:
+        self._count = 0
         self._shares: list[float] = []
 
     def study(self, picture: Picture) -> None:
-        if picture.change is None or picture.change < MOVING_CHANGE or len(self._shares) >= KEPT:
+        self._count += 1
+        if picture.change is None or picture.change < MOVING_CHANGE or len(self._shares) >= KEPT or self._count % 2:
             return
         if picture.height >= 32:
             self._shares.append(combed_share(picture.luma(columns=slice(0, None, EVERY))))

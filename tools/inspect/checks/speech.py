@@ -19,7 +19,8 @@ PIECE = 512
 BEGINS, ENDS = 0.5, 0.35
 """Probabilities above which speech begins and below which it ends: Silero's own."""
 SHORTEST_SPEECH_S = 0.25
-CALM, CALM_PIECES = 0.1, 8
+CALM, CERTAIN, CALM_PIECES = 0.1, 0.8, 8
+"""After so many pieces (a quarter of a second) below or above, the detector is sure."""
 QUIETEST_PEAK = 0.004
 """-48 dBFS: quieter pieces aren't asked about. No voice is understood below, and asking is what costs most."""
 
@@ -35,7 +36,8 @@ def _detector() -> Any:
 class _Speech(Measure):
     def __init__(self) -> None:
         self._asked = False
-        self._unlikely = 0
+        self._sure = 0
+        self._last = 0.0
         self._resampler = AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
         self._key: tuple[int, str, str] | None = None
         self._rest: np.ndarray = np.zeros(0, np.float32)
@@ -64,11 +66,12 @@ class _Speech(Measure):
 
     def _ask(self, piece: np.ndarray) -> None:
         probability = 0.0
-        loud = self._speaking or float(np.abs(piece).max()) >= QUIETEST_PEAK
-        # long without a voice, every third piece is asked about: a word takes many
-        if loud and (self._unlikely < CALM_PIECES or self._unlikely % 3 == 0):
-            probability = self._probability(piece)
-        self._unlikely = self._unlikely + 1 if probability < CALM else 0
+        if self._speaking or float(np.abs(piece).max()) >= QUIETEST_PEAK:
+            # where it has been sure for a while, it is asked about every third piece: a word takes many
+            if self._sure < CALM_PIECES or self._sure % 3 == 0:
+                self._last = self._probability(piece)
+            probability = self._last
+        self._sure = self._sure + 1 if not CALM <= probability <= CERTAIN else 0
         self._speaking = probability >= (ENDS if self._speaking else BEGINS)
         self._spans.add(self._heard / RATE_HZ, self._speaking)
         self._heard += PIECE

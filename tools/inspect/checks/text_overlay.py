@@ -15,8 +15,8 @@ from tools.inspect.picture import Picture
 from tools.inspect.report import Flag
 
 LINE_SIDE_PX, MARK_SIDE_PX = 480, 240
-EVERY = 3
-"""Of the studied pictures every third is read."""
+EVERY = 4
+"""Of the studied pictures every fourth is read."""
 KEPT_LINES = 64
 MOST_SHAPES = 1500
 """A picture with more bright shapes glitters: no text would be found in it."""
