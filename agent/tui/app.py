@@ -153,6 +153,8 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     @on(Posted)
     async def _hear(self, message: Posted) -> None:
         payload = message.payload
+        if not self.workbench.query("#head, #talk"):  # the screen is being taken down; threads may still post
+            return
         if isinstance(payload, Happened):
             await self._happened(payload.event)
         elif isinstance(payload, Began):

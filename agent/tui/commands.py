@@ -26,6 +26,11 @@ class SlashCommands(App[None]):
         if parsed is None:
             return False
         if parsed.command is None:
+            from agent.commands import is_command
+
+            if is_command(text):  # those that every face has: /budget, /sessions, /history
+                self.in_conversation(lambda session: _obey(session, text))
+                return True
             known = ", ".join(f"/{command.name}" for command in COMMANDS)
             self.talk.notice(f"There is no command /{parsed.name}. There are: {known}.", "warn")
             return True
@@ -183,6 +188,14 @@ class SlashCommands(App[None]):
 
 def _rows(found: dict[str, list[str]]) -> list[tuple[str, str]]:
     return [(" ".join(dict.fromkeys(keys)), description) for description, keys in found.items()]
+
+
+def _obey(session: Any, words: str) -> Iterable[Any]:
+    from agent.commands import obey
+    from agent.events import Alerted
+
+    lines = obey(session, words)
+    yield Alerted("command", "note", lines[0] if lines else "Done.", lines[1:])
 
 
 def _undo(session: Any) -> Iterable[Any]:

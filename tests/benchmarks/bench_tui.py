@@ -122,6 +122,8 @@ async def press_to_paint(app: Any, keys: list[str], ready: Callable[[Any], bool]
             await asyncio.wait_for(painted.wait(), timeout=5)
             taken.append(time.perf_counter() - started)
             await asyncio.sleep(0.02)
+        if hasattr(app, "close_threads"):
+            app.close_threads(wait_s=5)
     return taken
 
 
