@@ -30,7 +30,8 @@ def test_values_are_not_rendered_again() -> None:
 
 @pytest.mark.parametrize("heading", sorted(sections("planner")))
 def test_the_planner_s_texts_render(heading: str) -> None:
-    assert section("planner", heading, words="w", term="t", terms="a, b", message="m")
+    named = {"words": "w", "term": "t", "terms": "a, b", "message": "m", "what": "x", "run": "r", "state": "done"}
+    assert section("planner", heading, **named, value="rank", now=" It is 8 now.")
 
 
 @given(st.text())
