@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 
 from trainer_core.files import replacing
 
-VIDEO_OPTIONS = {"crf": "18", "preset": "fast"}
+VIDEO_OPTIONS = {"crf": "18", "preset": "veryfast"}
 AUDIO_BIT_RATE = 192_000
 
 
