@@ -12,6 +12,7 @@ from trainer_core.data.buckets import Bucket, parse_buckets
 from trainer_core.errors import ConfigError
 from trainer_core.memory.cell import Version
 from trainer_core.memory.estimate import CARDS_GB
+from trainer_core.memory.ladder import Proposal
 from trainer_core.memory.plan import Plan, check_known, plan, smallest_steps
 
 
@@ -95,26 +96,21 @@ def reckon_file(path: Path, arguments: MemoryArguments) -> MemoryResult:
 def _savings(
     config: TrainingConfig, planned: Plan, bucket: Bucket | None, version: Version | None
 ) -> dict[str, list[Saving] | None]:
-    found: dict[str, list[Saving] | None] = {}
-    for card in CARDS_GB:
-        if planned.estimate.fits[str(card)]:
-            continue
-        steps = smallest_steps(config, card, bucket, version)
-        found[str(card)] = (
-            None
-            if steps is None
-            else [
-                Saving(
-                    rung=step.rung,
-                    changes={key: new for key, (_, new) in step.changes.items()},
-                    words=step.words,
-                    cost=step.cost,
-                    exact=step.exact,
-                )
-                for step in steps
-            ]
-        )
-    return found
+    small = [card for card in CARDS_GB if not planned.estimate.fits[str(card)]]
+    return {
+        str(card): None if steps is None else [_saving(step) for step in steps]
+        for card, steps in smallest_steps(config, small, bucket, version).items()
+    }
+
+
+def _saving(step: Proposal) -> Saving:
+    return Saving(
+        rung=step.rung,
+        changes={key: new for key, (_, new) in step.changes.items()},
+        words=step.words,
+        cost=step.cost,
+        exact=step.exact,
+    )
 
 
 def _bucket(spelled: str | None) -> Bucket | None:

@@ -231,8 +231,8 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
 
 def _known_form(version: Version, regime: str, training: str, form: str) -> dict[str, list[float]]:
     """The coefficients of a form of training, or of the nearest one above it that was measured."""
-    for era in (version, "2.3"):
-        for kind, shape in ((training, form), (training, "checkpointed"), ("lora", form)):
+    for kind, shape in ((training, form), (training, "checkpointed"), ("lora", form)):
+        for era in (version, "2.3"):
             key = form_key(era, regime, kind, shape)
             if key in _coefficients() and (form == "whole") == (shape == "whole"):
                 found: dict[str, list[float]] = _coefficients()[key]

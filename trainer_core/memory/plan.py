@@ -3,6 +3,7 @@
 import json
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,22 +56,17 @@ def plan(config: TrainingConfig, bucket: Bucket | None = None, version: Version 
 
 
 def smallest_steps(
-    config: TrainingConfig, card_gb: int, bucket: Bucket | None = None, version: Version | None = None
-) -> list[Proposal] | None:
-    """The rungs to go down until the config fits `card_gb`; None when even the foot of the ladder doesn't."""
-    taken: list[Proposal] = []
-    if plan(config, bucket, version).estimate.fits[str(card_gb)]:
-        return taken
-    for step in ladder_of(config):
-        taken.append(step)
-        if plan(step.config, bucket, version).estimate.fits[str(card_gb)]:
-            return taken
-    return None
-
-
-def table_cell(version: Version, *, full: bool = False) -> Cell:
-    """Sound and picture, rank 32, nothing saved but by checkpointing: where the table of cards starts."""
-    return Cell(version, Side(0), Side(0), rank=0 if full else 32)
+    config: TrainingConfig, cards_gb: Sequence[int], bucket: Bucket | None = None, version: Version | None = None
+) -> dict[int, list[Proposal] | None]:
+    """For each card the rungs to go down until the config fits it; None where the foot of the ladder doesn't."""
+    steps = ladder_of(config)
+    rungs = [config, *(step.config for step in steps)]
+    fits = [plan(rung, bucket, version).estimate.fits for rung in rungs]
+    found: dict[int, list[Proposal] | None] = {}
+    for card in cards_gb:
+        first = next((number for number, fit in enumerate(fits) if fit[str(card)]), None)
+        found[card] = None if first is None else steps[:first]
+    return found
 
 
 def sized(cell: Cell, bucket: Bucket, frame_rate: float = 24.0) -> Cell:

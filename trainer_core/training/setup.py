@@ -192,7 +192,11 @@ def _make_trainable(config: TrainingConfig, transformer: Any, objective: Objecti
 
 def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
     if precision == "fp16":
-        raise ConfigError("mixed_precision_mode fp16 is not available in this version.", "Use bf16, or no.")
+        raise ConfigError(
+            "mixed_precision_mode fp16 is not available: fp16 gradients vanish unless the loss is scaled, which this "
+            "trainer doesn't do, and the weights are published in bf16, whose range fp16 doesn't hold.",
+            "Use bf16, which takes as much memory, or no.",
+        )
     if precision == "no":
         return nullcontext
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16)

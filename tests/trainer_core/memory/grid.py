@@ -39,6 +39,7 @@ def cells() -> dict[str, Cell]:
         "8-bit moments": replace(base, moments_8bit=True),
         "full": replace(base, rank=0),
         "full fused": replace(base, rank=0, fused=True),
+        "2.0 full fused": replace(base, version="2.0", rank=0, fused=True),
         "full fused 8-bit": replace(base, rank=0, fused=True, moments_8bit=True),
         "int8 chunked offload": replace(base, quantization="int8", chunk_tokens=1024, offload=True),
         "video ic": replace(base, audio=None, targets=("attn1.*", "attn2.*", "ff.net.0.proj", "ff.net.2")),

@@ -19,7 +19,7 @@ assert _spec.loader is not None
 grid = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(grid)
 CELLS: dict[str, Cell] = grid.cells()
-SAMPLED = ("int8", "2.5 sound alone 140")
+SAMPLED = ("2.5 sound alone 140",)
 BASE = Cell("2.3", Side(4000), Side(93))
 
 

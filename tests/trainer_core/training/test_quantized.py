@@ -55,3 +55,10 @@ def test_full_training_on_a_quantized_base_is_refused(tmp_path, config_for):
 def test_what_has_no_counterpart_is_refused_with_the_reason(tmp_path, config_for, name, reason):
     with pytest.raises(ConfigError, match=reason):
         set_up(config_for("t2v", {"acceleration": {"quantization": name}}), create_run_folder(tmp_path / "runs"))
+
+
+def test_fp16_is_refused_with_the_reason(tmp_path, config_for):
+    with pytest.raises(ConfigError, match="unless the loss is scaled"):
+        set_up(
+            config_for("t2v", {"acceleration": {"mixed_precision_mode": "fp16"}}), create_run_folder(tmp_path / "runs")
+        )
