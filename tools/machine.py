@@ -19,7 +19,7 @@ from trainer_core.config import is_tiny, load_config, resolve_paths
 from trainer_core.data.buckets import Bucket
 from trainer_core.errors import LtxError
 from trainer_core.memory.cell import Cell, Side
-from trainer_core.memory.estimate import estimate
+from trainer_core.memory.estimate import USABLE, estimate
 from trainer_core.memory.plan import sized
 
 LOWEST_CUDA = 13
@@ -138,7 +138,7 @@ def largest_bucket(cell: Cell, device_bytes: float) -> Bucket | None:
 def _trainable(gpus: list[Gpu]) -> list[Trainable]:
     if not gpus:
         return [Trainable(what="the tiny model", switches="on the CPU, to try things out", bucket="96x64x17")]
-    room = max(gpu.total_bytes for gpu in gpus) * 0.98
+    room = max(gpu.total_bytes for gpu in gpus) * USABLE
     base = Cell("2.3", Side(0), Side(0), rank=32)
     found = []
     for what, switches, cell in ways(base):

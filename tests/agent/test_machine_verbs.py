@@ -125,3 +125,9 @@ def test_check_on_a_machine_without_a_card(typed, monkeypatch):
     assert found["findings"][0]["state"] == "none"
     assert found["can_train"][0]["what"] == "the tiny model"
     assert "GPU" in typed("check").stdout
+
+
+def test_the_documented_table_of_cards_is_the_computed_one():
+    from tools.cards import table
+
+    assert table() in (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")

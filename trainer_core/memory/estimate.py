@@ -54,10 +54,10 @@ class Estimate:
     @property
     def fits(self) -> dict[str, bool]:
         """Which cards hold it, by their size in GB (10^9 bytes, as they are sold), less a fiftieth kept back."""
-        return {str(card): self.device_peak_bytes <= card * 1e9 * _USABLE for card in CARDS_GB}
+        return {str(card): self.device_peak_bytes <= card * 1e9 * USABLE for card in CARDS_GB}
 
 
-_USABLE = 0.98
+USABLE = 0.98
 
 
 def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool = False) -> Estimate:

@@ -1,0 +1,239 @@
+"""What fitting a training costs: a packed base against bf16 and float32, the estimate against traces, loading."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer_core.adapters import add_lora
+from trainer_core.config import FlexibleStrategy, LoraSection
+from trainer_core.data.batch import Batch, ModalityBatch
+from trainer_core.memory.estimate import estimate
+from trainer_core.memory.live import LiveBytes
+from trainer_core.memory.trace import trace
+from trainer_core.model.folder import FolderSource
+from trainer_core.model.ltx import LtxModel
+from trainer_core.model.quantize import quantize
+from trainer_core.model.released import released_transformer
+from trainer_core.model.source import Placement
+from trainer_core.model.versions import TRANSFORMER
+from trainer_core.objective import load_recipe, objective_of
+from trainer_core.training.noise import sigma_sampler
+from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input, prepare
+
+pytestmark = pytest.mark.bench
+
+HEADS, VIDEO_HEAD, AUDIO_HEAD, LAYERS = 4, 64, 32, 4  # the released blocks at a sixteenth of their width
+GRID, AUDIO_FRAMES, TEXT_TOKENS = (2, 3, 4), 8, 32
+STEPS = 200
+TRACED_EVERY = 16
+BASES = {"float32": (torch.float32, None), "bf16": (torch.bfloat16, None), "int8": (torch.bfloat16, "int8")}
+
+
+@pytest.fixture(scope="module")
+def mid_size(tmp_path_factory: pytest.TempPathFactory) -> FolderSource:
+    """A random model of the released classes, as a folder on disk."""
+    from diffusers import LTX2VideoTransformer3DModel
+
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("mid-size")
+    transformer = LTX2VideoTransformer3DModel(
+        num_attention_heads=HEADS,
+        attention_head_dim=VIDEO_HEAD,
+        cross_attention_dim=HEADS * VIDEO_HEAD,
+        audio_num_attention_heads=HEADS,
+        audio_attention_head_dim=AUDIO_HEAD,
+        audio_cross_attention_dim=HEADS * AUDIO_HEAD,
+        num_layers=LAYERS,
+        **TRANSFORMER["2.3"],
+    )
+    transformer.save_pretrained(root / "transformer")
+    return FolderSource(root, {})
+
+
+class Trained:
+    """A LoRA's training of one base on draws that are the same for every base."""
+
+    def __init__(self, source: FolderSource, dtype: torch.dtype, scheme: str | None) -> None:
+        self.transformer = source.transformer(dtype, Placement(quantization=scheme))
+        self.weights_bytes = _bytes_of(self.transformer)
+        self.objective = objective_of(FlexibleStrategy.model_validate(load_recipe("t2v")["training_strategy"]))
+        self.parameters = add_lora(self.transformer, LoraSection(rank=16, alpha=16), self.objective, 0)
+        self.model = LtxModel(self.transformer)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=5e-4)
+        self.autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+        self.sampler = sigma_sampler("shifted_logit_normal", {})
+        self.losses: list[float] = []
+        self.seconds: list[float] = []
+
+    def step(self, batch: Batch, number: int) -> None:
+        draws = draw(batch, self.objective, self.sampler, torch.Generator().manual_seed(number))
+        ready = {side: prepare(self.model, side, batch, self.objective, draws) for side in MODALITIES}
+        features = {"video": batch.video_features, "audio": batch.audio_features}
+        started = time.perf_counter()
+        with self.autocast:
+            inputs = [model_input(ready[side], features[side], None, torch.device("cpu")) for side in MODALITIES]
+            losses = [
+                masked_mse(found, ready[side].target, ready[side].trained)
+                for side, found in zip(MODALITIES, self.model(*inputs), strict=True)
+            ]
+            total = torch.stack(losses).sum()
+        total.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.seconds.append(time.perf_counter() - started)
+        self.losses.append(float(total.detach()))
+
+    def peak_bytes(self, batch: Batch) -> int:
+        counted = LiveBytes()
+        counted.hold(*self.model.parameters(), *self.model.buffers())
+        with counted:
+            self.step(batch, 0)
+        return counted.peak
+
+
+def _bytes_of(module: torch.nn.Module) -> int:
+    tensors = [*module.parameters(), *module.buffers()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _batch() -> Batch:
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    return Batch(
+        video=ModalityBatch(random(1, 128, *GRID), torch.tensor([24.0]), None, None),
+        audio=ModalityBatch(random(1, 8, AUDIO_FRAMES, 16), None, None, None),
+        video_features=random(1, TEXT_TOKENS, HEADS * VIDEO_HEAD),
+        audio_features=random(1, TEXT_TOKENS, HEADS * AUDIO_HEAD),
+        text_mask=torch.ones(1, TEXT_TOKENS, dtype=torch.int64),
+        clips=("random",),
+        indices=(0,),
+    )
+
+
+def test_an_int8_base_against_bf16_and_float32(mid_size, record_ratio):
+    batch = _batch()
+    trained = {name: Trained(mid_size, dtype, scheme) for name, (dtype, scheme) in BASES.items()}
+    for number in range(STEPS):
+        for one in trained.values():
+            one.step(batch, number)
+    exact, half, few = (trained[name] for name in ("float32", "bf16", "int8"))
+    what = f"random 2.3 of {HEADS * VIDEO_HEAD} and {HEADS * AUDIO_HEAD} channels, {LAYERS} blocks, CPU"
+    for other, one, target in (("bf16", half, 0.67), ("float32", exact, 0.34)):
+        ratio = few.weights_bytes / one.weights_bytes
+        record_ratio(f"memory of an int8 base against {other}", ratio, target, what)
+    step_s = {name: sorted(one.seconds)[STEPS // 4] for name, one in trained.items()}
+    # a CPU without bf16 units computes bf16 far slower than float32: that ratio says nothing of a card
+    note = f"{what}; lower quartiles, in turn; int8 takes {step_s['int8'] / step_s['float32']:.1f} x float32 here"
+    record_ratio("step on an int8 base against bf16", step_s["int8"] / step_s["bf16"], 1.2, note)
+    peak = few.peak_bytes(batch) / half.peak_bytes(batch)
+    record_ratio("peak of a step on an int8 base against bf16", peak, 0.8, f"{what}; tensors counted")
+    level = sum(exact.losses) / STEPS
+    for name, one in (("bf16", half), ("int8", few)):
+        far = sum(abs(a - b) for a, b in zip(one.losses, exact.losses, strict=True)) / STEPS / level
+        note = f"{what}; mean |difference| over {STEPS} steps; loss {exact.losses[0]:.3f} → {exact.losses[-1]:.3f}"
+        record_ratio(f"loss on a {name} base, difference from float32", far, 0.01, note)
+
+
+def test_the_estimate_against_traces_of_the_grid(record_ratio):
+    path = Path(__file__).parents[1] / "trainer_core" / "memory" / "grid.py"
+    spec = importlib.util.spec_from_file_location("memory_grid", path)
+    assert spec is not None
+    assert spec.loader is not None
+    grid = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(grid)
+    cells: dict[str, Any] = grid.cells()
+    names = list(cells)[::TRACED_EVERY]
+    errors = {name: estimate(cells[name]).step_peak_bytes / trace(cells[name]).peak - 1 for name in names}
+    worst = max(errors, key=lambda name: abs(errors[name]))
+    note = f"every {TRACED_EVERY}th of {len(cells)} cells; the largest is {worst}: {errors[worst]:+.2%}"
+    record_ratio("estimated peak of a step, largest error against its trace", abs(errors[worst]), 0.05, note)
+
+
+def test_loading_against_the_file(tmp_path, record_ratio):
+    """One block of the released size, so that the file is large beside everything else."""
+    transformer = torch.nn.Module.to_empty(released_transformer("2.3", 1), device="cpu")
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            parameter.fill_(0.01)
+    transformer.save_pretrained(tmp_path / "transformer", max_shard_size="20GB")
+    (file,) = (tmp_path / "transformer").glob("*.safetensors")
+    size = file.stat().st_size
+    del transformer
+    seen = {what: _loaded_in_a_child(what, tmp_path) for what in ("bare", "bf16", "bare int8", "int8")}
+    note = f"one block of 2.3 and what surrounds the blocks, {size / 1e9:.2f} GB, warm"
+    record_ratio("loading bf16 against reading its file", seen["bf16"][0] / seen["bare"][0], 1.5, note)
+    packed_note = f"{note}; bare: the file read whole, then packed"
+    record_ratio("loading int8 against bare", seen["int8"][0] / seen["bare int8"][0], 1.1, packed_note)
+    for name, target in (("bf16", 1.1), ("int8", 0.75)):
+        own = f"{note}; anonymous memory" if name == "int8" else f"{note}; resident memory"
+        figure = seen[name][2] if name == "int8" else seen[name][1]
+        record_ratio(f"memory at the peak of loading {name}, against the file", figure / size, target, own)
+
+
+def _loaded_in_a_child(what: str, folder: Path) -> tuple[float, int, int]:
+    """Seconds, and by how many bytes resident and anonymous memory grew at most."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    line = [sys.executable, __file__, what, str(folder)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
+    seconds, resident, anonymous = done.stdout.split()[-3:]
+    return float(seconds), int(resident), int(anonymous)
+
+
+def _load(what: str, folder: Path) -> Any:
+    if not what.startswith("bare"):
+        return FolderSource(folder, {}).transformer(
+            torch.bfloat16, Placement(quantization="int8" if what == "int8" else None)
+        )
+    from safetensors.torch import load
+
+    (file,) = (folder / "transformer").glob("*.safetensors")
+    state = load(file.read_bytes())
+    if what == "bare":
+        return state
+    transformer = released_transformer("2.3", 1)
+    transformer.load_state_dict(state, assign=True)
+    return quantize(transformer, "int8")
+
+
+def print_loading(what: str, folder: Path) -> None:
+    quantize(torch.nn.Sequential(), "int8")  # the library's import is no part of loading
+    released_transformer("2.3", 1)
+    (file,) = (folder / "transformer").glob("*.safetensors")
+    file.read_bytes()
+    Path("/proc/self/clear_refs").write_text("5")
+    before, anonymous_before = _kibibytes("VmRSS"), _kibibytes("RssAnon")
+    most, ended = [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.002):
+            most[0] = max(most[0], _kibibytes("RssAnon") - anonymous_before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    started = time.perf_counter()
+    kept = _load(what, folder)
+    seconds = time.perf_counter() - started
+    ended.set()
+    watcher.join()
+    assert kept is not None
+    print(seconds, (_kibibytes("VmHWM") - before) * 1024, most[0] * 1024)
+
+
+def _kibibytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+if __name__ == "__main__":
+    print_loading(sys.argv[1], Path(sys.argv[2]))
