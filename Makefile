@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+TERMINAL := tests/agent/tui/test_terminal.py
 
 .PHONY: demo test check bench mutants clean
 
@@ -22,7 +23,8 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TERMINAL)  # its keys wait for a screen, so it has the machine to itself
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --ignore=$(TERMINAL)
 
 check: $(VENV)/.tested
 	$(BIN)/ruff format --check .

@@ -69,9 +69,9 @@ LIVE = RunStatus("running", step=4, steps=9, pid=os.getpid(), lease_expires_at=0
     [
         ({"machine": machine_id(), "process": process_identity(os.getpid())}, "running"),  # whatever the lease says
         ({"machine": machine_id(), "process": "1"}, "failed"),  # the number was given to another process
-        ({"machine": "another", "process": "1", "lease_expires_at": time.time() + 600}, "running"),
+        ({"machine": "another", "process": "1", "lease_expires_at": time.time() + 86_400}, "running"),
         ({"machine": "another", "process": "1"}, "failed"),
-        ({"lease_expires_at": time.time() + 600}, "running"),  # a status of an older version
+        ({"lease_expires_at": time.time() + 86_400}, "running"),  # a status of an older version
     ],
 )
 def test_a_live_state_is_believed_only_with_its_process(tmp_path: Path, changes: dict[str, object], state: str) -> None:

@@ -1,4 +1,4 @@
-"""Latents to pictures and sound. Pictures come in a stream of tiles, so that a clip's length never decides the memory.
+"""Latents to pictures and sound. Pictures come in a stream of tiles: one tile's are held, never all of a clip's.
 
 F H W latent frames, rows and columns; N pictures; T audio latent frames.
 """

@@ -4,6 +4,7 @@ Once through a terminal emulator of our own process (always), once through tmux 
 closed while the run trains, and opened again: the run is where it is by then.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -112,6 +113,15 @@ class Tmux:
         subprocess.run([*self._tmux, "kill-server"], check=False, timeout=30)
 
 
+def press_until(terminal: PseudoTerminal | Tmux, key: str, pattern: str) -> str:
+    """Press `key` until `pattern` appears: a busy machine draws a list some time before it has the keys."""
+    for _ in range(3):
+        terminal.press(key)
+        with contextlib.suppress(AssertionError):
+            return wait_for(terminal, pattern, 30.0)
+    return wait_for(terminal, pattern)
+
+
 @pytest.fixture
 def environment(bare: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR", "COLORTERM")}
@@ -123,8 +133,7 @@ def whole_path(open_terminal: Callable[[], PseudoTerminal | Tmux], folder: Path)
     terminal = open_terminal()
     try:
         wait_for(terminal, r"real_clips +5 videos")
-        terminal.press("enter")
-        wait_for(terminal, r"▌ /.*real_clips")
+        press_until(terminal, "enter", r"▌ /.*real_clips")
         terminal.press("use 4 steps")
         wait_for(terminal, r"▌ use 4 steps")
         terminal.press("enter")

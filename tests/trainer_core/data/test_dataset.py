@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from trainer_core.data.batch import Batch
 from trainer_core.data.dataset import BatchStream, find_samples, load_batch, load_batches, plan_epoch
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.objective import VaeFactors, objective_of
@@ -120,11 +121,18 @@ def test_an_epoch_brings_every_sample_once_and_never_mixes_shapes(config_for, pr
     assert [3] in batches
 
 
+def as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
 def test_ranks_share_an_epoch_without_overlap(config_for):
     samples, objective = samples_of(config_for, "t2v")
     stream = BatchStream(samples, objective, batch_size=1, seed=0)
     seen = [
-        [batch.indices for batch in load_batches(stream, 0, 2, rank=rank, ranks=2, accumulation=1, workers=0)]
+        [
+            batch.indices
+            for batch in load_batches(stream, 0, 2, rank=rank, ranks=2, accumulation=1, workers=0, prepare=as_it_is)
+        ]
         for rank in range(2)
     ]
     assert sorted(index for rank in seen for batch in rank for index in batch) == [0, 1, 2, 3]
@@ -134,7 +142,8 @@ def test_reading_ahead_in_a_process_changes_nothing(config_for):
     samples, objective = samples_of(config_for, "t2v")
     stream = BatchStream(samples, objective, batch_size=2, seed=0)
     here, ahead = (
-        list(load_batches(stream, 1, 4, rank=0, ranks=1, accumulation=1, workers=workers)) for workers in (0, 1)
+        list(load_batches(stream, 1, 4, rank=0, ranks=1, accumulation=1, workers=workers, prepare=as_it_is))
+        for workers in (0, 1)
     )
     assert [batch.clips for batch in here] == [batch.clips for batch in ahead]
     assert here[0].video is not None
