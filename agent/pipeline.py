@@ -17,8 +17,8 @@ from agent.state import artifacts_of
 from tools.monitor.launch import request_stop
 from tools.monitor.status import describe_run
 from tools.project import Project
-from trainer_core.errors import ApprovalNeeded, ExternalError, error_of
-from trainer_core.run_folder import LIVE_STATES, RunFolder, run_error
+from trainer_core.errors import ApprovalNeeded, ExternalError, TrainingError, error_of
+from trainer_core.run_folder import LIVE_STATES, RunFolder
 
 Emit = Callable[..., None]
 """Called as (event, **fields)."""
@@ -34,7 +34,7 @@ ENDS_TURN = 8
 def run_pipeline(desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]) -> RunFolder:
     """Prepare, train and watch; return the run that ended well.
 
-    Raises ApprovalNeeded when the policy doesn't permit a step or a budget is spent, the error of a run that failed
+    Raises ApprovalNeeded when the policy doesn't permit a step or a budget is spent, TrainingError when the run failed
     or diverged, and the error of a tool that failed.
     """
     project = desk.project
@@ -49,7 +49,7 @@ def run_pipeline(desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[
         _watch(session, run, policy, emit)
     status = describe_run(run)
     if status.state != "done":
-        raise run_error(run, status.error)
+        raise TrainingError(f"Run {run.id} {status.state} at step {status.step} of {status.steps}: {status.error}")
     return run
 
 

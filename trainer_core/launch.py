@@ -50,14 +50,14 @@ def _supervised(run: RunFolder, stop: StopRequest, writes: bool) -> int:
             keeper.update(state="done", stage="stopped", eta_s=0.0)
         except LtxError as error:
             state: RunState = "diverged" if isinstance(error, TrainingError) else "failed"
-            code = error.exit_code
-            _record_end(keeper, state, str(error), code)
+            _record_end(keeper, state, str(error))
             _say(str(error))
+            code = error.exit_code
         except BaseException as error:
-            code = 130 if isinstance(error, KeyboardInterrupt) else 5
-            _record_end(keeper, "failed", f"{type(error).__name__}: {error}", code)
+            _record_end(keeper, "failed", f"{type(error).__name__}: {error}")
             with contextlib.suppress(OSError):
                 traceback.print_exc()
+            code = 130 if isinstance(error, KeyboardInterrupt) else 5
         keeper.update(finished_at=time.time())
         with contextlib.suppress(LtxError):  # a full disk or a vanished folder: the exit code still tells
             keeper.record("ended", state=keeper.status.state, step=keeper.status.step)
@@ -103,8 +103,8 @@ def _first_status(run: RunFolder, steps: int) -> RunStatus:
     )
 
 
-def _record_end(keeper: StatusKeeper, state: RunState, error: str, exit_code: int) -> None:
-    keeper.update(state=state, error=error, exit_code=exit_code, eta_s=None, eta_parts_s=None)
+def _record_end(keeper: StatusKeeper, state: RunState, error: str) -> None:
+    keeper.update(state=state, error=error, eta_s=None, eta_parts_s=None)
     with contextlib.suppress(LtxError):
         keeper.record("failed", error=error)
 

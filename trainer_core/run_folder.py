@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trainer_core.errors import ConfigError, LtxError, TrainingError, error_of
+from trainer_core.errors import ConfigError
 from trainer_core.files import append_jsonl, read_json, read_jsonl, storage_error, write_json
 from trainer_core.lease import machine_id, process_identity
 
@@ -45,8 +45,6 @@ class RunStatus:
     process: str | None = None
     machine: str | None = None
     eta_parts_s: dict[str, float] | None = None
-    exit_code: int | None = None
-    """How a run that failed ended, in the exit codes of the command line; None while it goes on and when it is done."""
 
 
 @dataclass(frozen=True)
@@ -160,13 +158,6 @@ class RunFolder:
     def record_event(self, kind: str, **fields: Any) -> None:
         """Append one line to events.jsonl: `{"time", "kind", …}`."""
         append_jsonl(self.events_path, {"time": time.time(), "kind": kind, **fields})
-
-
-def run_error(run: RunFolder, error: str | None = None) -> LtxError:
-    """The error that a run ended with, of the kind that its exit code says; `error` words it better where given."""
-    status = run.read_status()
-    told = f"Run {run.id} {status.state} at step {status.step} of {status.steps}: {error or status.error}"
-    return error_of(told, f"Its log: {run.log_path}.", status.exit_code or TrainingError.exit_code)
 
 
 def create_run_folder(runs: Path) -> RunFolder:

@@ -18,13 +18,13 @@ def train(project: TrainArgument = None, wait: WaitOption = None, as_json: JsonO
     from agent.projects import existing_project
     from tools.monitor.launch import start_run, start_run_of
     from tools.monitor.tool import started as started_run
-    from trainer_core.run_folder import run_error
+    from trainer_core.errors import TrainingError
 
     is_config = project is not None and project.is_file()
     run = start_run_of(project) if project and is_config else start_run(existing_project(project))
     started = started_run(run)
     if started.error:
-        raise run_error(run, started.error)
+        raise TrainingError(f"Run {started.run} {started.state}: {started.error}", f"Its log: {run.log_path}.")
     for note in started.notes:
         say(f"Without effect: {note}", err=True)
     where = project_word(run.path)
@@ -78,8 +78,8 @@ def resume(
     from agent.run_text import resume_lines
     from tools.monitor.find import resolve_run
     from tools.monitor.tool import ResumeArguments, resumed
+    from trainer_core.errors import TrainingError
     from trainer_core.resume import parse_setting
-    from trainer_core.run_folder import run_error
 
     run = resolve_run(target)
     arguments = ResumeArguments(
@@ -90,7 +90,7 @@ def resume(
     )
     result = resumed(run, arguments)
     if result.error:
-        raise run_error(run, result.error)
+        raise TrainingError(f"Run {result.run} {result.state}: {result.error}", f"Its log: {run.log_path}.")
     told = "\n".join(resume_lines(result.model_dump()))
     if wait if wait is not None else sys.stderr.isatty() and sys.stdout.isatty():
         _follow(run, told, project_word(run.path), as_json)
@@ -102,7 +102,7 @@ def resume(
 
 def _follow(run: "RunFolder", told: str, where: str, as_json: bool) -> None:
     from agent.follow import follow
-    from trainer_core.run_folder import run_error
+    from trainer_core.errors import TrainingError
 
     try:
         say(told, err=as_json)
@@ -111,7 +111,8 @@ def _follow(run: "RunFolder", told: str, where: str, as_json: bool) -> None:
         say(f"Detached. Run {run.id} goes on; see it with: ltx-agent status {where}", err=True)
         raise
     if ended.state in ("failed", "diverged"):
-        raise run_error(run)
+        told = f"Run {run.id} {ended.state} at step {ended.step} of {ended.steps}: {ended.error}"
+        raise TrainingError(told, f"Its log: {run.log_path}.")
     say_status(run, as_json)
 
 

@@ -92,15 +92,3 @@ def test_a_wrong_key_is_placed_before_anything_starts(folder: Path) -> None:
     )
     assert not (folder / "outputs").exists()
     assert "Traceback" not in done.stderr
-
-
-def test_a_run_that_its_data_refuses_ends_with_that_code(folder: Path) -> None:
-    """The trainer finds the prefix as long as the clip; that is a wrong config, not a failed run."""
-    prefixed = UPSTREAM.replace(
-        "type: first_frame\n        probability: 0.5", "type: prefix\n        temporal_boundary: 99"
-    )
-    (folder / "run.yaml").write_text(prefixed, encoding="utf-8")
-    done = ltx_agent(folder, "train", "run.yaml", "--wait")
-    assert done.returncode == 2
-    assert "prefix of 99 latent frames leaves no frame to train on" in done.stderr
-    assert "Traceback" not in done.stderr
