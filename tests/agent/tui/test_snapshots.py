@@ -17,6 +17,7 @@ from agent.desk import Desk
 from agent.tui import finding
 from agent.tui.app import LtxApp
 from agent.tui.screens.welcome import Welcome
+from agent.tui.widgets.entries import Notice
 from tools.project import Project
 
 FOLDER = Path(__file__).parent / "snapshots"
@@ -82,10 +83,12 @@ def test_screens_look_as_they_did(
         (finished.path / "kept").replace(finished.report_path)
         (finished.path / "later").rename(finished.path / "runs")
         app.watcher.glance()
-        for _ in range(500):
+        for _ in range(3000):  # the conversation looks for news of runs every two seconds
             await pilot.pause(0.01)
-            if app.runs:
+            if app.runs and sum("is done at step" in str(notice.content) for notice in app.query(Notice)) == 2:
                 break
+        else:
+            raise AssertionError("the two runs that ended were not told of within thirty seconds")
         await settle(pilot)
         await shot("plan", "f3", "down", "down", "down")
         await shot("curves", "f4", "home", "ctrl+right", "ctrl+right")
