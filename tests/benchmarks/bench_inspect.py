@@ -7,11 +7,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import av
 import pytest
+from measuring import timed
 
 from tools.inspect.tool import InspectArguments, inspect_clips
 from tools.project import Project, ProjectFacts
@@ -65,12 +65,6 @@ def decode_bare(paths: list[Path]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def timed(work: Callable[[], object]) -> float:
-    began_s = time.perf_counter()
-    work()
-    return time.perf_counter() - began_s
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """What fitting a training costs: a packed base against bf16 and float32, the estimate against traces, loading."""
 
 import importlib.util
-import os
-import subprocess
 import sys
 import threading
 import time
@@ -11,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from measuring import forget_peak, in_a_child, kibibytes
 
 from trainer_core.adapters import add_lora
 from trainer_core.config import FlexibleStrategy, LoraSection
@@ -183,10 +182,7 @@ def test_loading_against_the_file(tmp_path, record_ratio):
 
 def _loaded_in_a_child(what: str, folder: Path) -> tuple[float, int, int]:
     """Seconds, and by how many bytes resident and anonymous memory grew at most."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    line = [sys.executable, __file__, what, str(folder)]
-    done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
-    seconds, resident, anonymous = done.stdout.split()[-3:]
+    seconds, resident, anonymous = in_a_child(__file__, what, str(folder))
     return float(seconds), int(resident), int(anonymous)
 
 
@@ -211,13 +207,13 @@ def print_loading(what: str, folder: Path) -> None:
     released_transformer("2.3", 1)
     (file,) = (folder / "transformer").glob("*.safetensors")
     file.read_bytes()
-    Path("/proc/self/clear_refs").write_text("5")
-    before, anonymous_before = _kibibytes("VmRSS"), _kibibytes("RssAnon")
+    forget_peak()
+    before, anonymous_before = kibibytes("VmRSS"), kibibytes("RssAnon")
     most, ended = [0], threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.002):
-            most[0] = max(most[0], _kibibytes("RssAnon") - anonymous_before)
+            most[0] = max(most[0], kibibytes("RssAnon") - anonymous_before)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -227,12 +223,7 @@ def print_loading(what: str, folder: Path) -> None:
     ended.set()
     watcher.join()
     assert kept is not None
-    print(seconds, (_kibibytes("VmHWM") - before) * 1024, most[0] * 1024)
-
-
-def _kibibytes(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    print(seconds, (kibibytes("VmHWM") - before) * 1024, most[0] * 1024)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
 """Sampling against the bare forwards, decode and mux against the VAE's own decode, memory against clip length."""
 
-import os
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from measuring import forget_peak, in_a_child, in_turn, kibibytes
 
 from trainer_core.config import FlexibleStrategy, ModalitySection
 from trainer_core.data.batch import Batch, ModalityBatch
@@ -85,23 +82,11 @@ def bare_forwards(model: LtxModel, connectors: object, given: SampleInputs) -> C
     return run
 
 
-def timed(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
 def ratio_of(ours: Callable[[], object], bare: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
     """(ratio, our seconds): lower quartiles over pairs measured in turn and in both orders."""
     for run in (ours, bare):
         run()
-    pairs = []
-    for number in range(repeats):
-        first, second = (ours, bare) if number % 2 else (bare, ours)
-        seconds = {first: timed(first), second: timed(second)}
-        pairs.append((seconds[ours], seconds[bare]))
-    ours_s, bare_s = (statistics.quantiles([pair[side] for pair in pairs], n=4)[0] for side in (0, 1))
-    return ours_s / bare_s, ours_s
+    return in_turn(ours, bare, repeats)
 
 
 def test_a_sampling_step_against_the_bare_forwards(record_ratio):
@@ -138,10 +123,7 @@ def test_decode_and_mux_against_the_vae(tmp_path, record_ratio):
 def test_memory_of_decoding_does_not_grow_with_the_clip(tmp_path, record_ratio):
     grown = {}
     for latent_frames in (SHORT_LATENTS, LONG_LATENTS):
-        line = [sys.executable, __file__, str(latent_frames), str(tmp_path)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
-        grown[latent_frames] = int(done.stdout.split()[-1])
+        grown[latent_frames] = int(in_a_child(__file__, str(latent_frames), str(tmp_path))[-1])
     sizes = [f"{grown[frames] / 2**20:.0f} MiB" for frames in (LONG_LATENTS, SHORT_LATENTS)]
     note = f"497 pictures against 177, 256x256: {sizes[0]} and {sizes[1]}"
     record_ratio(
@@ -155,16 +137,10 @@ def print_grown_memory(latent_frames: int, folder: Path) -> None:
     warm = torch.randn(128, 2, 8, 8)
     list(decode_video(vae, warm))
     latents = torch.randn(128, latent_frames, 8, 8)
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     before = kibibytes("VmRSS")
     write_sample(folder / f"m{latent_frames}", decode_video(vae, latents, TimeTiles()), None, 24.0, {})
     print((kibibytes("VmHWM") - before) * 1024)
-
-
-def kibibytes(name: str) -> int:
-    """A figure of /proc/self/status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
 """Our training step against a bare forward, backward and optimizer step of the same model on the same batch."""
 
-import os
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from measuring import forget_peak, in_a_child, in_turn, kibibytes, timed
 
 from trainer_core.config import parse_config
 from trainer_core.data.batch import Batch
@@ -96,12 +93,6 @@ def our_step(session: Session, batch: Batch, keeper: StatusKeeper) -> Callable[[
     return run
 
 
-def timed(run: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
 def measured(session: Session, batch: Batch) -> tuple[float, float]:
     """(ratio of our step to the bare one, seconds of our step): lower quartiles over pairs measured in turn."""
     with StatusKeeper(session.run, RunStatus("running")) as keeper:
@@ -109,19 +100,7 @@ def measured(session: Session, batch: Batch) -> tuple[float, float]:
         for run in (ours, bare, ours):
             run()
         repeats = max(FEWEST_REPEATS, round(SECONDS_A_SIDE / timed(bare)))
-        pairs = []
-        for number in range(repeats):
-            # in turn and in both orders: what one leaves in the caches, the other finds
-            first, second = (ours, bare) if number % 2 else (bare, ours)
-            seconds = {first: timed(first), second: timed(second)}
-            pairs.append((seconds[ours], seconds[bare]))
-    ours_s, bare_s = (lower_quartile([pair[side] for pair in pairs]) for side in (0, 1))
-    return ours_s / bare_s, ours_s
-
-
-def lower_quartile(seconds: list[float]) -> float:
-    """What a step takes when nothing else disturbs the machine: more repeatable here than the median."""
-    return statistics.quantiles(seconds, n=4)[0]
+        return in_turn(ours, bare, repeats)
 
 
 @pytest.mark.parametrize("objective", ["t2v", "v2a", "v2v_ic", "t2a"])
@@ -151,10 +130,7 @@ def test_peak_memory_of_a_step_against_the_bare_models(tmp_path, record_ratio, o
     write_sample(tmp_path / "latents")
     grown = {}
     for what in ("ours", "bare"):
-        line = [sys.executable, __file__, what, objective, str(tmp_path)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment)
-        grown[what] = int(done.stdout.split()[-1])
+        grown[what] = int(in_a_child(__file__, what, objective, str(tmp_path))[-1])
     note = f"resident memory that three steps add; the bare ones {grown['bare'] / 2**20:.0f} MiB"
     record_ratio(f"peak memory of a step, {objective}", grown["ours"] / grown["bare"], 1.05, note)
 
@@ -164,18 +140,12 @@ def print_grown_memory(what: str, objective: str, folder: Path) -> None:
     session = session_for(objective, folder / what, folder / "latents")
     batch = session.stream[0]
     with StatusKeeper(session.run, RunStatus("running")) as keeper:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here, each side's inputs included
+        forget_peak()  # the peak counts from here, each side's inputs included
         before = kibibytes("VmRSS")
         run = our_step(session, batch, keeper) if what == "ours" else bare_step(session, batch)
         for _ in range(3):
             run()
     print((kibibytes("VmHWM") - before) * 1024)
-
-
-def kibibytes(name: str) -> int:
-    """A figure of /proc/self/status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from tools.project import Progress, Project
 from trainer_core.config import (
     ModelSection,
     SampleCondition,
-    TrainingConfig,
     ValidationSample,
     ValidationSection,
     is_tiny,
@@ -279,9 +278,3 @@ def _new_folder(parent: Path) -> Path:
 def _step_of(checkpoint: str) -> int:
     tail = Path(checkpoint).stem.rpartition("_")[2]
     return int(tail) if tail.isdigit() else 0
-
-
-def model_of(config: TrainingConfig) -> str:
-    """What to call a run's model in front of people."""
-    path = config.model.model_path
-    return f"tiny random model ({path})" if is_tiny(path) else Path(path).name

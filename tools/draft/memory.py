@@ -1,6 +1,5 @@
 """The draft node's memory tool: what a training takes, by arithmetic, and which cards hold it."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -86,11 +85,6 @@ def reckon(config: TrainingConfig, arguments: MemoryArguments) -> MemoryResult:
         savings=_savings(config, planned, bucket, version),
         notes=planned.notes,
     )
-
-
-def reckon_file(path: Path, arguments: MemoryArguments) -> MemoryResult:
-    """The same for a config file without a project."""
-    return reckon(resolve_paths(load_config(path), path.resolve().parent), arguments)
 
 
 def _savings(

@@ -10,7 +10,7 @@ from trainer_core.config import TrainingConfig, load_config, resolve_paths
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
-from trainer_core.run_folder import LIVE_STATES, RunFolder
+from trainer_core.run_folder import RunFolder
 
 LATENT_BYTES_A_TOKEN = 128 * 2
 """128 channels of bfloat16 a latent cell."""
@@ -111,8 +111,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def live_run(project: Project) -> RunFolder | None:
-    """The project's run that is going on, if any."""
-    return next((run for run in reversed(project.runs()) if run.read_status().state in LIVE_STATES), None)

@@ -33,9 +33,6 @@ class LiveBytes(TorchDispatchMode):
         for tensor in tensors:
             self._ignored.add(tensor.untyped_storage()._cdata)
 
-    def reset_peak(self) -> None:
-        self.peak = self.live
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

@@ -124,18 +124,6 @@ def denoise(
     return {name: _latents(x[name], name, inputs) for name in MODALITIES if name in x}
 
 
-def forwards_a_step(guidance: Guidance, objective: Objective) -> int:
-    """How many times a step calls the transformer."""
-    both = objective.video.present and objective.audio.present
-    scales = [guidance.of(name) for name in MODALITIES if objective.modality(name).generated]
-    return (
-        1
-        + any(scale.cfg != 1 for scale in scales)
-        + any(scale.stg > 0 for scale in scales)
-        + (both and any(scale.modality != 1 for scale in scales))
-    )
-
-
 def _calls(guidance: Guidance, sides: dict[ModalityName, _Side | None]) -> dict[str, dict[str, Any]]:
     """The transformer calls of a step by name, with their options; a call that pulls on nothing is not made."""
     scales = [guidance.of(name) for name, side in sides.items() if side is not None and side.generated]
