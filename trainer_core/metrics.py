@@ -1,6 +1,6 @@
 """Reading and writing `metrics.jsonl`: one object a training step, and held-out rows. No torch."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class StepMetrics:
 
 def append_step(path: Path, metrics: StepMetrics) -> None:
     """Append one step to `path`."""
-    append_jsonl(path, asdict(metrics))
+    append_jsonl(path, {**vars(metrics), "step_s": vars(metrics.step_s)})
 
 
 def read_steps(path: Path) -> list[dict[str, Any]]:

@@ -36,6 +36,12 @@ class ModalityBatch:
             count *= size
         return count
 
+    @property
+    def width(self) -> int:
+        """Numbers a token: the channels, of sound times the mel bins."""
+        channels = self.latents.shape[1]
+        return channels if self.latents.ndim == 5 else channels * self.latents.shape[3]
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trainer_core.objective import VaeFactors
 
 Branch = Literal["video", "audio", "cross"]
+KEPT_POSITIONS = 16
 CROSS_MODULES = ("audio_to_video_attn", "video_to_audio_attn")
 
 
@@ -88,6 +89,7 @@ class LtxModel(nn.Module):
         self._absent: Branch | None = None
         self._set_aside: list[Callable[[], None]] = []
         self._gate_timesteps: dict[str, Tensor] = {}
+        self._positions: dict[Any, Tensor] = {}
         config = transformer.config
         self._gate_factor = config.cross_attn_timestep_scale_multiplier / config.timestep_scale_multiplier
         for name in ("av_cross_attn_video_a2v_gate", "av_cross_attn_audio_v2a_gate"):
@@ -105,15 +107,30 @@ class LtxModel(nn.Module):
     def video_positions(self, shape: tuple[int, int, int], frame_rate: Tensor) -> Tensor:
         """Positions [B, 3, F·H·W, 2] of a latent grid (F, H, W) at `frame_rate` [B] frames a second."""
         frames, height, width = shape
-        positions = self.transformer.rope.prepare_video_coords(
-            len(frame_rate), frames, height, width, frame_rate.device, fps=1.0
-        )
-        positions[:, 0] = positions[:, 0] / frame_rate.to(positions.dtype)[:, None, None]
-        return positions
+
+        def make() -> Tensor:
+            positions = self.transformer.rope.prepare_video_coords(
+                len(frame_rate), frames, height, width, frame_rate.device, fps=1.0
+            )
+            positions[:, 0] = positions[:, 0] / frame_rate.to(positions.dtype)[:, None, None]
+            return positions
+
+        return self._kept_positions((shape, tuple(frame_rate.tolist()), frame_rate.device), make)
 
     def audio_positions(self, batch: int, length: int, device: torch.device) -> Tensor:
         """Positions [B, 1, T, 2] of `length` audio latent frames, in seconds."""
-        return self.transformer.audio_rope.prepare_audio_coords(batch, length, device)
+        rope = self.transformer.audio_rope
+        return self._kept_positions((batch, length, device), lambda: rope.prepare_audio_coords(batch, length, device))
+
+    def _kept_positions(self, key: Any, make: Callable[[], Tensor]) -> Tensor:
+        """Positions depend on nothing but the shape: those of the last few shapes are kept. Never written to."""
+        positions = self._positions.pop(key, None)
+        if positions is None:
+            positions = make()
+        self._positions[key] = positions  # the newest last
+        while len(self._positions) > KEPT_POSITIONS:
+            self._positions.pop(next(iter(self._positions)), None)
+        return positions
 
     def forward(
         self,

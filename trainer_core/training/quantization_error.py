@@ -108,10 +108,11 @@ def _see(source: ModelSource, scheme: str | None, dtype: torch.dtype, name: str)
         predicted = model(inputs["video"], inputs["audio"])
     losses, outputs = [], []
     for found, side in zip(predicted, (prepared["video"], prepared["audio"]), strict=True):
-        if found is None or side is None or side.target is None or side.trained is None:
+        if found is None or side is None or side.target is None:
             continue
         kept = found[:, -side.target.shape[1] :]
-        losses.append(masked_mse(kept, side.target.to(device), side.trained.to(device)))
+        trained = None if side.trained is None else side.trained.to(device)
+        losses.append(masked_mse(kept, side.target.to(device), trained))
         outputs.append(kept.detach().float().flatten().cpu())
     total = torch.stack(losses).sum(dim=0).mean()
     total.backward()

@@ -82,7 +82,8 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     samples = find_samples(Path(config.data.preprocessed_data_root), objective, source.factors, declared)
     samples, heldout = divide(samples, heldout_names(config))
     sampler = sigma_sampler(config.flow_matching.timestep_sampling_mode, config.flow_matching.timestep_sampling_params)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    accumulation = config.optimization.gradient_accumulation_steps
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), gradient_accumulation_steps=accumulation)
     precision = config.acceleration.mixed_precision_mode
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     autocast = _autocast(precision, accelerator.device)

@@ -42,15 +42,19 @@ class StepLoss:
     @property
     def total(self) -> Tensor:
         """Video and audio losses summed, averaged over the samples: what is differentiated."""
-        losses = [loss for loss in (self.video, self.audio) if loss is not None]
-        return torch.stack(losses).sum(dim=0).mean()
+        if self.video is None or self.audio is None:
+            alone = self.audio if self.video is None else self.video
+            assert alone is not None, "a step generates a modality"
+            return alone.mean()
+        return (self.video + self.audio).mean()
 
 
 @dataclass(frozen=True)
 class PreparedModality:
     """One modality ready for the model, still on the CPU: tokens with references, target and loss mask.
 
-    `target` [B, T, C]; `trained` [B, T], 1 where the loss counts; both None when the modality is frozen.
+    `target` [B, T, C], None when the modality is frozen; `trained` [B, T], 1 where the loss counts, None where it
+    counts everywhere.
     """
 
     tokens: Tensor
@@ -84,8 +88,9 @@ def draw(
             continue
         sigmas = [sampler(side.tokens, one) for one in generators]
         draws.sigma[name] = torch.tensor(sigmas, dtype=torch.float32)
-        shape = to_tokens(side.latents[:1]).shape[1:]
-        draws.noise[name] = torch.stack([torch.randn(shape, generator=one) for one in generators])
+        draws.noise[name] = torch.empty(len(batch), side.tokens, side.width)
+        for noise, one in zip(draws.noise[name], generators, strict=True):
+            noise.normal_(generator=one)
         for condition in role.conditions:
             chances = torch.stack([torch.rand((), generator=one) for one in generators])
             applied = chances < condition.probability
@@ -155,9 +160,13 @@ def prepare(
     if not role.generated:
         zeros = torch.zeros(clean.shape[:2])
         return PreparedModality(clean, zeros, zeros[:, 0], positions, None, None)
+    sigma, noise = draws.sigma[name], draws.noise[name]
+    if not role.conditions:
+        timesteps = sigma[:, None].repeat(1, side.tokens)
+        tokens = noised(clean, noise, sigma[:, None, None])
+        return PreparedModality(tokens, timesteps, sigma, positions, velocity_target(clean, noise), None)
     conditioned = _conditions(model, name, role, side, draws, len(batch))
     _refuse_untrainable(batch, name, conditioned.keep)
-    sigma, noise = draws.sigma[name], draws.noise[name]
     timesteps = torch.where(conditioned.keep, 0.0, sigma[:, None])
     tokens = noised(clean, noise, timesteps[..., None])
     if conditioned.reference is not None and conditioned.reference_positions is not None:
@@ -169,10 +178,15 @@ def prepare(
     )
 
 
-def masked_mse(predicted: Tensor, target: Tensor, trained: Tensor) -> Tensor:
-    """Mean squared error [B] over the tokens where `trained` [B, T] is 1: masked mean over the mask's own mean."""
-    squared = (predicted.float() - target).square().mean(dim=-1)
-    return (squared * trained).mean(dim=1) / trained.mean(dim=1)
+def masked_mse(predicted: Tensor, target: Tensor, trained: Tensor | None) -> Tensor:
+    """Mean squared error [B] over the tokens where `trained` [B, T] is 1: masked mean over the mask's own mean.
+
+    Without `trained` over all of them.
+    """
+    squared = torch.nn.functional.mse_loss(predicted.float(), target, reduction="none")
+    if trained is None:
+        return squared.flatten(1).mean(dim=1)
+    return (squared.mean(dim=-1) * trained).mean(dim=1) / trained.mean(dim=1)
 
 
 def _conditions(
@@ -208,9 +222,9 @@ def model_input(
 
 
 def _loss(predicted: Tensor | None, prepared: PreparedModality | None) -> Tensor | None:
-    if predicted is None or prepared is None or prepared.target is None or prepared.trained is None:
+    if predicted is None or prepared is None or prepared.target is None:
         return None
     target = prepared.target.to(predicted.device, non_blocking=True)
-    trained = prepared.trained.to(predicted.device, non_blocking=True)
+    trained = None if prepared.trained is None else prepared.trained.to(predicted.device, non_blocking=True)
     # reference tokens stand before the target's: the prediction is cut to the target's length
     return masked_mse(predicted[:, -target.shape[1] :], target, trained)

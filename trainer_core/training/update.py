@@ -37,7 +37,7 @@ def optimize(session: Session, inputs: Iterator[StepInput], step: int) -> StepMe
         with _timed(seconds, "forward"), session.autocast():
             loss = losses_of(session.model, session.connectors, taken[-1])
         with _timed(seconds, "backward"):
-            session.accelerator.backward(loss.total / options.gradient_accumulation_steps)
+            session.accelerator.backward(loss.total)  # divided by the accumulation there
         losses.append(loss)
     with _timed(seconds, "optimizer"):
         learning_rate = float(session.schedule.get_last_lr()[0])
