@@ -48,27 +48,28 @@ def write_samples(root: Path, grid: tuple[int, int, int] = GRID) -> None:
             torch.save(content, root / directory / f"{index:02d}.pt")
 
 
-def session(folder: Path, workers: int):
+def session(objective: str, folder: Path, workers: int):
     overlay = {
         "model": {"model_path": "tiny"},
         "data": {"preprocessed_data_root": str(folder / "latents"), "num_dataloader_workers": workers},
         "acceleration": {"mixed_precision_mode": "no"},
         "optimization": {"steps": 40, "enable_gradient_checkpointing": False},
     }
-    config = parse_config(yaml.safe_dump(merged(load_recipe("t2v"), overlay)))
+    config = parse_config(yaml.safe_dump(merged(load_recipe(objective), overlay)))
     return set_up(config, create_run_folder(folder / "runs"))
 
 
-def test_training_does_not_wait_for_data(tmp_path, record_ratio):
+@pytest.mark.parametrize("objective", ["t2v", "t2a"])
+def test_training_does_not_wait_for_data(tmp_path, record_ratio, objective):
     write_samples(tmp_path / "latents")
-    running = session(tmp_path, workers=1)
+    running = session(objective, tmp_path, workers=1)
     inputs = read_inputs(running)
     rows = [optimize(running, inputs, step) for step in range(40)][5:]
     shares = [
         row.step_s.data / (row.step_s.data + row.step_s.forward + row.step_s.backward + row.step_s.optimizer)
         for row in rows
     ]
-    record_ratio("data wait against the whole step, t2v", statistics.median(shares), 0.02, "tiny 2.3, one worker")
+    record_ratio(f"data wait against the whole step, {objective}", statistics.median(shares), 0.02, "tiny 2.3, one worker")
 
 
 def forget_pages(paths: list[Path]) -> None:
