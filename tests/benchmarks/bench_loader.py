@@ -69,7 +69,9 @@ def test_training_does_not_wait_for_data(tmp_path, record_ratio, objective):
         row.step_s.data / (row.step_s.data + row.step_s.forward + row.step_s.backward + row.step_s.optimizer)
         for row in rows
     ]
-    record_ratio(f"data wait against the whole step, {objective}", statistics.median(shares), 0.02, "tiny 2.3, one worker")
+    record_ratio(
+        f"data wait against the whole step, {objective}", statistics.median(shares), 0.02, "tiny 2.3, one worker"
+    )
 
 
 def forget_pages(paths: list[Path]) -> None:
