@@ -118,7 +118,7 @@ def request_stop(run: RunFolder, wait_s: float, *, then_kill: bool = False) -> R
         assert status.pid is not None
         with contextlib.suppress(ProcessLookupError):
             os.kill(status.pid, signal.SIGKILL)
-        run.record_event("killed", step=status.step, why=f"it had not stopped {wait_s:.0f} s after it was asked to")
+        run.record_event("killed", step=status.step, why=f"it had not stopped {wait_s:g} s after it was asked to")
         status = _await_end(run, POLL_S * 50)
     return status
 

@@ -22,7 +22,8 @@ DEAD_CHANGE, WEAK_CHANGE, EXPLODING_CHANGE = 0.01, 0.05, 2.0
 class Diagnosis(BaseModel):
     """What `ltx-agent doctor --json` prints. Ratios are ‖ΔW‖/‖W‖, None where the base model isn't known.
 
-    `prediction_change` is ‖with − without‖ / ‖without‖ of the predicted velocity on a fixed batch, per modality.
+    `prediction_change` is ‖with − without‖ / ‖without‖ of the predicted velocity on a clip of the run, per modality;
+    `change_on_noise` the same on seeded noise, for a file whose clips aren't at hand: evidence, it decides no verdict.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -42,6 +43,7 @@ class Diagnosis(BaseModel):
     ranks: list[int] = []
     step: int | None = None
     prediction_change: dict[str, float] | None = None
+    change_on_noise: dict[str, float] | None = None
     sha256: str | None = None
     picture: str | None = None
 
@@ -54,12 +56,15 @@ def diagnose(
     unmatched: list[str],
     prediction_change: dict[str, float] | None,
     base_version: str | None,
+    change_on_noise: dict[str, float] | None = None,
     **facts: Any,
 ) -> Diagnosis:
     """Put the measures together and judge them; `unmatched` are keys and modules that no layer takes up."""
     zero_b = sum(one.zero_b for one in measures)
     ratios = [one.ratio for one in measures if one.ratio is not None and math.isfinite(one.ratio)]
     verdict, evidence = _judge(measures, zero_b, ratios, nan_tensors, unmatched, prediction_change)
+    if change_on_noise:
+        evidence.append(f"on a fixed batch of noise it changes the prediction by: {_told(change_on_noise)}")
     missing = {name for name in unmatched if any(one.name == name for one in measures)}
     return Diagnosis(
         verdict=verdict,
@@ -74,6 +79,7 @@ def diagnose(
         blocks=block_ratios([one for one in measures if math.isfinite(one.delta_norm)]),
         base_version=base_version,
         prediction_change=prediction_change,
+        change_on_noise=change_on_noise,
         **facts,
     )
 
@@ -98,8 +104,7 @@ def _judge(
     if ratios:
         evidence.append(f"‖ΔW‖/‖W‖: mean {sum(ratios) / len(ratios):.2%}, largest {max(ratios):.2%}")
     if change:
-        told = ", ".join(f"{name} {value:.1%}" for name, value in change.items())
-        evidence.append(f"on a fixed batch it changes the prediction by: {told}")
+        evidence.append(f"on a fixed batch it changes the prediction by: {_told(change)}")
     moved = max(change.values()) if change else None
     if zero_b == len(measures):
         return "dead", evidence
@@ -109,3 +114,7 @@ def _judge(
         return "dead", evidence
     weak = moved < WEAK_CHANGE if moved is not None else bool(ratios) and sum(ratios) / len(ratios) < WEAK_RATIO
     return ("weak" if weak else "healthy"), evidence
+
+
+def _told(change: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.1%}" for name, value in change.items())

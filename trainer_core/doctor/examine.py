@@ -11,6 +11,7 @@ from torch import nn
 from trainer_core.doctor.diagnosis import Diagnosis, diagnose
 from trainer_core.doctor.measure import base_shapes, base_weight_norms, measure
 from trainer_core.doctor.read import AdapterFile, read_adapter
+from trainer_core.doctor.trial import change_on_noise, relative_change
 from trainer_core.files import file_digest
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.names import to_upstream
@@ -22,10 +23,15 @@ from trainer_core.model.source import ModelSource
 class Base:
     """The model that an adapter sits on; `norms` are remembered, for they never change."""
 
-    transformer: nn.Module
+    model: LtxModel
     version: str
     label: str
     norms: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def transformer(self) -> nn.Module:
+        transformer: nn.Module = self.model.transformer
+        return transformer
 
     def norms_of(self, names: set[str]) -> dict[str, float | None]:
         if missing := names - set(self.norms):
@@ -35,21 +41,27 @@ class Base:
 
 def base_of(source: ModelSource) -> Base:
     """The base in `source`; its weights stay memory-mapped and are read once."""
-    return Base(source.transformer(torch.bfloat16), source.version, source.label)
+    return Base(LtxModel(source.transformer(torch.bfloat16)), source.version, source.label)
 
 
 def examine_file(path: Path, base: Base | None = None, change: dict[str, float] | None = None) -> Diagnosis:
-    """Examine the LoRA in `path`, against its base where that is known. `change` is what `prediction_change` found.
+    """Examine the LoRA in `path`, against its base where that is known. `change` is what `prediction_change` found on a
+    clip; without it, a fixed batch of noise goes through the base, if the adapter fits it.
 
     Raises ConfigError when the file is no safetensors file.
     """
     adapter = read_adapter(path)
+    unmatched = unmatched_of(adapter, None if base is None else base.transformer)
+    on_noise = None
+    if base is not None and change is None and adapter.pairs and not unmatched and not adapter.non_finite:
+        on_noise = change_on_noise(base.model, adapter.pairs)
     return diagnose(
         path,
         measure(adapter.pairs, {} if base is None else base.norms_of(set(adapter.pairs))),
         nan_tensors=adapter.non_finite,
-        unmatched=unmatched_of(adapter, None if base is None else base.transformer),
+        unmatched=unmatched,
         prediction_change=change,
+        change_on_noise=on_noise,
         base_version=base.version if base is not None else _stated_version(adapter),
         base=None if base is None else base.label,
         ranks=adapter.ranks,
@@ -85,8 +97,7 @@ def prediction_change(
     found = {}
     for name, on, off in zip(("video", "audio"), with_adapter, without, strict=True):
         if on is not None and off is not None:
-            reference = float(torch.linalg.vector_norm(off.float()))
-            found[name] = float(torch.linalg.vector_norm(on.float() - off.float())) / max(reference, 1e-12)
+            found[name] = relative_change(on, off)
     return found
 
 

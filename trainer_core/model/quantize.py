@@ -4,7 +4,6 @@ Only the large linear layers of the blocks are quantised. Norms, gates, embeddin
 modulation tables and the adapter stay in high precision.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -220,14 +219,8 @@ _PACK: dict[str, Callable[[Tensor], Packed]] = {
 
 
 def _import_torchao() -> Any:
-    # torchao registers an enum that torch already knows, and torch says so at every import
-    chatty = logging.getLogger("torch.utils._pytree")
-    level = chatty.level
-    chatty.setLevel(logging.ERROR)
     try:
         from torchao import quantization
     except ImportError as error:
         raise ConfigError("This quantisation needs the package torchao.", "Run `pip install torchao`.") from error
-    finally:
-        chatty.setLevel(level)
     return quantization

@@ -19,7 +19,7 @@ ALARMING = frozenset({"dead", "broken", "exploding"})
 def check_adapter(session: Session, path: Path, keeper: StatusKeeper) -> Diagnosis:
     """Diagnose the LoRA that was saved to `path`; the finding goes into doctor.jsonl, a bad one into the events."""
     if session.base is None:
-        session.base = Base(session.model.transformer, session.source.version, session.source.label)
+        session.base = Base(session.model, session.source.version, session.source.label)
     diagnosis = examine_file(path, session.base, change_of_prediction(session))
     append_jsonl(session.run.doctor_path, diagnosis.model_dump())
     if diagnosis.verdict in ALARMING:

@@ -19,6 +19,7 @@ from tools.monitor.tool import (
     StopArguments,
     run_status,
     start_training,
+    stop_run,
     stop_training,
 )
 from tools.project import Project
@@ -228,6 +229,18 @@ def test_stop_does_not_wait_for_ever_and_the_request_stands(write_run: WriteRun)
     run = write_run(RunStatus("running", pid=os.getpid(), lease_expires_at=lease), 0)
     assert request_stop(run, 0.2).state == "running"
     assert run.stop_request_path.exists()
+
+
+def test_a_trainer_that_hears_nothing_is_killed_when_the_deadline_passes(project: Project) -> None:
+    run = start_run(project)
+    _wait_until(lambda: run.read_status().pid is not None)
+    os.kill(run.read_status().pid or 0, signal.SIGSTOP)  # it hangs: a dead disk or a stuck driver
+    result = stop_run(run, 0.3)
+    assert result.state == "failed"
+    assert [event["why"] for event in run.events() if event["kind"] == "killed"] == [
+        "it had not stopped 0.3 s after it was asked to"
+    ]
+    assert start_training(project, StartArguments()).run != run.id  # nothing of it stands in the way
 
 
 def test_stop_of_an_ended_run_asks_nothing(project: Project, write_run: WriteRun) -> None:

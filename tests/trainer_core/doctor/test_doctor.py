@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trainer_core.doctor import edit
+from trainer_core.doctor import edit, trial
 from trainer_core.doctor.compare import compare
 from trainer_core.doctor.examine import Base, base_of, examine_file
 from trainer_core.doctor.measure import delta_norm, product
 from trainer_core.doctor.picture import draw_diagnosis
 from trainer_core.doctor.read import module_name, read_adapter
 from trainer_core.errors import ConfigError
+from trainer_core.model.ltx import LtxModel
 from trainer_core.model.reader_keys import LORA_MODULES
 from trainer_core.model.tiny import tiny_source
+from trainer_core.sampling.stack import Weighted, open_adapter, stack_adapters
 
 MODULES = ("attn1.to_q", "audio_attn1.to_q", "audio_to_video_attn.to_q")
 
@@ -78,6 +80,32 @@ def test_the_verdict_follows_what_was_measured(
     found = examine_file(saved(tmp_path / "a.safetensors", adapter(base, size)), base, change)
     assert found.verdict == verdict
     assert any("‖ΔW‖/‖W‖" in line for line in found.evidence)
+
+
+def test_without_a_clip_noise_shows_the_change_of_the_prediction(base: Base, tmp_path: Path) -> None:
+    found = examine_file(saved(tmp_path / "a.safetensors", adapter(base, 0.5)), base)
+    assert found.prediction_change is None
+    assert found.change_on_noise is not None
+    assert found.change_on_noise["video"] > 0.02
+    assert "on a fixed batch of noise it changes the prediction by: video" in found.evidence[-1]
+    again = examine_file(saved(tmp_path / "b.safetensors", adapter(base, 0.5)), base)
+    assert again.change_on_noise == found.change_on_noise  # the batch is fixed, and the base is as it was
+
+
+def test_on_noise_the_adapter_acts_as_a_loaded_one_does(base: Base, tmp_path: Path) -> None:
+    source = tiny_source("tiny")
+    transformer = source.transformer(torch.float32)
+    file = open_adapter(saved(tmp_path / "a.safetensors", adapter(base, 0.5)), source)
+    model = LtxModel(transformer)
+    inputs = trial._inputs(model)
+    with torch.no_grad():
+        with trial._acting(transformer, file.pairs):
+            acting = model(*inputs)
+        stack_adapters(transformer, [Weighted(file)])
+        loaded = model(*inputs)
+    for ours, theirs in zip(acting, loaded, strict=True):
+        assert ours is not None
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_an_adapter_that_never_moved_is_dead(base: Base, tmp_path: Path) -> None:

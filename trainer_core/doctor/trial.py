@@ -1,0 +1,81 @@
+"""A small fixed batch of seeded noise through the base, with an adapter and without: for files whose clips aren't here.
+
+The adapter acts through hooks, so that the base's own weights stay as they are.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer_core.model.ltx import LtxModel, ModalityInput
+
+GRID, AUDIO_FRAMES, TEXT_TOKENS = (2, 4, 4), 13, 16
+"""So few tokens that the largest base is read from the disk for longer than it computes."""
+FRAME_RATE, SIGMA, SEED = 24.0, 0.625, 0
+
+Pairs = dict[str, tuple[Tensor, Tensor]]
+
+
+@torch.no_grad()
+def change_on_noise(model: LtxModel, pairs: Pairs) -> dict[str, float]:
+    """‖with − without‖ / ‖without‖ of the predicted velocity, per modality; `pairs` maps a module to its (A, B)."""
+    inputs = _inputs(model)
+    without = model(*inputs)
+    with _acting(model.transformer, pairs):
+        acting = model(*inputs)
+    found = {}
+    for name, on, off in zip(("video", "audio"), acting, without, strict=True):
+        assert on is not None
+        assert off is not None
+        found[name] = relative_change(on, off)
+    return found
+
+
+def relative_change(on: Tensor, off: Tensor) -> float:
+    """‖on − off‖ / ‖off‖."""
+    reference = float(torch.linalg.vector_norm(off.float()))
+    return float(torch.linalg.vector_norm(on.float() - off.float())) / max(reference, 1e-12)
+
+
+@contextmanager
+def _acting(transformer: nn.Module, pairs: Pairs) -> Iterator[None]:
+    def adding(down: Tensor, up: Tensor) -> Any:
+        def add(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            return output + (inputs[0].float() @ down.T @ up.T).to(output.dtype)
+
+        return add
+
+    handles = [
+        transformer.get_submodule(name).register_forward_hook(adding(down.float(), up.float()))
+        for name, (down, up) in pairs.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _inputs(model: LtxModel) -> tuple[ModalityInput, ModalityInput]:
+    config, generator = model.transformer.config, torch.Generator().manual_seed(SEED)
+    narrow = config.caption_channels if config.use_prompt_embeddings else None
+
+    def side(tokens: int, channels: int, positions: Tensor, width: int) -> ModalityInput:
+        return ModalityInput(
+            tokens=torch.randn(1, tokens, channels, generator=generator),
+            timesteps=torch.full((1, tokens), SIGMA),
+            sigma=torch.tensor([SIGMA]),
+            positions=positions,
+            context=torch.randn(1, TEXT_TOKENS, narrow or width, generator=generator),
+        )
+
+    frames, rows, columns = GRID
+    video = model.video_positions(GRID, torch.tensor([FRAME_RATE]))
+    audio = model.audio_positions(1, AUDIO_FRAMES, torch.device("cpu"))
+    return (
+        side(frames * rows * columns, config.in_channels, video, config.cross_attention_dim),
+        side(AUDIO_FRAMES, config.audio_in_channels, audio, config.audio_cross_attention_dim),
+    )
