@@ -260,17 +260,17 @@ def _check_region(side: ModalityObjective, clip: str, shape: tuple[int, int, int
             "Keep the region inside the bucket's picture.",
         )
     rows, columns = latent_region(condition.spatial_region, factors)
-    if (rows.stop - rows.start) * (columns.stop - columns.start) >= shape[1] * shape[2]:
-        raise ConfigError(
-            f"spatial_region y1,x1,y2,x2 = {y1},{x1},{y2},{x2} covers the whole {width}x{height} picture of {clip}: "
-            "nothing is left to generate.",
-            "Choose a smaller region.",
-        )
     if rows.stop <= rows.start or columns.stop <= columns.start:
         raise ConfigError(
             f"spatial_region y1,x1,y2,x2 = {y1},{x1},{y2},{x2} holds no whole latent cell of "
             f"{factors.width}x{factors.height} pixels.",
             "Choose a larger region.",
+        )
+    if (rows.stop - rows.start) * (columns.stop - columns.start) >= shape[1] * shape[2]:
+        raise ConfigError(
+            f"spatial_region y1,x1,y2,x2 = {y1},{x1},{y2},{x2} covers the whole {width}x{height} picture of {clip}: "
+            "nothing is left to generate.",
+            "Choose a smaller region.",
         )
 
 

@@ -201,6 +201,11 @@ def test_an_impossible_region_is_refused(region: tuple[int, ...], parts: tuple[s
     _assert_sentence(caught.value, *parts)
 
 
+def test_a_region_inside_one_cell_of_a_one_cell_picture_is_called_too_small() -> None:
+    with pytest.raises(ConfigError, match="holds no whole latent cell"):
+        _check(_video(_crop(5, 5, 20, 20)), video=(3, 1, 1))
+
+
 def test_a_region_smaller_than_the_picture_is_accepted() -> None:
     _check(_video(_crop(0, 0, 64, 64)), video=(3, 2, 3))
     _check(_video(_crop(0, 32, 32, 96)), video=(3, 2, 3))

@@ -6,7 +6,7 @@ Shapes: B samples, T tokens, C latent channels as tokens, L text tokens, D text 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import torch
@@ -89,7 +89,9 @@ class LtxModel(nn.Module):
         self._absent: Branch | None = None
         self._set_aside: list[Callable[[], None]] = []
         self._gate_timesteps: dict[str, Tensor] = {}
-        self._positions: dict[Any, Tensor] = {}
+        # positions depend on nothing but the shape; read-ahead thread and training loop both ask for them
+        self._video_positions = lru_cache(KEPT_POSITIONS)(self._make_video_positions)
+        self._audio_positions = lru_cache(KEPT_POSITIONS)(transformer.audio_rope.prepare_audio_coords)
         config = transformer.config
         self._gate_factor = config.cross_attn_timestep_scale_multiplier / config.timestep_scale_multiplier
         for name in ("av_cross_attn_video_a2v_gate", "av_cross_attn_audio_v2a_gate"):
@@ -105,31 +107,21 @@ class LtxModel(nn.Module):
         return self.transformer.proj_in.weight.device
 
     def video_positions(self, shape: tuple[int, int, int], frame_rate: Tensor) -> Tensor:
-        """Positions [B, 3, F·H·W, 2] of a latent grid (F, H, W) at `frame_rate` [B] frames a second."""
-        frames, height, width = shape
+        """Positions [B, 3, F·H·W, 2] of a latent grid (F, H, W) at `frame_rate` [B] frames a second; never write to it.
 
-        def make() -> Tensor:
-            positions = self.transformer.rope.prepare_video_coords(
-                len(frame_rate), frames, height, width, frame_rate.device, fps=1.0
-            )
-            positions[:, 0] = positions[:, 0] / frame_rate.to(positions.dtype)[:, None, None]
-            return positions
-
-        return self._kept_positions((shape, tuple(frame_rate.tolist()), frame_rate.device), make)
+        Those of the last few shapes are kept.
+        """
+        return self._video_positions(shape, tuple(frame_rate.tolist()), frame_rate.device)
 
     def audio_positions(self, batch: int, length: int, device: torch.device) -> Tensor:
-        """Positions [B, 1, T, 2] of `length` audio latent frames, in seconds."""
-        rope = self.transformer.audio_rope
-        return self._kept_positions((batch, length, device), lambda: rope.prepare_audio_coords(batch, length, device))
+        """Positions [B, 1, T, 2] of `length` audio latent frames, in seconds; never write to it."""
+        return self._audio_positions(batch, length, device)
 
-    def _kept_positions(self, key: Any, make: Callable[[], Tensor]) -> Tensor:
-        """Positions depend on nothing but the shape: those of the last few shapes are kept. Never written to."""
-        positions = self._positions.pop(key, None)
-        if positions is None:
-            positions = make()
-        self._positions[key] = positions  # the newest last
-        while len(self._positions) > KEPT_POSITIONS:
-            self._positions.pop(next(iter(self._positions)), None)
+    def _make_video_positions(
+        self, shape: tuple[int, int, int], frame_rate: tuple[float, ...], device: torch.device
+    ) -> Tensor:
+        positions = self.transformer.rope.prepare_video_coords(len(frame_rate), *shape, device, fps=1.0)
+        positions[:, 0] = positions[:, 0] / torch.tensor(frame_rate, device=device)[:, None, None].to(positions.dtype)
         return positions
 
     def forward(

@@ -100,11 +100,9 @@ def video_reference_positions(side: ModalityBatch, model: LtxModel) -> Tensor:
     assert side.frame_rate is not None
     grid = tuple(side.reference.shape[2:])
     spatial, temporal = reference_scales(side.grid, grid)
-    positions = model.video_positions((grid[0], grid[1], grid[2]), side.frame_rate / temporal)
-    shift = ((temporal - 1) / side.frame_rate)[:, None, None]
-    positions[:, 0] = (positions[:, 0] - shift).clamp(min=0)
-    positions[:, 1:] *= spatial
-    return positions
+    own = model.video_positions((grid[0], grid[1], grid[2]), side.frame_rate / temporal)
+    shift = ((temporal - 1) / side.frame_rate)[:, None, None, None]
+    return torch.cat([(own[:, :1] - shift).clamp(min=0), own[:, 1:] * spatial], dim=1)
 
 
 def _tokens_a_frame(side: ModalityBatch) -> int:

@@ -263,6 +263,23 @@ def test_reference_positions_are_the_seconds_and_pixels_it_stands_for(
         assert last_end == pytest.approx((8 * (target[0] - 1) + 1) / rates[0]), "it ends when the target ends"
 
 
+def test_positions_stay_what_they_are_from_step_to_step() -> None:
+    """They are kept for the next step: what one step writes into them, the next would train at."""
+    model = LtxModel(TinySource("2.3").transformer(torch.float32))
+    objective = _objective([{"type": "reference", "latents_dir": "r"}], [{"type": "reference", "latents_dir": "r"}])
+    shrunk = _side("video", grid=(5, 2, 4), rates=[24.0, 15.0], reference=torch.zeros(2, 4, 3, 1, 2))
+    small = _side("video", grid=(3, 1, 2), rates=[12.0, 7.5], reference=torch.zeros(2, 4, 3, 1, 2))
+    steps = []
+    for video in (shrunk, small, shrunk, small):
+        batch = _batch(video, _side("audio", reference=torch.zeros(2, 2, 4, 2)))
+        draws = _drawn(batch, objective)
+        made = [prepare(model, name, batch, objective, draws) for name in ("video", "audio")]
+        steps.append([one.positions.clone() for one in made if one is not None])
+    for first, second in zip(steps[:2], steps[2:], strict=True):
+        for before, after in zip(first, second, strict=True):
+            assert torch.equal(before, after)
+
+
 def test_an_audio_reference_is_on_the_targets_clock() -> None:
     side = _side("audio", reference=torch.randn(2, 2, 4, 2))
     empty = Conditioned(torch.zeros(2, side.tokens, dtype=torch.bool))

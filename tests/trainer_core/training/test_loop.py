@@ -137,6 +137,23 @@ def test_a_step_logs_the_mean_of_all_its_micro_batches(tmp_path, config_for, mon
     assert len(row["clips"]) == 4
 
 
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_four_micro_batches_of_one_equal_one_batch_of_four(tmp_path, config_for, mode):
+    runs = []
+    for batch_size, accumulation in ((4, 1), (1, 4)):
+        options = {"steps": 3, "learning_rate": 1e-4, "scheduler_type": "cosine", "max_grad_norm": 0.5}
+        options |= {"batch_size": batch_size, "gradient_accumulation_steps": accumulation}
+        runs.append(
+            run_to_end(tmp_path, config_for("t2v", {"model": {"training_mode": mode}, "optimization": options}))
+        )
+    whole, parts = (read_steps(run.metrics_path) for run in runs)
+    for key in ("loss", "loss_video", "loss_audio", "lr", "grad_norm"):
+        assert [row[key] for row in parts] == pytest.approx([row[key] for row in whole], abs=1e-6), key
+    name = "lora_weights_step_00003" if mode == "lora" else "model_weights_step_00003"
+    weights = [load_file(run.checkpoints / f"{name}.safetensors") for run in runs]
+    assert max(float((weights[0][key] - weights[1][key]).abs().max()) for key in weights[0]) <= 1e-6
+
+
 def test_v2a_logs_the_sigma_that_its_audio_trained_at(tmp_path, config_for):
     row = read_steps(run_to_end(tmp_path, config_for("v2a")).metrics_path)[0]
     assert row["sigma_audio"] > 0
