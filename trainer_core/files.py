@@ -123,22 +123,39 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSONL file; a last line without its newline (a crash while appending) is left out."""
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    lines = text.split("\n")
-    complete = lines[:-1]
+def read_jsonl(path: Path, holding: bytes = b"") -> list[dict[str, Any]]:
+    """Return the rows of a JSONL file, only those whose line has `holding` in it.
+
+    A last line without its newline (a crash while appending) is left out.
+    """
     rows = []
-    for number, line in enumerate(complete, start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise ConfigError(
-                f"{path}, line {number} is not valid JSON: {error}.", "Correct or remove that line."
-            ) from error
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if holding in line and line.endswith(b"\n") and line.strip():
+                rows.append(_row(path, line, f"line {number}"))
     return rows
+
+
+def read_jsonl_ends(path: Path, head_bytes: int, tail_bytes: int) -> list[dict[str, Any]]:
+    """Return the rows of a JSONL file whose lines lie whole in its first or its last bytes: all of a short file."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size <= head_bytes + tail_bytes:
+            parts = [file.read()]
+        else:
+            head = file.read(head_bytes)
+            file.seek(size - tail_bytes - 1)  # with the byte before: a line that begins right there is whole
+            parts = [head, file.read().partition(b"\n")[2]]
+    lines = [line for part in parts for line in part[: part.rfind(b"\n") + 1].split(b"\n")]
+    return [_row(path, line, "a line") for line in lines if line.strip()]
+
+
+def _row(path: Path, line: bytes, where: str) -> Any:
+    try:
+        return json.loads(line.decode("utf-8", errors="surrogateescape"))
+    except ValueError as error:
+        raise ConfigError(f"{path}, {where} is not valid JSON: {error}.", "Correct or remove that line.") from error
 
 
 def _end_of_last_line(descriptor: int) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer_core.files import append_jsonl, read_jsonl
+from trainer_core.files import append_jsonl, read_jsonl, read_jsonl_ends
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,22 @@ def read_steps(path: Path) -> list[dict[str, Any]]:
     return [row for row in read_jsonl(path) if "heldout" not in row]
 
 
+HEAD_BYTES, TAIL_BYTES = 1 << 18, 1 << 22
+"""Of a long file these are read to describe and judge a run: about its first 600 and its last 10,000 steps."""
+
+
+def described_steps(path: Path) -> list[dict[str, Any]]:
+    """The training rows that describe a run, by step: all, or the first and the last of a long file.
+
+    Every surface and the trainer judge by these, so that all say the same, and a look costs the same however long the
+    run. Where a step is there twice, the later row counts.
+    """
+    if not path.exists():
+        return []
+    rows = {row["step"]: row for row in read_jsonl_ends(path, HEAD_BYTES, TAIL_BYTES) if "heldout" not in row}
+    return [rows[step] for step in sorted(rows)]
+
+
 def append_heldout(path: Path, row: dict[str, Any]) -> None:
     """Append one held-out row: `step, heldout {video, audio, by_sigma_bin, relative, clips}, train {…}, seconds`."""
     append_jsonl(path, row)
@@ -62,7 +78,7 @@ def heldout_rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows: dict[int, dict[str, Any]] = {}
-    for row in read_jsonl(path):
+    for row in read_jsonl(path, holding=b'"heldout"'):
         if "heldout" in row:
             rows.setdefault(row["step"], row)
     return [rows[step] for step in sorted(rows)]

@@ -3,9 +3,11 @@
 A glance costs a few `stat` calls. While a run is live there are two glances a second, else one in two seconds.
 """
 
+import contextlib
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 from agent.tui.away import LastVisit
 from agent.tui.curves.reader import MetricsReader
 from agent.tui.curves.series import Series
+from tools.monitor.status import verdict_of
 from tools.project import Project
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
@@ -21,6 +24,7 @@ from trainer_core.run_folder import LIVE_STATES, RunFolder, RunStatus
 
 LIVE_S = 0.5
 IDLE_S = 2.0
+JUDGED_S = 10.0
 LOG_TAIL_BYTES = 8192
 SAMPLE_SUFFIXES = frozenset(
     {".mp4", ".mov", ".webm", ".mkv", ".png", ".jpg", ".jpeg", ".webp", ".wav", ".flac", ".mp3"}
@@ -99,6 +103,19 @@ class _Watched:
     seen: Any = None
     marks: tuple[Mark, ...] = ()
     events_stamp: Any = None
+    verdict: dict[str, Any] | None = None
+    judged: Any = None
+    judged_s: float = 0.0
+
+    def judge(self, status: RunStatus) -> RunStatus:
+        """The status with the verdict that `ltx-agent status` and the conversation tell, at most `JUDGED_S` old."""
+        seen = (status.state, self.reader.heldout.version, self.reader.steps.version)
+        due = self.judged is None or seen[:2] != self.judged[:2] or time.monotonic() - self.judged_s > JUDGED_S
+        if seen != self.judged and due:
+            self.judged, self.judged_s = seen, time.monotonic()
+            with contextlib.suppress(LtxError):  # a line that is no JSON: the reader counts those, the curve tells them
+                self.verdict = verdict_of(self.run, status).model_dump()
+        return replace(status, verdict=self.verdict)
 
 
 class Watcher:
@@ -209,6 +226,8 @@ class Watcher:
         events = _stamp(run.events_path)
         if events != watched.events_stamp:
             watched.events_stamp, watched.marks = events, _marks(run)
+        if not more:
+            status = watched.judge(status)
         samples = _samples(run)
         log = _stamp(run.log_path)
         seen = (

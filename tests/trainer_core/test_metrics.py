@@ -1,9 +1,13 @@
 """metrics.jsonl: one row a step with the contract's fields, held-out rows apart."""
 
+import json
 from pathlib import Path
 
+import pytest
+
+from trainer_core import metrics
 from trainer_core.files import append_jsonl
-from trainer_core.metrics import StepMetrics, StepSeconds, append_step, read_steps
+from trainer_core.metrics import StepMetrics, StepSeconds, append_step, described_steps, read_steps
 
 
 def _step(number: int) -> StepMetrics:
@@ -61,3 +65,17 @@ def test_heldout_rows_and_half_rows_are_left_out(tmp_path: Path) -> None:
 
 def test_no_file_yet_means_no_steps(tmp_path: Path) -> None:
     assert read_steps(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_long_run_is_described_by_its_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [json.dumps({"step": step, "loss": 0.5}) + "\n" for step in range(1, 1001)]
+    path.write_text("".join(lines) + '{"step": 1001, "lo')
+    assert [row["step"] for row in described_steps(path)] == list(range(1, 1001))
+    monkeypatch.setattr(metrics, "HEAD_BYTES", 90)
+    for tail_bytes in range(500, 560):  # wherever the cut falls, only whole lines count
+        monkeypatch.setattr(metrics, "TAIL_BYTES", tail_bytes)
+        steps = [row["step"] for row in described_steps(path)]
+        assert steps[:3] == [1, 2, 3]
+        assert steps[3] > 900
+        assert steps[3:] == list(range(steps[3], 1001))

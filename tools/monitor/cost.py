@@ -58,9 +58,9 @@ def _memory(before: RunFolder | None) -> CostLine:
 
 
 def _peak_bytes(run: RunFolder) -> int | None:
-    from trainer_core.metrics import read_steps
+    from trainer_core.metrics import described_steps
 
-    return max((row.get("memory_bytes") or 0 for row in read_steps(run.metrics_path)), default=0) or None
+    return max((row.get("memory_bytes") or 0 for row in described_steps(run.metrics_path)), default=0) or None
 
 
 def _disk(project: Project, config: TrainingConfig, before: RunFolder | None) -> CostLine:

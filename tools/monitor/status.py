@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tools.monitor.speed import measure_speed
-from trainer_core.metrics import heldout_rows, read_steps
-from trainer_core.run_folder import RunFolder, RunState
+from trainer_core.metrics import described_steps, heldout_rows, read_steps
+from trainer_core.run_folder import RunFolder, RunState, RunStatus
 from trainer_core.verdict.judge import judge
 from trainer_core.verdict.trend import smoothed, smoothing_width
 from trainer_core.verdict.verdict import Verdict
@@ -81,7 +81,7 @@ class StatusResult(BaseModel):
 def describe_run(run: RunFolder) -> StatusResult:
     """Return the state of `run`. Raises ConfigError when the folder holds no run."""
     status = run.read_status()
-    rows = ordered_steps(run)
+    rows = described_steps(run.metrics_path)
     speed = measure_speed(rows, status)
     error = status.error
     if status.state == "failed":
@@ -113,8 +113,17 @@ def describe_run(run: RunFolder) -> StatusResult:
         losses=_losses(rows),
         step_s=speed.step_s,
         speed=speed.remarks,
-        verdict=judge(rows, heldout_rows(run.metrics_path), error if status.state == "diverged" else None),
+        verdict=_verdict(run, rows, error if status.state == "diverged" else None),
     )
+
+
+def verdict_of(run: RunFolder, status: RunStatus) -> Verdict:
+    """The verdict on `run` as every surface tells it."""
+    return _verdict(run, described_steps(run.metrics_path), status.error if status.state == "diverged" else None)
+
+
+def _verdict(run: RunFolder, rows: list[dict[str, Any]], diverged: str | None) -> Verdict:
+    return judge(rows, heldout_rows(run.metrics_path), diverged)
 
 
 def ordered_steps(run: RunFolder) -> list[dict[str, Any]]:

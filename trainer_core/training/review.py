@@ -4,7 +4,7 @@ import traceback
 from typing import Any
 
 from trainer_core.errors import LtxError
-from trainer_core.metrics import heldout_rows, read_steps
+from trainer_core.metrics import described_steps, heldout_rows
 from trainer_core.sampling.prompts import samples_due
 from trainer_core.sampling.validation import render_samples
 from trainer_core.training.checkup import check_adapter
@@ -42,7 +42,7 @@ def _judge(session: Session, row: dict[str, Any], keeper: StatusKeeper) -> str |
     """Tell the verdict and the best checkpoint so far; the main process's verdict is everyone's."""
     from accelerate.utils import gather_object
 
-    verdict = judge(read_steps(session.run.metrics_path), heldout_rows(session.run.metrics_path))
+    verdict = judge(described_steps(session.run.metrics_path), heldout_rows(session.run.metrics_path))
     best = best_saved(session)
     keeper.update(verdict=verdict.model_dump())
     keeper.record(
