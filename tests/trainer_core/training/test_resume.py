@@ -148,7 +148,8 @@ def test_killed_at_200_random_moments(new_run: NewRun, exact_run: ExactRun, fork
 
     reference = new_run(config())
     assert fork_trainer(reference).wait() == 0
-    _kill_often(200, int(os.environ.get("SOAK_SEED", "7")), reference, fork_trainer, lambda: new_run(config()))
+    kills, seed = int(os.environ.get("SOAK_KILLS", "200")), int(os.environ.get("SOAK_SEED", "7"))
+    _kill_often(kills, seed, reference, fork_trainer, lambda: new_run(config()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
