@@ -201,6 +201,18 @@ def merged(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Return `{"a.b": value}` as `{"a": {"b": value}}`."""
+    result: dict[str, Any] = {}
+    for name, value in flat.items():
+        *sections, key = name.split(".")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    return result
+
+
 def _recipe_file(name: str) -> dict[str, Any]:
     return yaml.safe_load(recipe_text(name))
 

@@ -16,7 +16,7 @@ from tools.inspect.report import Clip, Report
 from tools.project import ProjectFacts
 from trainer_core.config import is_tiny
 from trainer_core.errors import ConfigError, DataError
-from trainer_core.objective import ADAPTER_NAMES, AdapterName, default_adapter, load_recipe, merged, recipe_for
+from trainer_core.objective import ADAPTER_NAMES, AdapterName, default_adapter, load_recipe, merged, nested, recipe_for
 
 TINY_STEPS = 60
 TINY_RANK = 8
@@ -138,7 +138,7 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     for name, value in facts.asked.items():
         if "." in name:
             choices.choose(name, value, ASKED)
-    config = _in_reading_order(merged(recipe, _nested(choices.values)))
+    config = _in_reading_order(merged(recipe, nested(choices.values)))
     sections = list(config)
     return Draft(
         objective=objective,
@@ -306,17 +306,6 @@ def _model_path(model: str) -> str:
         return model
     path = Path(model).expanduser()
     return str(path.absolute()) if path.exists() else model
-
-
-def _nested(flat: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, value in flat.items():
-        *sections, key = name.split(".")
-        place = result
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[key] = value
-    return result
 
 
 def _in_reading_order(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import yaml
 
 from trainer_core.config import TrainingConfig, dump_config, parse_config
 from trainer_core.errors import ConfigError
-from trainer_core.objective import merged
+from trainer_core.objective import merged, nested
 
 INT8_NAMES = ("int8-quanto", "int8", "int8-dynamic", "fp8-quanto", "fp8")
 
@@ -184,7 +184,7 @@ def proposal(config: TrainingConfig, rung: Rung, changes: dict[str, Any]) -> Pro
     """Lay `changes` over `config`."""
     document = config.model_dump(mode="json")
     before = {key: value_at(document, key) for key in changes}
-    changed = parse_config(yaml.safe_dump(merged(document, _nested(changes))))
+    changed = parse_config(yaml.safe_dump(merged(document, nested(changes))))
     return Proposal(
         rung=rung.name,
         words=rung.words,
@@ -217,17 +217,6 @@ def _changes(rung: Rung, config: TrainingConfig) -> dict[str, Any]:
         and value_at(document, next(iter(rung.changes))) in rung.instead_of
     )
     return {key: value for key, value in rung.changes.items() if value_at(document, key) != value} if fits else {}
-
-
-def _nested(flat: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, value in flat.items():
-        *sections, key = name.split(".")
-        place = result
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[key] = value
-    return result
 
 
 def _diff(before: TrainingConfig, after: TrainingConfig) -> str:
