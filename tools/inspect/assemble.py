@@ -26,7 +26,7 @@ from tools.inspect.variety import describe, with_groups
 from trainer_core.data.buckets import Bucket, BucketLimits, propose_buckets
 from trainer_core.errors import DataError
 
-SOUND_CHECKS = ("silent", "clipping", "loudness", "audio_dropout", "low_sample_rate", "speech")
+SOUND_CHECKS = ("silent", "clipping", "loudness", "audio_dropout", "low_sample_rate", "speech", "music")
 """Whose measures come from the file that a clip's sound is in."""
 
 

@@ -1,6 +1,7 @@
 """What the checks measured, in the words of report.json."""
 
 from tools.inspect.checks.check import Seen
+from tools.inspect.checks.music import music_likely
 from tools.inspect.checks.silent import SILENT_DBFS, loudest_dbfs
 from tools.inspect.report import Audio, AudioStatus, Measures
 from tools.inspect.sound import dbfs
@@ -41,6 +42,9 @@ def audio_of(seen: Seen) -> Audio:
         speech_fraction=round(min(1.0, speech_s / audio.duration_s), 4)
         if speech_s is not None and audio.duration_s
         else None,
+        music_likely=music_likely(numbers.get("music", {})),
+        tonality=numbers.get("music", {}).get("tonality"),
+        pulse_clarity=numbers.get("music", {}).get("pulse_clarity"),
     )
 
 

@@ -18,7 +18,7 @@ from tools.inspect.light import Light
 from tools.inspect.picture import Picture
 from tools.inspect.report import Kind
 from tools.inspect.shown import ContactSheet, Curves
-from tools.inspect.sound import Sound
+from tools.inspect.sound import Narrower, Sound
 from trainer_core.data.probe import AudioProbe, ClipProbe, probe
 from trainer_core.errors import DataError
 
@@ -107,6 +107,7 @@ class Watcher:
         self._previous: Picture | None = None
         self._pictures = 0
         self._next_study_s = 0.0
+        self._narrower = Narrower()
         self._fifo = AudioFifo()
         self._sound_form: tuple[int, str, str] | None = None
         self._sound_s = self._next_sound_s = 0.0
@@ -146,7 +147,7 @@ class Watcher:
         frame = self._fifo.read(self._fifo.samples)
         if frame is None:
             return
-        sound = Sound(self._sound_s, frame)
+        sound = Sound(self._sound_s, frame, self._narrower)
         self._sound_s += frame.samples / frame.sample_rate
         for hear in self._hearing:
             hear(sound)

@@ -75,6 +75,8 @@ class Audio(Document):
 
     `start_s`: when it starts on the pictures' clock. Loudness is EBU R128's integrated loudness and range. Speech is
     what Silero's detector takes for a voice (it can't tell singing or a cartoon's groan): seconds, and their share.
+    `music_likely` is judged from measures (tools/inspect/checks/music.py) and null where they don't tell: `tonality` is
+    the share of the sound that is in notes which are held, `pulse_clarity` how regularly sounds begin, both 0..1.
     """
 
     status: AudioStatus
@@ -89,6 +91,9 @@ class Audio(Document):
     bandwidth_hz: float | None = None
     speech_s: float | None = None
     speech_fraction: float | None = None
+    music_likely: bool | None = None
+    tonality: float | None = None
+    pulse_clarity: float | None = None
 
 
 class Sample(Document):

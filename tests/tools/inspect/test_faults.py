@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from tools.inspect.checks.all import CHECKS
-from tools.inspect.checks.check import Seen
+from tools.inspect.checks.check import Numbers, Seen
+from tools.inspect.checks.music import music_likely
 from tools.inspect.look import Watcher
 from tools.inspect.report import Flag
 from tools.inspect.samples import cut
+from tools.inspect.sound import Narrower, Sound
 from trainer_core.data.buckets import Bucket
 from trainer_core.data.probe import AudioProbe, ClipProbe
 
@@ -326,11 +328,11 @@ def test_sound_that_begins_late(shots, real_sound):
 
 
 def syllables() -> Iterator[np.ndarray]:
-    """A voice made of pulses through moving formants, four syllables a second: what a detector takes for speech."""
+    """A voice made of pulses through moving formants, some four syllables a second: a detector hears speech."""
     rate = 16000
     dice = np.random.default_rng(3)
-    for _ in range(12):
-        length = rate // 4
+    for _ in range(24):
+        length = round(rate * dice.uniform(0.15, 0.4))
         time = np.arange(length) / rate
         pitch = 120 + 25 * np.sin(2 * np.pi * 2 * time + dice.uniform(0, 6))
         pulses = (np.diff(np.floor(np.cumsum(pitch) / rate), prepend=0) > 0).astype(np.float64)
@@ -341,18 +343,70 @@ def syllables() -> Iterator[np.ndarray]:
         yield voice * np.sin(np.pi * np.arange(length) / length) ** 0.5
 
 
+NARROW_HZ = 16000
+
+
+def numbers_of(name: str, samples: np.ndarray) -> Numbers:
+    """What the measure of that check says of mono sound [N] at NARROW_HZ."""
+    (measure,) = [check.measure() for check in CHECKS if check.name == name]
+    narrower = Narrower()
+    for start in range(0, samples.size, NARROW_HZ):
+        piece = samples[None, start : start + NARROW_HZ].astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base = NARROW_HZ, Fraction(1, NARROW_HZ)
+        measure.hear(Sound(start / NARROW_HZ, frame, narrower))
+    return measure.numbers()
+
+
 def test_speech_is_measured():
-    from tools.inspect.checks.speech import CHECK
-    from tools.inspect.sound import Sound
-
-    def speech_s(samples: np.ndarray) -> float:
-        measure = CHECK.measure()
-        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="fltp", layout="mono")
-        frame.sample_rate, frame.time_base = 16000, Fraction(1, 16000)
-        measure.hear(Sound(0.0, frame))
-        return measure.numbers()["speech_s"]
-
     voice = np.concatenate(list(syllables()))
-    assert speech_s(0.5 * voice / np.abs(voice).max()) > 0.25
-    assert speech_s(0.3 * np.sin(np.arange(48000) / 6)) == 0
-    assert speech_s(0.1 * np.random.default_rng(0).standard_normal(48000)) == 0
+    assert numbers_of("speech", 0.5 * voice / np.abs(voice).max())["speech_s"] > 0.25
+    assert numbers_of("speech", 0.3 * np.sin(np.arange(48000) / 6))["speech_s"] == 0
+    assert numbers_of("speech", 0.1 * np.random.default_rng(0).standard_normal(48000))["speech_s"] == 0
+
+
+def played(*chords_hz: tuple[float, ...], beat_s: float = 0.5, turns: int = 4) -> np.ndarray:
+    """Chords of plucked notes with three harmonics, one a beat."""
+    time = np.arange(round(beat_s * NARROW_HZ)) / NARROW_HZ
+    pluck = np.exp(-3 * time) * np.minimum(1, 100 * time)
+    beats = [sum(np.sin(2 * np.pi * hz * k * time) / k for hz in chord for k in (1, 2, 3)) for chord in chords_hz]
+    return np.concatenate([0.1 * pluck * beat for beat in beats * turns])
+
+
+CHORDS = (220, 277, 330), (175, 220, 262), (262, 330, 392), (196, 247, 294)
+TIME_S = np.arange(8 * NARROW_HZ) / NARROW_HZ
+HUM = sum(np.sin(2 * np.pi * 50 * k * TIME_S) / k for k in range(1, 12))
+HISS = np.random.default_rng(5).standard_normal(TIME_S.size)
+
+
+@pytest.mark.parametrize(
+    ("name", "sound", "likely"),
+    [
+        ("chords over a beat", played(*CHORDS), True),
+        ("the same under hiss", played(*CHORDS) + 0.01 * HISS, True),
+        ("a voice", 0.02 * np.concatenate(list(syllables())), False),
+        ("hiss", 0.1 * HISS, False),
+        ("a siren", 0.3 * np.sin(2 * np.pi * np.cumsum(900 + 400 * np.sin(2.5 * TIME_S)) / NARROW_HZ), False),
+        ("a hum, which might be a chord", 0.1 * HUM + 0.005 * HISS, None),
+        ("one note", 0.3 * np.sin(2 * np.pi * 440 * TIME_S), None),
+        ("two notes in turn, as of a siren", played((770,), (960,)), None),
+        ("two seconds of music", played(*CHORDS, turns=1), None),
+        ("silence", np.zeros(8 * NARROW_HZ), None),
+    ],
+)
+def test_music_is_measured_and_left_open_where_the_measures_do_not_tell(name, sound, likely):
+    numbers = numbers_of("music", sound)
+    assert music_likely(numbers) is likely, (name, numbers)
+
+
+def test_the_report_says_what_music_was_judged_by(inspection, tmp_path, write_clip):
+    music = np.repeat(played(*CHORDS, turns=2), 3)
+    write_clip(tmp_path / "clips" / "song.mp4", frames=100, sound=music)
+    write_clip(tmp_path / "clips" / "mute.mp4", frames=100)
+    inspection.run(tmp_path / "clips")
+    audio = inspection.clip("song.mp4")["audio"]
+    assert audio["music_likely"] is True
+    assert audio["tonality"] > 0.06
+    assert 0.3 < audio["pulse_clarity"] < 0.85
+    assert inspection.clip("mute.mp4")["audio"]["music_likely"] is None
+    assert "music likely" in inspection.project.report_html_path.read_text()

@@ -17,6 +17,7 @@ from tools.inspect.checks import (
     low_fps,
     low_resolution,
     low_sample_rate,
+    music,
     near_duplicate,
     no_audio,
     noise,
@@ -71,6 +72,7 @@ CHECKS: tuple[Check, ...] = tuple(
         audio_dropout,
         low_sample_rate,
         speech,
+        music,
     )
 )
 """In the order in which a clip's flags are listed, before they are sorted by severity."""

