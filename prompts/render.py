@@ -16,7 +16,7 @@ def render(name: str, **values: object) -> str:
 
 def section(name: str, heading: str, **values: object) -> str:
     """Return the text under `## heading` of `prompts/<name>.md` with `values` filled in."""
-    return _environment().from_string(sections(name)[heading]).render(**values).strip()
+    return _template(name, heading).render(**values).strip()
 
 
 @cache
@@ -24,6 +24,11 @@ def sections(name: str) -> dict[str, str]:
     """Return the unrendered texts of `prompts/<name>.md` by their `## ` headings."""
     parts = _HEADING.split(_read(f"{name}.md"))
     return dict(zip(parts[1::2], (text.strip() for text in parts[2::2]), strict=True))
+
+
+@cache
+def _template(name: str, heading: str) -> jinja2.Template:
+    return _environment().from_string(sections(name)[heading])
 
 
 @cache

@@ -137,7 +137,8 @@ class Captioner(Protocol):
     """Gives captions to prepared clips, in batches, several at a time; writes nothing and has no tools.
 
     `sees` and `hears` say what of a request it can use, `budget` how many pictures of which size. Clips fail one by
-    one, as Declined; an LtxError means that going on is pointless.
+    one, as Declined; an LtxError means that going on is pointless. `concurrency` batches are worked on at once, and
+    `waiting` more may be handed over, which it makes ready meanwhile and holds back until there is room.
     """
 
     @property
@@ -149,11 +150,17 @@ class Captioner(Protocol):
     @property
     def concurrency(self) -> int: ...
     @property
+    def waiting(self) -> int: ...
+    @property
     def sees(self) -> bool: ...
     @property
     def hears(self) -> bool: ...
     @property
     def budget(self) -> PictureBudget: ...
+
+    async def open(self) -> None:
+        """Get in touch with the model, before the first clip is prepared. Raises ExternalError or ConfigError."""
+        ...
 
     async def caption(self, requests: Sequence[CaptionRequest]) -> list[CaptionDraft | Declined]:
         """Return one answer a request, in order. Raises ExternalError or ConfigError."""

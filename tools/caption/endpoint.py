@@ -40,14 +40,13 @@ class EndpointCaptioner:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.model = endpoint.model
-        self.concurrency = endpoint.concurrency
+        self.concurrency = self.waiting = endpoint.concurrency
         self.parameters = ChatParameters()
         self.offer: Offer | None = None
         self.media = endpoint.media or frozenset({"image", "audio"})
         self.pace = Pace(endpoint.concurrency)
         self.notes: list[str] = []
         self._client: Any = None
-        self._asked = asyncio.Lock()
         self._answered = False
         self._lost = 0
 
@@ -65,8 +64,10 @@ class EndpointCaptioner:
     def hears(self) -> bool:
         return "audio" in self.media
 
-    async def caption(self, requests: Sequence[CaptionRequest]) -> list[CaptionDraft | Declined]:
+    async def open(self) -> None:
         await self.discover()
+
+    async def caption(self, requests: Sequence[CaptionRequest]) -> list[CaptionDraft | Declined]:
         return [await self._one(request) for request in requests]
 
     async def close(self) -> None:
@@ -78,16 +79,15 @@ class EndpointCaptioner:
 
         Raises ExternalError for a refused key and ConfigError for a model that takes no pictures.
         """
-        async with self._asked:
-            if self.offer is None:
-                self.offer = await self._read_models()
-                if self.endpoint.media is None and self.offer.media is not None:
-                    self.media = self.offer.media
-                if not self.sees and not self.hears:
-                    raise ConfigError(
-                        f"{shorten(self.model)} takes text alone: it can't see clips.",
-                        "Set LTX_AGENT_CAPTION_MODEL to a vision model.",
-                    )
+        if self.offer is None:
+            self.offer = await self._read_models()
+            if self.endpoint.media is None and self.offer.media is not None:
+                self.media = self.offer.media
+            if not self.sees and not self.hears:
+                raise ConfigError(
+                    f"{shorten(self.model)} takes text alone: it can't see clips.",
+                    "Set LTX_AGENT_CAPTION_MODEL to a vision model.",
+                )
         return self.offer
 
     @property
@@ -120,13 +120,19 @@ class EndpointCaptioner:
         return next((read_offer(entry) for entry in entries if entry.get("id") == self.model), Offer())
 
     async def _one(self, request: CaptionRequest) -> CaptionDraft | Declined:
-        began = time.monotonic()
+        began = None
         failure = CallFailed("broken", "no attempt was made")
         for attempt in range(ATTEMPTS):
+            media = self.media
+            messages = await asyncio.to_thread(self._messages, request, media)
             async with self.pace.turn():
-                sent_as = self._sent_as()
+                began = began or time.monotonic()
+                if media != self.media:  # found out while this request waited for its turn
+                    media = self.media
+                    messages = await asyncio.to_thread(self._messages, request, media)
+                sent_as = self.parameters.as_arguments(), media
                 try:
-                    reply = await call_chat(self.client(), self.model, await self._messages(request), self.parameters)
+                    reply = await call_chat(self.client(), self.model, messages, self.parameters)
                 except CallFailed as caught:
                     failure = caught
                 else:
@@ -223,26 +229,27 @@ class EndpointCaptioner:
             )
         return Declined("failed", failure.message)
 
-    async def _messages(self, request: CaptionRequest) -> list[dict[str, Any]]:
+    def _messages(self, request: CaptionRequest, media: frozenset[str]) -> list[dict[str, Any]]:
         """The request's messages: the instruction apart from everything that comes from the clip."""
         content: list[dict[str, Any]] = []
-        pictures = (*request.reference, *request.frames) if self.sees else ()
-        if "video" in self.media and request.clip.kind == "video" and not request.reference:
+        sees, hears = bool(media & {"image", "video"}), "audio" in media
+        pictures = (*request.reference, *request.frames) if sees else ()
+        if "video" in media and request.clip.kind == "video" and not request.reference:
             try:
                 side = max(request.frames[0].rgb.shape[:2]) if request.frames else 512
-                film = await asyncio.to_thread(small_mp4, request.clip.path, side)
+                film = small_mp4(request.clip.path, side)
                 content.append({"type": "video_url", "video_url": {"url": _data_url("video/mp4", film)}})
                 pictures = ()
             except DataError:  # it can't be encoded anew: its pictures were decoded already
                 pass
-        for jpeg in await asyncio.to_thread(lambda: [jpeg_bytes(picture) for picture in pictures]):
-            content.append({"type": "image_url", "image_url": {"url": _data_url("image/jpeg", jpeg)}})
-        sounds = (request.reference_sound, request.sound) if self.hears else ()
+        for picture in pictures:
+            content.append({"type": "image_url", "image_url": {"url": _data_url("image/jpeg", jpeg_bytes(picture))}})
+        sounds = (request.reference_sound, request.sound) if hears else ()
         for sound in sounds:
             if sound is not None:
                 data = base64.b64encode(wav_bytes(sound)).decode("ascii")
                 content.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
-        words = clip_words(request, sees=self.sees, hears=self.hears)
+        words = clip_words(request, sees=sees, hears=hears)
         return [
             {"role": "system", "content": request.instruction.text},
             {"role": "user", "content": [*content, {"type": "text", "text": words}]},

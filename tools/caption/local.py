@@ -37,6 +37,7 @@ class LocalCaptioner:
 
     source: CaptionSource = "local"
     concurrency = 1
+    waiting = 0
     sees = True
 
     def __init__(self, found: LocalModel, machine: Machine | None = None) -> None:
@@ -51,6 +52,9 @@ class LocalCaptioner:
         self.notes: list[str] = []
         self._loaded: tuple[Any, Any] | None = None
         self._stopped = threading.Event()
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._load)
 
     async def caption(self, requests: Sequence[CaptionRequest]) -> list[CaptionDraft | Declined]:
         try:

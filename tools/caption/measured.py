@@ -18,11 +18,14 @@ class MeasuredCaptioner:
     source: CaptionSource = "measured"
     model = "measures"
     batch_size = 1
+    waiting = 0
     sees = hears = False
     budget = PictureBudget()
 
     def __init__(self) -> None:
         self.concurrency = os.cpu_count() or 1
+
+    async def open(self) -> None: ...
 
     async def caption(self, requests: Sequence[CaptionRequest]) -> list[CaptionDraft | Declined]:
         return [await asyncio.to_thread(measured_draft, request.clip) for request in requests]

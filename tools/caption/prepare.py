@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from tools.caption.captioner import Captioner, CaptionRequest, ClipFile, Frame, Instruction, PictureBudget, Transcript
 from tools.caption.frames import choose_times, plan_frames, read_frames_at
-from tools.caption.pictures import measure_pictures
+from tools.caption.pictures import PictureMeasures, measure_pictures
 from tools.caption.sound import read_sound
 from trainer_core.errors import DataError
 
@@ -19,16 +19,23 @@ class Preparation:
     captioner: Captioner
     instruction: Instruction
 
-    def request(self, clip: ClipFile, spoken: Transcript | None = None, hint: str = "") -> CaptionRequest:
+    def look(self, clip: ClipFile) -> PictureMeasures | None:
+        """Measure a clip's pictures, which tells when to look; None where there are none to show the captioner."""
+        return measure_pictures(clip.path) if self.captioner.sees and clip.kind == "video" else None
+
+    def request(
+        self, clip: ClipFile, looked: PictureMeasures | None, spoken: Transcript | None = None, hint: str = ""
+    ) -> CaptionRequest:
         """Return the request for one clip. Raises DataError when it can't be read any more."""
         frames: tuple[Frame, ...] = ()
         reference: tuple[Frame, ...] = ()
         if self.captioner.sees and clip.kind != "audio":
             half = clip.reference is not None
             budget = _halved(self.captioner.budget) if half else self.captioner.budget
-            frames = self._frames(clip, budget)
+            frames = self._frames(clip, looked, budget)
             if clip.reference is not None:
-                reference = self._frames(ClipFile(clip.reference, clip.name, "video"), budget)
+                start = ClipFile(clip.reference, clip.name, "video")
+                reference = self._frames(start, self.look(start), budget)
         wants_sound = self.captioner.hears and clip.kind != "image" and clip.has_sound is not False
         sound = read_sound(clip.path, SENT_SOUND_S) if wants_sound else None
         if self.captioner.sees and not frames and sound is None and spoken is None:
@@ -42,10 +49,9 @@ class Preparation:
             )
         return CaptionRequest(clip, self.instruction, frames, reference, sound, reference_sound, spoken, hint)
 
-    def _frames(self, clip: ClipFile, budget: PictureBudget) -> tuple[Frame, ...]:
+    def _frames(self, clip: ClipFile, measures: PictureMeasures | None, budget: PictureBudget) -> tuple[Frame, ...]:
         if clip.kind == "image":
             return read_frames_at(clip.path, [0.0], budget.longest_side)
-        measures = measure_pictures(clip.path)
         if measures is None:
             raise DataError(f"{clip.name} holds no pictures that decode.", "Copy or export it again.")
         count, side, _ = plan_frames(measures.width, measures.height, measures.duration_s, budget)

@@ -5,7 +5,8 @@ Each answer is handed over the moment it is there, so that an interruption costs
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tools.caption.captioner import CaptionDraft, Captioner, CaptionRequest, ClipFile, Declined
@@ -14,39 +15,60 @@ from trainer_core.errors import LtxError
 Answer = CaptionDraft | Declined
 Finished = Callable[[int, Answer], None]
 Item = TypeVar("Item")
+Look = TypeVar("Look")
+"""What `look` sees of a clip, whoever captions it."""
 
 
 def run_captioner(
     captioner: Captioner,
     clips: Sequence[ClipFile],
-    prepare: Callable[[ClipFile], CaptionRequest],
+    look: Callable[[ClipFile], Look],
+    prepare: Callable[[ClipFile, Look], CaptionRequest],
     finished: Finished,
 ) -> None:
-    """Caption `clips`; `finished(index, answer)` is called on this thread as answers come, in any order.
+    """Caption `clips`: `look` at each, also while the captioner opens, then `prepare` it for that captioner.
 
-    A clip that can't be prepared is Declined. Raises the LtxError with which the captioner gives up.
+    `finished(index, answer)` is called as answers come, in any order, on a thread of its own.
+
+    A clip that can't be prepared is Declined. Raises the LtxError with which the captioner gives up, and whatever
+    `finished` raises. However it ends, every answer that came before was handed to `finished`.
     """
-    asyncio.run(_run(captioner, clips, prepare, finished))
+    with ThreadPoolExecutor(1, thread_name_prefix="caption-keeper") as keeper:
+        asyncio.run(_run(captioner, clips, look, prepare, finished, keeper))
 
 
 async def _run(
     captioner: Captioner,
     clips: Sequence[ClipFile],
-    prepare: Callable[[ClipFile], CaptionRequest],
+    look: Callable[[ClipFile], Look],
+    prepare: Callable[[ClipFile, Look], CaptionRequest],
     finished: Finished,
+    keeper: ThreadPoolExecutor,
 ) -> None:
-    ready: asyncio.Queue[tuple[int, CaptionRequest] | None] = asyncio.Queue(
-        maxsize=2 * captioner.concurrency * captioner.batch_size
-    )
+    takers = captioner.concurrency + captioner.waiting
+    ready: asyncio.Queue[tuple[int, CaptionRequest] | None] = asyncio.Queue(maxsize=takers * captioner.batch_size)
     waiting = iter(enumerate(clips))
     preparing = min(len(clips), max(2, os.cpu_count() or 1))
+    opened = asyncio.Event()
+
+    async def open_captioner() -> None:
+        await captioner.open()
+        opened.set()
+
+    def kept(answers: Sequence[tuple[int, Answer]]) -> Awaitable[object]:
+        """Hand answers over at once; waiting for it may be cancelled, the keeping is not."""
+        loop = asyncio.get_running_loop()
+        handed = [loop.run_in_executor(keeper, finished, index, answer) for index, answer in answers]
+        return asyncio.shield(asyncio.gather(*handed))
 
     async def prepare_clips() -> None:
         for index, clip in waiting:
             try:
-                request = await asyncio.to_thread(prepare, clip)
+                looked = await asyncio.to_thread(look, clip)
+                await opened.wait()  # what a captioner can take is known then
+                request = await asyncio.to_thread(prepare, clip, looked)
             except LtxError as error:
-                finished(index, Declined("failed", error.message))
+                await kept([(index, Declined("failed", error.message))])
             else:
                 await ready.put((index, request))
 
@@ -54,23 +76,23 @@ async def _run(
         async with asyncio.TaskGroup() as group:
             for _ in range(preparing):
                 group.create_task(prepare_clips())
-        for _ in range(captioner.concurrency):
+        for _ in range(takers):
             await ready.put(None)
 
     async def ask() -> None:
         while batch := await _take(ready, captioner.batch_size):
             answers = await captioner.caption([request for _, request in batch])
-            for (index, _), answer in zip(batch, answers, strict=True):
-                finished(index, answer)
+            await kept([(index, answer) for (index, _), answer in zip(batch, answers, strict=True)])
             if len(batch) < captioner.batch_size:
                 return
 
     try:
         async with asyncio.TaskGroup() as group:
+            group.create_task(open_captioner())
             group.create_task(prepare_all())
-            for _ in range(captioner.concurrency):
+            for _ in range(takers):
                 group.create_task(ask())
-    except* LtxError as errors:
+    except BaseExceptionGroup as errors:
         raise _first(errors) from None
     finally:
         await captioner.close()
@@ -87,10 +109,9 @@ async def _take(ready: "asyncio.Queue[Item | None]", most: int) -> list[Item]:
     return batch
 
 
-def _first(errors: BaseExceptionGroup[LtxError]) -> LtxError:
+def _first(errors: BaseExceptionGroup) -> BaseException:
     """The first of the errors, however deep the groups are nested."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, LtxError)
     return error

@@ -14,6 +14,7 @@ from tools.caption.existing import ExistingCaptioner, find_sidecar, metadata_cap
 from tools.caption.lint_set import MENDED_AT_ONCE, mended
 from tools.caption.lint_sound import LEAST_SPEECH_S, with_quote
 from tools.caption.measured import INSTRUCTION_VERSION, measured_draft
+from tools.caption.pictures import PictureMeasures
 from tools.caption.prepare import Preparation
 from tools.caption.review import lint_context
 from tools.caption.run import run_captioner
@@ -139,9 +140,9 @@ def write_captions_for(
     def _spoken(index: int) -> Spoken:
         return spoken.get(content_digest(work.clips[index]), Spoken())
 
-    def prepare(file: ClipFile) -> CaptionRequest:
+    def prepare(file: ClipFile, looked: PictureMeasures | None) -> CaptionRequest:
         index = position[id(file)]
-        return preparation.request(file, _spoken(index).transcript, hints.get(index, ""))
+        return preparation.request(file, looked, _spoken(index).transcript, hints.get(index, ""))
 
     def finished(place: int, answer: CaptionDraft | Declined) -> None:
         nonlocal total, progressed
@@ -177,7 +178,7 @@ def write_captions_for(
     if indices:
         if progress is not None:
             progress(_doing(captioner, total), 0, len(indices))
-        run_captioner(captioner, [work.files[index] for index in indices], prepare, finished)
+        run_captioner(captioner, [work.files[index] for index in indices], preparation.look, prepare, finished)
     return replace(total, seconds=time.monotonic() - began), failed
 
 

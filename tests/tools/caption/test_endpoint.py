@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -302,7 +303,14 @@ def test_as_many_requests_are_under_way_as_allowed(
     folder = Path(project.facts.sources[0])
     for number in range(10):
         (folder / f"more{number}.mp4").write_bytes((folder / "bikes.mp4").read_bytes() + bytes([number]))
-    endpoint.script = lambda request: Answer(GOOD, delay_s=0.5)
+    together = threading.Barrier(4)
+
+    def script(request: dict[str, Any]) -> Answer:
+        if len(endpoint.requests) <= 4:
+            together.wait(timeout=60)
+        return Answer(GOOD)
+
+    endpoint.script = script
     run()
     assert endpoint.most_at_once == 4
 

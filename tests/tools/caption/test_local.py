@@ -47,7 +47,7 @@ def family(request: Any, tmp_path_factory: pytest.TempPathFactory, cut_footage: 
     preparation = Preparation(captioner, make_instruction("short", identity=False, notes=[]))
     patch = pytest.MonkeyPatch()
     patch.setattr(local, "MOST_NEW_TOKENS", 6)
-    yield request.param, captioner, [preparation.request(clip) for clip in clips]
+    yield request.param, captioner, [preparation.request(clip, preparation.look(clip)) for clip in clips]
     patch.undo()
 
 
@@ -221,5 +221,6 @@ def test_a_family_captions_on_the_gpu(name: str, tmp_path: Path, cut_footage: Pa
     assert found is not None
     captioner = LocalCaptioner(found, Machine("cuda", 64 * GIB))
     clip = ClipFile(cut_footage / "bunny wakes.mp4", "bunny", "video", has_sound=True, duration_s=2.4)
-    request = Preparation(captioner, make_instruction("short", identity=False, notes=[])).request(clip)
+    preparation = Preparation(captioner, make_instruction("short", identity=False, notes=[]))
+    request = preparation.request(clip, preparation.look(clip))
     assert len(asyncio.run(captioner.caption([request, request]))) == 2
