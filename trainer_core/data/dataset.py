@@ -17,7 +17,15 @@ from torch.utils.data import DataLoader, Dataset
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.data.cache import read_header, read_tensors
 from trainer_core.errors import DataError
-from trainer_core.objective import ModalityName, Objective, VaeFactors, check_shape, reference_scales
+from trainer_core.model.source import InputWidths
+from trainer_core.objective import (
+    ModalityName,
+    ModalityObjective,
+    Objective,
+    VaeFactors,
+    check_shape,
+    reference_scales,
+)
 
 Prepared = TypeVar("Prepared")
 
@@ -74,6 +82,30 @@ def find_samples(
         paths = {directory: root / directory / name for directory in columns}
         samples.append(SampleFiles(name, paths, _shape(name, paths, objective, factors)))
     return samples
+
+
+def check_widths(samples: list[SampleFiles], objective: Objective, widths: InputWidths) -> None:
+    """Refuse samples that were encoded by another model than the one that trains. Raises DataError naming the first."""
+    text = {"video": widths.video_text, "audio": widths.audio_text}
+    for sample in samples:
+        features = _text(read_header(sample.paths["conditions"]), sample.paths["conditions"])
+        for name, role, wanted in (("video", objective.video, widths.video), ("audio", objective.audio, widths.audio)):
+            if not role.present:
+                continue
+            reference = role.condition("reference")
+            directories = [role.latents_dir] if reference is None else [role.latents_dir, reference.latents_dir]
+            found = {
+                f"{name} latents": (_width(_tensor(sample.paths[directory], "latents")), wanted)
+                for directory in directories
+            }
+            found[f"{name} text features"] = (features[name].shape[-1], text[name])
+            for what, (width, expected) in found.items():
+                if width != expected:
+                    raise DataError(
+                        f"{sample.name}: its {what} are {width} wide, this model takes {expected}: they were encoded "
+                        "with another version of LTX.",
+                        "Encode the clips with this model into a folder of their own, or name the model they are for.",
+                    )
 
 
 def plan_epoch(samples: list[SampleFiles], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -159,13 +191,13 @@ def load_batches(
 
 def load_batch(samples: list[SampleFiles], objective: Objective, indices: tuple[int, ...], epoch: int = 0) -> Batch:
     """Read `samples` (of one shape) from disk and stack them."""
-    texts = [_text(sample.paths["conditions"]) for sample in samples]
+    texts = [_text(read_tensors(path), path) for path in (sample.paths["conditions"] for sample in samples)]
     return Batch(
         video=_load_modality("video", samples, objective),
         audio=_load_modality("audio", samples, objective),
-        video_features=torch.stack([text[0] for text in texts]),
-        audio_features=torch.stack([text[1] for text in texts]),
-        text_mask=torch.stack([text[2] for text in texts]),
+        video_features=torch.stack([text["video"].float() for text in texts]),
+        audio_features=torch.stack([text["audio"].float() for text in texts]),
+        text_mask=torch.stack([text["mask"].to(torch.int64) for text in texts]),
         clips=tuple(sample.name for sample in samples),
         indices=indices,
         epoch=epoch,
@@ -190,24 +222,29 @@ def _stacked(samples: list[SampleFiles], directory: str, key: str) -> Tensor:
     return torch.stack([read_tensors(sample.paths[directory])[key].float() for sample in samples])
 
 
-def _text(path: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """(video features, audio features, mask) of a conditions file; the legacy form has one `prompt_embeds` for both."""
-    content = read_tensors(path)
+def _text(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """Features of video and audio and their mask, of a conditions file; its legacy form has one `prompt_embeds`."""
     video = content.get("video_prompt_embeds", content.get("prompt_embeds"))
     if video is None or "prompt_attention_mask" not in content:
         raise DataError(f"{path} holds no prompt embeddings.", "Encode the captions again.")
-    audio = content.get("audio_prompt_embeds", video)
-    return video.float(), audio.float(), content["prompt_attention_mask"].to(torch.int64)
+    return {
+        "video": video,
+        "audio": content.get("audio_prompt_embeds", video),
+        "mask": content["prompt_attention_mask"],
+    }
 
 
 def _shape(name: str, paths: dict[str, Path], objective: Objective, factors: VaeFactors) -> tuple[Any, ...]:
     """What must be equal within a batch: the grid of every tensor the sample brings. Refuses impossible samples."""
-    grids: dict[str, tuple[int, ...]] = {}
+    text = _text(read_header(paths["conditions"]), paths["conditions"])
+    grids: dict[str, tuple[int, ...]] = {"text": (len(text["mask"]),)}
     for side_name, side in (("video", objective.video), ("audio", objective.audio)):
         if not side.present:
             continue
         grid = _grid(_tensor(paths[side.latents_dir], "latents"))
         grids[side_name] = grid
+        if side_name == "video" and "fps" not in read_header(paths[side.latents_dir]):
+            raise DataError(f"{paths[side.latents_dir]} doesn't say its frame rate (`fps`).", "Encode the clip again.")
         mask, reference = side.condition("mask"), side.condition("reference")
         if mask is not None:
             shape = tuple(_tensor(paths[mask.mask_dir], "mask").shape)
@@ -215,6 +252,7 @@ def _shape(name: str, paths: dict[str, Path], objective: Objective, factors: Vae
                 raise DataError(
                     f"{name}: its {side_name} mask is {shape}, its latents are {grid}.", "Encode the masks again."
                 )
+            _refuse_full_mask(name, side_name, side, read_tensors(paths[mask.mask_dir])["mask"] > 0.5)
         if reference is not None:
             own = _grid(_tensor(paths[reference.latents_dir], "latents"))
             if side_name == "video":
@@ -228,11 +266,26 @@ def _shape(name: str, paths: dict[str, Path], objective: Objective, factors: Vae
     return tuple(sorted(grids.items()))
 
 
+def _refuse_full_mask(name: str, side_name: str, side: ModalityObjective, keep: Tensor) -> None:
+    """Refuse a mask [F, H, W] or [T] that, with what a prefix and a suffix keep, leaves nothing to generate."""
+    before, after = (getattr(side.condition(kind), "temporal_boundary", 0) for kind in ("prefix", "suffix"))
+    if bool(keep[before : len(keep) - after].all()):
+        raise DataError(
+            f"{name}: its {side_name} mask keeps everything: nothing is left to train on.",
+            "Give it a mask with some black (0 = generate, 1 = keep); is it the wrong way round?",
+        )
+
+
 def _tensor(path: Path, key: str) -> Tensor:
     tensor = read_header(path).get(key)
     if not isinstance(tensor, Tensor):
         raise DataError(f"{path} holds no tensor `{key}`.", "Delete it and encode again.")
     return tensor
+
+
+def _width(latents: Tensor) -> int:
+    """Numbers a token: channels of video latents [C, F, H, W], channels times mel bins of audio ones [C, T, M]."""
+    return latents.shape[0] if latents.ndim == 4 else latents.shape[0] * latents.shape[2]
 
 
 def _grid(latents: Tensor) -> tuple[int, ...]:

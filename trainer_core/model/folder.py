@@ -1,6 +1,7 @@
 """A diffusers folder of LTX-2: one sub-folder a part; and the text encoder, which every layout keeps in a folder."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 
 from trainer_core.errors import ConfigError
 from trainer_core.model.quantize import text_encoder_quantization
-from trainer_core.model.source import Part, Placement, Version, sampled_digest
+from trainer_core.model.source import InputWidths, Part, Placement, Version, input_widths, sampled_digest
 from trainer_core.model.streaming import Held, empty, fill
 from trainer_core.model.versions import USUAL_FACTORS
 from trainer_core.objective import VaeFactors
@@ -36,6 +37,10 @@ class FolderSource:
     @property
     def label(self) -> str:
         return f"LTX-{self.version} ({self.root.name})"
+
+    @property
+    def widths(self) -> InputWidths:
+        return input_widths(_config(self._folder("transformer")), _config(self._folder("connectors")))
 
     @property
     def distilled(self) -> bool:
@@ -86,7 +91,8 @@ class FolderSource:
         beside = self.root / "tokenizer"
         tokenizer = beside if beside.is_dir() else None
         folder = self._folder("text_encoder")
-        return load_text_encoder(folder, self.version, dtype, tokenizer, device=device, in_8bit=in_8bit)
+        connectors = _config(self._folder("connectors"))
+        return load_text_encoder(folder, self.version, connectors, dtype, tokenizer, device=device, in_8bit=in_8bit)
 
     def _folder(self, part: Part) -> Path:
         folder = self._overrides.get(part, self.root / _FOLDERS[part])
@@ -134,6 +140,7 @@ def _weights_in(folder: Path) -> Held:
 def load_text_encoder(
     folder: Path,
     version: Version,
+    connectors: Mapping[str, Any],
     dtype: torch.dtype,
     tokenizer: Path | None = None,
     *,
@@ -142,18 +149,20 @@ def load_text_encoder(
 ) -> tuple[Any, Any]:
     """Load (tokenizer, encoder) from a transformers folder: Gemma 3 for 2.0 and 2.3, LTX's own Gemma 4 for 2.5.
 
-    Raises ConfigError for any other family.
+    Raises ConfigError for any other family, and for another size than the config of `connectors` asks for.
     """
     from safetensors import SafetensorError
     from transformers import AutoTokenizer, Gemma3ForConditionalGeneration, Gemma4UnifiedForConditionalGeneration
 
-    family = str(_config(folder).get("model_type", ""))
+    config = _config(folder)
+    family = str(config.get("model_type", ""))
     wanted = "gemma4" if version == "2.5" else "gemma3"
     if not family.startswith(wanted):
         raise ConfigError(
             f"{folder} holds a {family or 'nameless'} text encoder; LTX-{version} needs {wanted}.",
             "Set model.text_encoder_path to the right one.",
         )
+    _refuse_other_size(folder, version, config.get("text_config", config), connectors)
     kind = Gemma4UnifiedForConditionalGeneration if wanted == "gemma4" else Gemma3ForConditionalGeneration
     try:
         options: dict[str, Any] = {"quantization_config": text_encoder_quantization()} if in_8bit else {}
@@ -164,6 +173,18 @@ def load_text_encoder(
         return AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True), encoder
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{folder} can't be loaded as a text encoder: {error}.", "Download it again.") from error
+
+
+def _refuse_other_size(folder: Path, version: Version, encoder: dict[str, Any], connectors: Mapping[str, Any]) -> None:
+    """The connectors read the hidden states of every layer, the embedding included."""
+    wanted = (connectors["caption_channels"], connectors["text_proj_in_factor"] - 1)
+    found = (encoder.get("hidden_size", wanted[0]), encoder.get("num_hidden_layers", wanted[1]))
+    if found != wanted:
+        raise ConfigError(
+            f"{folder} holds a text encoder {found[0]} wide with {found[1]} layers; this LTX-{version} was trained "
+            f"with one {wanted[0]} wide with {wanted[1]} layers.",
+            "Set model.text_encoder_path to the right one: the size of Gemma matters, too.",
+        )
 
 
 def _version_of(config: dict[str, Any], folder: Path) -> Version:

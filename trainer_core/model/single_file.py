@@ -16,7 +16,7 @@ import torch
 from trainer_core.errors import ConfigError
 from trainer_core.model.folder import load_text_encoder
 from trainer_core.model.names import to_diffusers
-from trainer_core.model.source import Part, Placement, Version, sampled_digest
+from trainer_core.model.source import InputWidths, Part, Placement, Version, input_widths, sampled_digest
 from trainer_core.model.streaming import empty, fill
 from trainer_core.model.versions import TRANSFORMER, USUAL_FACTORS, VIDEO_VAE
 from trainer_core.objective import VaeFactors
@@ -120,6 +120,10 @@ class SafetensorsSource:
     def label(self) -> str:
         return f"LTX-{self.version} ({self.root.name})"
 
+    @property
+    def widths(self) -> InputWidths:
+        return input_widths(self._config("transformer"), self._config("connectors"))
+
     def fingerprint(self, part: Part) -> str:
         if part == "text_encoder":
             folder = self._encoder_folder()
@@ -154,7 +158,8 @@ class SafetensorsSource:
     def text_encoder(
         self, dtype: torch.dtype, device: torch.device | None = None, *, in_8bit: bool = False
     ) -> tuple[Any, Any]:
-        return load_text_encoder(self._encoder_folder(), self.version, dtype, device=device, in_8bit=in_8bit)
+        folder, connectors = self._encoder_folder(), self._config("connectors")
+        return load_text_encoder(folder, self.version, connectors, dtype, device=device, in_8bit=in_8bit)
 
     def _encoder_folder(self) -> Path:
         if self._text_encoder is None:
@@ -173,19 +178,27 @@ class SafetensorsSource:
         return self._files[part]
 
     def _loaded(self, part: Part, kind: Any, dtype: torch.dtype, placement: Placement = Placement()) -> Any:
-        files = self._parts(part)
+        held = self._held(part)
+        module = empty(kind, self._config(part))
+        places = {name: (file.path, key) for name, (file, key) in held.items()}
+        fill(module, places, f"LTX-{self.version}", dtype, placement)
+        return module.eval().requires_grad_(False)
+
+    def _config(self, part: Part) -> dict[str, Any]:
+        """What the library's class of `part` is made with, as the files' headers show it."""
+        shapes = {name: file.shapes[key] for name, (file, key) in self._held(part).items()}
+        return _config_of(part, shapes, self._parts(part)[0])
+
+    def _held(self, part: Part) -> dict[str, tuple[WeightsFile, str]]:
+        """The file and the key in it of each weight of `part`, by the library's names."""
         held: dict[str, tuple[WeightsFile, str]] = {}
-        for file in files:
+        for file in self._parts(part):
             keys = list(part_keys(part, file))
             # a component's own file may leave the prefix out, and 2.3's vocoder has a sub-module of the prefix's name
             prefix = _PREFIXES.get(part, "")
             stripped = len(prefix) if all(key.startswith(prefix) for key in keys) else 0
             held |= {_RENAMES[part](key[stripped:]): (file, key) for key in keys}
-        shapes = {name: file.shapes[key] for name, (file, key) in held.items()}
-        module = empty(kind, _config_of(part, shapes, files[0]))
-        places = {name: (file.path, key) for name, (file, key) in held.items()}
-        fill(module, places, f"LTX-{self.version}", dtype, placement)
-        return module.eval().requires_grad_(False)
+        return held
 
 
 def _config_of(part: Part, shapes: Shapes, file: WeightsFile) -> dict[str, Any]:

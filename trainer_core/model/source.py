@@ -1,7 +1,7 @@
 """Where a model's parts come from: one small interface for every layout, so that each part loads alone and late."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,6 +30,24 @@ class Placement:
     swap_blocks: int = 0
 
 
+@dataclass(frozen=True)
+class InputWidths:
+    """How wide the tokens are that a model takes: video and audio latents, and the text features of each modality."""
+
+    video: int
+    audio: int
+    video_text: int
+    audio_text: int
+
+
+def input_widths(transformer: Mapping[str, Any], connectors: Mapping[str, Any]) -> InputWidths:
+    """The widths that the configs of a model's transformer and connectors say."""
+    text = (connectors["caption_channels"], connectors["caption_channels"])
+    if connectors.get("per_modality_projections"):
+        text = (connectors["video_hidden_dim"], connectors["audio_hidden_dim"])
+    return InputWidths(transformer["in_channels"], transformer["audio_in_channels"], *text)
+
+
 class ModelSource(Protocol):
     """One LTX model on disk or, for `tiny`, in the making. A method loads one part, in eval mode, without gradients."""
 
@@ -44,6 +62,11 @@ class ModelSource(Protocol):
     @property
     def factors(self) -> VaeFactors:
         """Pixels and frames a latent cell stands for, as the checkpoint says; known without loading weights."""
+        ...
+
+    @property
+    def widths(self) -> InputWidths:
+        """How wide the tokens are that it takes; known without loading weights."""
         ...
 
     @property

@@ -10,7 +10,7 @@ import torch
 
 from trainer_core.errors import ConfigError
 from trainer_core.model.quantize import encoder_layers, quantize
-from trainer_core.model.source import Part, Placement, Version
+from trainer_core.model.source import InputWidths, Part, Placement, Version
 from trainer_core.model.versions import TRANSFORMER, VIDEO_VAE
 from trainer_core.objective import VaeFactors
 
@@ -21,6 +21,7 @@ _HIDDEN = 32  # width of the text encoder
 _VIDEO_HEADS, _VIDEO_HEAD_DIM = 2, 32
 _AUDIO_HEADS, _AUDIO_HEAD_DIM = 2, 16
 _VIDEO_WIDTH, _AUDIO_WIDTH = _VIDEO_HEADS * _VIDEO_HEAD_DIM, _AUDIO_HEADS * _AUDIO_HEAD_DIM
+_LATENT_WIDTH = 128  # of a token, video or audio: what the real models have
 _LAYERS = 2
 _TEXT_LAYERS = 3
 _BYTES = 256
@@ -46,6 +47,11 @@ class TinySource:
         return VaeFactors(*_FACTORS)
 
     @property
+    def widths(self) -> InputWidths:
+        text = (_HIDDEN, _HIDDEN) if self.version == "2.0" else (_VIDEO_WIDTH, _AUDIO_WIDTH)
+        return InputWidths(_LATENT_WIDTH, _LATENT_WIDTH, *text)
+
+    @property
     def distilled(self) -> bool:
         return False
 
@@ -59,6 +65,8 @@ class TinySource:
             1,
             dtype,
             lambda: LTX2VideoTransformer3DModel(
+                in_channels=_LATENT_WIDTH,
+                audio_in_channels=_LATENT_WIDTH,
                 num_attention_heads=_VIDEO_HEADS,
                 attention_head_dim=_VIDEO_HEAD_DIM,
                 cross_attention_dim=_VIDEO_WIDTH,

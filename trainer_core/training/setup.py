@@ -13,10 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trainer_core.adapters import AdapterFacts, add_lora, load_full, load_lora, train_fully
 from trainer_core.config import TrainingConfig
-from trainer_core.data.dataset import BatchStream, SampleFiles, find_samples
+from trainer_core.data.dataset import BatchStream, SampleFiles, check_widths, find_samples
 from trainer_core.data.windows import read_windows
 from trainer_core.doctor.examine import Base
-from trainer_core.errors import ConfigError
+from trainer_core.errors import ConfigError, DataError
 from trainer_core.model.block_swap import BlockSwap, swapped_indices, to_device
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
@@ -80,6 +80,8 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     source = open_model(config.model)
     declared = None if config.ltx_agent.dataset is None else [window.name for window in read_windows(config)]
     samples = find_samples(Path(config.data.preprocessed_data_root), objective, source.factors, declared)
+    check_widths(samples, objective, source.widths)
+    _reference_scale(samples)
     samples, heldout = divide(samples, heldout_names(config))
     sampler = sigma_sampler(config.flow_matching.timestep_sampling_mode, config.flow_matching.timestep_sampling_params)
     accumulation = config.optimization.gradient_accumulation_steps
@@ -139,10 +141,29 @@ def adapter_facts(session: Session, step: int) -> AdapterFacts:
 
 
 def _reference_scale(samples: list[SampleFiles]) -> tuple[int, int]:
-    grids = dict(samples[0].shape)
-    if "video_reference" not in grids:
-        return 1, 1
-    return reference_scales(grids["video"], grids["video_reference"])
+    """(spatial, temporal) scale of the references, which the adapter's file states; a single image has no temporal one.
+
+    Raises DataError when they are of several scales: a file states only one.
+    """
+    spatial: dict[int, str] = {}
+    temporal: dict[int, str] = {}
+    for sample in samples:
+        grids = dict(sample.shape)
+        if "video_reference" not in grids:
+            continue
+        scales = reference_scales(grids["video"], grids["video_reference"], sample.name)
+        spatial.setdefault(scales[0], sample.name)
+        if grids["video_reference"][0] > 1:
+            temporal.setdefault(scales[1], sample.name)
+    for what, found in (("size", spatial), ("length", temporal)):
+        if len(found) > 1:
+            said = ", ".join(f"1/{scale} for {name}" for scale, name in sorted(found.items()))
+            raise DataError(
+                f"The references are of several scales, {said} of the target's {what}; the adapter's file can state "
+                "only one.",
+                "Encode all references at one scale.",
+            )
+    return next(iter(spatial), 1), next(iter(temporal), 1)
 
 
 def _refuse_quantized_full_training(config: TrainingConfig) -> None:

@@ -62,6 +62,8 @@ def _cost(sample: SampleFiles) -> float:
     """Tokens, a video one counted twice: its layers are twice as wide."""
     total = 0.0
     for side, grid in sample.shape:
+        if side == "text":
+            continue
         count = 1
         for length in grid:
             count *= length
@@ -70,7 +72,7 @@ def _cost(sample: SampleFiles) -> float:
 
 
 def _grids(sample: SampleFiles) -> str:
-    return ", ".join(f"{side} {'x'.join(map(str, grid))} latents" for side, grid in sample.shape)
+    return ", ".join(f"{side} {'x'.join(map(str, grid))} latents" for side, grid in sample.shape if side != "text")
 
 
 def _link(sample: SampleFiles, root: Path, copies: int) -> None:

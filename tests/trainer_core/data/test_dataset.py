@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from trainer_core.data.batch import Batch
-from trainer_core.data.dataset import BatchStream, find_samples, load_batch, load_batches, plan_epoch
+from trainer_core.data.dataset import BatchStream, check_widths, find_samples, load_batch, load_batches, plan_epoch
 from trainer_core.errors import ConfigError, DataError
+from trainer_core.model.tiny import tiny_source
 from trainer_core.objective import VaeFactors, objective_of
 
 FACTORS = VaeFactors(8, 32, 32)
@@ -75,6 +76,61 @@ def test_a_mask_of_another_shape_is_refused(config_for, precomputed):
     torch.save({"mask": torch.ones(3, 4, 4)}, precomputed / "video_masks/clips/clip 1.pt")
     with pytest.raises(DataError, match=r"clip 1.pt: its video mask is \(3, 4, 4\), its latents are \(3, 2, 3\)"):
         samples_of(config_for, "video_inpainting")
+
+
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_a_mask_that_keeps_everything_is_refused_before_a_model_loads(config_for, precomputed, modality):
+    path = precomputed / f"{modality}_masks/clips/clip 1.pt"
+    mask = torch.ones(3, 2, 3) if modality == "video" else torch.ones(18)
+    torch.save({"mask": mask}, path)
+    with pytest.raises(DataError, match=rf"clip 1.pt: its {modality} mask keeps everything") as caught:
+        samples_of(config_for, f"{modality}_inpainting")
+    assert "0 = generate, 1 = keep" in caught.value.hint
+    mask[0] = 0
+    torch.save({"mask": mask}, path)
+    samples_of(config_for, f"{modality}_inpainting")
+    conditions = [
+        {"type": "mask", "mask_dir": f"{modality}_masks"},
+        {"type": "prefix", "temporal_boundary": 1},  # what the mask leaves free
+    ]
+    side = {"training_strategy": {modality: {"conditions": conditions}}}
+    with pytest.raises(DataError, match="keeps everything"):
+        samples_of(config_for, f"{modality}_inpainting", side)
+
+
+def test_latents_without_their_frame_rate_are_named(config_for, precomputed):
+    torch.save({"latents": torch.zeros(128, 3, 2, 3)}, precomputed / "latents/clips/clip 1.pt")
+    with pytest.raises(DataError, match=r"clip 1.pt doesn't say its frame rate"):
+        samples_of(config_for, "t2v")
+
+
+@pytest.mark.parametrize(
+    ("objective", "directory", "content", "said"),
+    [
+        ("t2v", "latents", {"latents": torch.zeros(64, 3, 2, 3), "fps": 24.0}, "video latents are 64 wide"),
+        ("t2v", "audio_latents", {"latents": torch.zeros(4, 18, 16)}, "audio latents are 64 wide"),
+        ("v2v_ic", "reference_latents", {"latents": torch.zeros(16, 3, 2, 3)}, "video latents are 16 wide"),
+        ("a2a_ic", "reference_audio_latents", {"latents": torch.zeros(8, 9, 8)}, "audio latents are 64 wide"),
+        ("t2a", "conditions", {"prompt_embeds": torch.zeros(512, 40)}, "audio text features are 40 wide"),
+        ("v2v_ic", "conditions", {"prompt_embeds": torch.zeros(512, 32)}, "video text features are 32 wide"),
+    ],
+)
+def test_what_another_model_encoded_is_refused_by_name(config_for, precomputed, objective, directory, content, said):
+    mask = {"prompt_attention_mask": torch.ones(512)} if directory == "conditions" else {}
+    torch.save({**content, **mask}, precomputed / directory / "clips/clip 2.pt")
+    samples, chosen = samples_of(config_for, objective)
+    with pytest.raises(DataError, match=rf"clip 2.pt: its {said}, this model takes"):
+        check_widths(samples, chosen, tiny_source("tiny").widths)
+    check_widths(samples[:2], chosen, tiny_source("tiny").widths)
+
+
+def test_captions_of_several_lengths_never_share_a_batch(config_for, precomputed):
+    torch.save(
+        {"prompt_embeds": torch.ones(256, 32), "prompt_attention_mask": torch.ones(256)},
+        precomputed / "conditions/clips/clip 3.pt",
+    )
+    samples, _ = samples_of(config_for, "t2v")
+    assert [3] in plan_epoch(samples, 4, seed=0, epoch=0)
 
 
 def test_a_damaged_file_is_named(config_for, precomputed):

@@ -73,6 +73,20 @@ def test_a_diffusers_folder_loads_whole_with_its_version(folders: dict[Version, 
     assert tokenizer("fox").input_ids == tiny.text_encoder(torch.float32)[0]("fox").input_ids
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_widths_are_those_of_the_weights(folders: dict[Version, Path], version: Version) -> None:
+    source = TinySource(version)
+    transformer, connectors = source.transformer(torch.float32), source.connectors(torch.float32)
+    side = ("video_text_proj_in", "audio_text_proj_in") if version != "2.0" else ("text_proj_in",) * 2
+    expected = (
+        transformer.proj_in.in_features,
+        transformer.audio_proj_in.in_features,
+        *(getattr(connectors, name).out_features for name in side),
+    )
+    for one in (source.widths, _open(folders[version]).widths):
+        assert (one.video, one.audio, one.video_text, one.audio_text) == expected
+
+
 def test_a_part_comes_in_the_asked_dtype(folders: dict[Version, Path]) -> None:
     assert _open(folders["2.3"]).transformer(torch.bfloat16).proj_in.weight.dtype == torch.bfloat16
 
@@ -155,6 +169,19 @@ def test_the_wrong_gemma_is_refused(folders: dict[Version, Path], version: Versi
     with pytest.raises(ConfigError, match=f"LTX-{version} needs gemma{4 if version == '2.5' else 3}") as caught:
         source.text_encoder(torch.float32)
     assert "text_encoder_path" in caught.value.hint
+
+
+@pytest.mark.parametrize(("setting", "value"), [("hidden_size", 48), ("num_hidden_layers", 5)])
+def test_a_gemma_of_another_size_is_refused_before_it_loads(copied: Path, setting: str, value: int) -> None:
+    path = copied / "text_encoder" / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"][setting] = value
+    path.write_text(json.dumps(config))
+    for weights in (copied / "text_encoder").glob("*.safetensors"):
+        weights.unlink()
+    with pytest.raises(ConfigError, match=r"was trained with one 32 wide with 3 layers") as caught:
+        _open(copied).text_encoder(torch.float32)
+    assert str(value) in caught.value.message
 
 
 def test_a_part_given_by_its_own_path_is_taken_from_there(folders: dict[Version, Path], copied: Path) -> None:

@@ -159,6 +159,26 @@ def test_every_part_comes_back_weight_for_weight(tmp_path, version, layout, part
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
+@pytest.mark.parametrize("layout", [write_unified, write_split], ids=["unified", "split"])
+def test_the_headers_say_how_wide_the_inputs_are(tmp_path, version, layout):
+    assert open_model(ModelSection(model_path=str(layout(tmp_path, version)))).widths == TinySource(version).widths
+
+
+def test_a_gemma_of_another_size_is_refused(tmp_path):
+    tokenizer, encoder = TinySource("2.3").text_encoder(torch.float32)
+    encoder.save_pretrained(tmp_path / "gemma")
+    tokenizer.save_pretrained(tmp_path / "gemma")
+    config = json.loads((tmp_path / "gemma" / "config.json").read_text())
+    config["text_config"]["hidden_size"] = 2560
+    (tmp_path / "gemma" / "config.json").write_text(json.dumps(config))
+    path = write_unified(tmp_path, "2.3")
+    section = ModelSection(model_path=str(path), text_encoder_path=str(tmp_path / "gemma"))
+    with pytest.raises(
+        ConfigError, match=r"text encoder 2560 wide with 3 layers; this LTX-2\.3 was trained with one 32"
+    ):
+        open_model(section).text_encoder(torch.float32)
+
+
 def test_the_loaded_model_computes_the_same(tmp_path, version):
     source = open_model(ModelSection(model_path=str(write_unified(tmp_path, version))))
     pixels = torch.rand(1, 3, 9, 64, 64) * 2 - 1

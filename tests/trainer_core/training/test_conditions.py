@@ -123,6 +123,7 @@ def test_a_mask_keeps_what_is_above_one_half_sample_by_sample() -> None:
     side = _side("audio", mask=mask)
     expected = [[0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 1]]
     assert _kept("audio", side, type="mask", mask_dir="m").int().tolist() == expected
+    assert _kept("audio", side, [False, True], type="mask", mask_dir="m").int().tolist() == [[0] * 6, expected[1]]
     video_mask = (torch.arange(2 * 18).view(2, *GRID) % 3 == 0).float()
     assert torch.equal(_kept("video", _side("video", mask=video_mask), type="mask", mask_dir="m"), video_mask > 0.5)
 
@@ -173,6 +174,19 @@ def test_conditions_on_one_modality_add_up() -> None:
     assert prepared is not None
     assert prepared.trained is not None
     assert prepared.trained.view(GRID).tolist() == [[[0.0] * 3] * 2, [[0, 1, 1], [1, 1, 1]], [[0.0] * 3] * 2]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_mask_adds_to_what_others_keep_in_any_order(order: int) -> None:
+    mask = torch.zeros(2, *GRID)
+    mask[:, 2, 0] = 1
+    conditions = [{"type": "mask", "mask_dir": "m"}, {"type": "prefix", "temporal_boundary": 1}][::order]
+    batch = _batch(_side("video", mask=mask), None)
+    objective = _objective(conditions)
+    prepared = prepare(_model(), "video", batch, objective, _drawn(batch, objective))
+    assert prepared is not None
+    assert prepared.trained is not None
+    assert prepared.trained[1].view(GRID).tolist() == [[[0.0] * 3] * 2, [[1.0] * 3] * 2, [[0.0] * 3, [1.0] * 3]]
 
 
 def test_reference_and_first_frame_compose() -> None:

@@ -480,6 +480,26 @@ def test_a_mask_that_keeps_everything_is_refused_by_the_clips_name(modality: str
     assert modality in caught.value.message
 
 
+def test_without_registers_the_text_mask_reaches_both_modalities() -> None:
+    settings = {key: value for key, value in _connectors("2.3").config.items() if not key.startswith("_")}
+    settings |= {f"{side}_connector_num_learnable_registers": None for side in ("video", "audio")}
+    connectors = type(_connectors("2.3"))(**settings)
+    objective, batch = _objective("t2v"), _batch()
+    received: dict[str, Any] = {}
+
+    def record(_module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
+        received.update(kwargs)
+
+    handle = _model("2.3").transformer.register_forward_pre_hook(record, with_kwargs=True)
+    try:
+        with torch.no_grad():
+            training_step(_model("2.3"), connectors, batch, objective, draws=_draws(objective))
+    finally:
+        handle.remove()
+    assert torch.equal(received["encoder_attention_mask"], batch.text_mask)
+    assert torch.equal(received["audio_encoder_attention_mask"], batch.text_mask)
+
+
 def test_the_loss_reaches_the_parameters_of_both_modalities() -> None:
     transformer = TinySource("2.3").transformer(torch.float32).requires_grad_(True)
     objective, batch = _objective("t2v"), _batch()
