@@ -120,11 +120,11 @@ def _sounds(
         report("decoding sound", done, len(windows))
         heard = decode_audio(vae, vocoder, _stored(root, side.latents_dir, window, "latents"))
         facts = {"model": source.label, "sample": window.name, "note": note or ""}
-        path, _ = write_sample(folder / f"look-back-{done + 1}-decoded", None, heard, 1.0, facts)
+        path = write_sample(folder / f"look-back-{done + 1}-decoded", None, 0, heard, 1.0, facts)
         written.append(str(path))
         given = read_audio(window.sound, window.start_s, window.duration_s, heard[1])
         if given is not None:
-            path, _ = write_sample(folder / f"look-back-{done + 1}-source", None, (given, heard[1]), 1.0, facts)
+            path = write_sample(folder / f"look-back-{done + 1}-source", None, 0, (given, heard[1]), 1.0, facts)
             written.append(str(path))
     return written
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -80,8 +81,12 @@ def _decoded(vae: Any, part: Tensor) -> Tensor:
 
 
 def _pictures(pixels: Tensor) -> np.ndarray:
-    scaled = pixels.mul_(127.5).add_(127.5).clamp_(0, 255).round_()
-    return scaled.to(torch.uint8).permute(1, 2, 3, 0).cpu().contiguous().numpy()
+    _, frames, height, width = pixels.shape
+    pictures = np.empty((frames, height, width, 3), np.uint8)
+    for index in range(frames):  # picture by picture: what one pass leaves in the cache, the next one finds
+        planes = pixels[:, index].mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+        cv2.merge(list(planes), pictures[index])
+    return pictures
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 Every file says in its metadata what made it, and when the model is a random one, that it means nothing.
 """
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,36 +12,38 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.video.frame import VideoFrame
 
 from trainer_core.files import replacing
 
-VIDEO_OPTIONS = {"crf": "18", "preset": "veryfast"}
+VIDEO_OPTIONS = {"crf": "18", "preset": "superfast"}
+"""Of x264's presets the one that costs little beside decoding and loses no more than slower ones at this CRF; its files
+are half as large again, which a sample of a few seconds can afford.
+"""
 AUDIO_BIT_RATE = 192_000
 
 
 def write_sample(
     stem: Path,
-    stretches: Iterable[np.ndarray] | None,
+    pictures: Iterable[np.ndarray] | None,
+    frames: int,
     sound: tuple[np.ndarray, int] | None,
     frame_rate: float,
     metadata: Mapping[str, str],
-) -> tuple[Path, int]:
-    """Write a sample as `stem` + .mp4, .png or .wav and return its path and how many pictures it has.
+) -> Path:
+    """Write a sample as `stem` + .mp4, .png (one picture without sound) or .wav (sound alone) and return its path.
 
-    `stretches` yields pictures uint8 [n, H, W, 3]; `sound` is float32 [2, N] with its samples a second; one of the two
-    may be None. Nothing is left half-written.
+    `pictures` yields uint8 [n, H, W, 3], `frames` in all; `sound` is float32 [2, N] with its samples a second; one of
+    the two may be None. Nothing is left half-written.
     """
-    if stretches is None:
+    if pictures is None:
         assert sound is not None, "a sample has pictures or sound"
-        return _write_wav(stem.with_name(f"{stem.name}.wav"), *sound, metadata), 0
-    stretches = iter(stretches)
-    first = next(stretches)
-    if len(first) == 1 and sound is None and (second := next(stretches, None)) is None:
-        return write_png(stem.with_name(f"{stem.name}.png"), first[0], metadata), 1
-    if len(first) == 1 and sound is None:
-        first = np.concatenate([first, second])
-    return _write_mp4(stem.with_name(f"{stem.name}.mp4"), first, stretches, sound, frame_rate, metadata)
+        return _write_wav(stem.with_name(f"{stem.name}.wav"), *sound, metadata)
+    if frames == 1 and sound is None:
+        return write_png(stem.with_name(f"{stem.name}.png"), next(iter(pictures))[0], metadata)
+    return _write_mp4(stem.with_name(f"{stem.name}.mp4"), pictures, sound, frame_rate, metadata)
 
 
 def write_png(path: Path, picture: np.ndarray, metadata: Mapping[str, str]) -> Path:
@@ -58,37 +60,77 @@ def write_png(path: Path, picture: np.ndarray, metadata: Mapping[str, str]) -> P
 
 def _write_mp4(
     path: Path,
-    first: np.ndarray,
-    rest: Iterator[np.ndarray],
+    pictures: Iterable[np.ndarray],
     sound: tuple[np.ndarray, int] | None,
     frame_rate: float,
     metadata: Mapping[str, str],
-) -> tuple[Path, int]:
-    rate = Fraction(frame_rate).limit_denominator(1001)
-    count = 0
-    with replacing(path) as temporary:
-        options = {"movflags": "+faststart+use_metadata_tags"}
-        with av.open(str(temporary), "w", format="mp4", options=options) as container:
-            container.metadata.update(metadata)
-            video = container.add_stream("libx264", rate=rate, options=VIDEO_OPTIONS)
-            video.height, video.width = first.shape[1:3]
-            video.pix_fmt, video.time_base = "yuv420p", 1 / rate
-            audio = None
-            if sound is not None:
-                audio = container.add_stream("aac", rate=sound[1], layout="stereo")
-                audio.bit_rate = AUDIO_BIT_RATE
-            for stretch in itertools.chain([first], rest):
-                for picture in stretch:
-                    frame = VideoFrame.from_ndarray(picture, format="rgb24")
-                    frame.pts, frame.time_base = count, 1 / rate
-                    container.mux(video.encode(frame))
-                    count += 1
-            container.mux(video.encode(None))
-            if audio is not None and sound is not None:
-                for sounding in _sound_frames(*sound):
-                    container.mux(audio.encode(sounding))
-                container.mux(audio.encode(None))
-    return path, count
+) -> Path:
+    options = {"movflags": "+faststart+use_metadata_tags"}
+    with (
+        replacing(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options=options) as container,
+        # leaving the block waits for the thread: the file is closed, or thrown away, when nobody writes to it
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as encoder,
+    ):
+        container.metadata.update(metadata)
+        film = _Film(container, frame_rate, sound)
+        encoding: Future[None] | None = None
+        for stretch in pictures:
+            # one stretch is encoded while the next one is made, so that two are held, whatever the clip's length
+            if encoding is not None:
+                encoding.result()
+            encoding = encoder.submit(film.encode, stretch)
+            del stretch
+        if encoding is not None:
+            encoding.result()
+        film.finish()
+    return path
+
+
+class _Film:
+    """The streams of one file. Sound is fed up to where the pictures are, so that readers find both together."""
+
+    def __init__(self, container: OutputContainer, frame_rate: float, sound: tuple[np.ndarray, int] | None) -> None:
+        self._container = container
+        self._rate = Fraction(frame_rate).limit_denominator(1001)
+        self._video = container.add_stream("libx264", rate=self._rate, options=VIDEO_OPTIONS)
+        self._video.pix_fmt, self._video.time_base = "yuv420p", 1 / self._rate
+        self._count = 0
+        self._audio: AudioStream | None = None
+        self._sounding: Iterator[AudioFrame] = iter(())
+        self._heard_s = Fraction(0)
+        if sound is not None:
+            samples, rate_hz = sound
+            self._audio = container.add_stream("aac", rate=rate_hz, layout="stereo")
+            self._audio.bit_rate = AUDIO_BIT_RATE
+            self._sounding = _sound_frames(samples, rate_hz)
+
+    def encode(self, stretch: np.ndarray) -> None:
+        """Add pictures uint8 [n, H, W, 3]."""
+        if self._count == 0:
+            self._video.height, self._video.width = stretch.shape[1:3]
+        for picture in stretch:
+            frame = VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = self._count, 1 / self._rate
+            self._container.mux(self._video.encode(frame))
+            self._count += 1
+        self._sound_until(self._count / self._rate)
+
+    def finish(self) -> None:
+        """Write what the encoders still hold, and the rest of the sound."""
+        self._container.mux(self._video.encode(None))
+        self._sound_until(None)
+        if self._audio is not None:
+            self._container.mux(self._audio.encode(None))
+
+    def _sound_until(self, time_s: Fraction | None) -> None:
+        # the muxer keeps every packet of pictures in memory until sound of the same time has come
+        while self._audio is not None and (time_s is None or self._heard_s < time_s):
+            frame = next(self._sounding, None)
+            if frame is None:
+                return
+            self._heard_s += Fraction(frame.samples, frame.sample_rate)
+            self._container.mux(self._audio.encode(frame))
 
 
 def _write_wav(path: Path, samples: np.ndarray, rate_hz: int, metadata: Mapping[str, str]) -> Path:

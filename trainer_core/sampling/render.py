@@ -23,6 +23,7 @@ from trainer_core.sampling.pictures import contact_sheet, poster, strip_indices
 from trainer_core.sampling.prepared import Prepared, original_pictures, original_sound
 
 Latents = dict[ModalityName, Tensor]
+_KINDS = {".mp4": "video", ".png": "image", ".wav": "audio"}
 
 
 @dataclass(frozen=True)
@@ -106,16 +107,15 @@ def _write(shot: Shot, folder: Path, index: SampleIndex, decoders: Decoders) -> 
     strip = _Strip(prepared.shape.frames)
     sound = _sound(shot, decoders)
     pictures = _pictures(shot, decoders)
-    written, frames = write_sample(
-        stem, strip.watching(pictures) if pictures is not None else None, sound, prepared.shape.frame_rate, metadata
-    )
+    watched = strip.watching(pictures) if pictures is not None else None
+    written = write_sample(stem, watched, prepared.shape.frames, sound, prepared.shape.frame_rate, metadata)
     shown = poster(strip.taken, sound[0] if sound is not None else None)
     poster_path = write_png(stem.with_name(f"{name}.poster.png"), shown, metadata)
     return SampleRow(
         prompt=prepared.id,
         step=shot.step,
         adapter=shot.adapter,
-        kind="audio" if frames == 0 else "image" if written.suffix == ".png" else "video",
+        kind=_KINDS[written.suffix],
         file=written.relative_to(folder).as_posix(),
         poster=poster_path.relative_to(folder).as_posix(),
         seconds=round(shot.seconds + time.perf_counter() - started, 3),

@@ -1,6 +1,9 @@
 """Tiles of time: the right pictures at the right place, one stream whatever the tiles; files that say what they are."""
 
+import threading
 import wave
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -55,8 +58,8 @@ def test_pictures_with_sound_alone_and_still(vae, tmp_path: Path) -> None:
     sound = decode_audio(SOURCE.audio_vae(torch.float32), SOURCE.vocoder(torch.float32), torch.randn(8, 18, 16))
     assert sound[0].shape[0] == 2
     said = {"title": "t", "comment": "noise", "prompt": "ünïcode, <b>"}
-    video, count = write_sample(tmp_path / "a", decode_video(vae, latents), sound, 24.0, said)
-    assert (video.suffix, count) == (".mp4", 17)
+    video = write_sample(tmp_path / "a", decode_video(vae, latents), 17, sound, 24.0, said)
+    assert video.suffix == ".mp4"
     with av.open(str(video)) as opened:
         assert {key: opened.metadata[key] for key in said} == said
         picture, heard = opened.streams.video[0], opened.streams.audio[0]
@@ -65,18 +68,68 @@ def test_pictures_with_sound_alone_and_still(vae, tmp_path: Path) -> None:
         first = next(opened.decode(video=0)).to_ndarray(format="rgb24")
     wanted = next(decode_video(vae, latents))[0]
     assert np.abs(first.astype(int) - wanted.astype(int)).mean() < 30, "compressed, but the same picture"
-    still, count = write_sample(tmp_path / "b", decode_video(vae, latents[:, :1]), None, 24.0, said)
-    assert (still.suffix, count) == (".png", 1)
+    still = write_sample(tmp_path / "b", decode_video(vae, latents[:, :1]), 1, None, 24.0, said)
+    assert still.suffix == ".png"
     with Image.open(still) as image:
         assert image.text["prompt"] == said["prompt"]  # type: ignore[attr-defined]
         assert np.array_equal(np.asarray(image), next(decode_video(vae, latents[:, :1]))[0])
-    alone, count = write_sample(tmp_path / "c", None, sound, 24.0, said)
-    assert (alone.suffix, count) == (".wav", 0)
+    alone = write_sample(tmp_path / "c", None, 0, sound, 24.0, said)
+    assert alone.suffix == ".wav"
     with wave.open(str(alone)) as opened_wave:
         assert (opened_wave.getframerate(), opened_wave.getnchannels()) == (48_000, 2)
         assert opened_wave.getnframes() == sound[0].shape[1]
-    silent, _ = write_sample(tmp_path / "d", decode_video(vae, latents), None, 30000 / 1001, said)
+    silent = write_sample(tmp_path / "d", decode_video(vae, latents), 17, None, 30000 / 1001, said)
     with av.open(str(silent)) as opened:
         assert not opened.streams.audio
         assert float(opened.streams.video[0].average_rate) == pytest.approx(29.97, abs=1e-3)
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_an_encoder_that_fails_surfaces_and_leaves_no_half_file(tmp_path: Path) -> None:
+    def pictures() -> Iterator[np.ndarray]:
+        yield np.zeros((2, 32, 32, 3), np.uint8)
+        yield np.zeros((2, 32, 32), np.uint8)  # no picture: the thread meets it, the caller hears of it
+        yield np.zeros((2, 32, 32, 3), np.uint8)
+
+    with pytest.raises(ValueError, match="dim"):
+        write_sample(tmp_path / "a", pictures(), 6, None, 24.0, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_between_tiles_leaves_no_half_file(tmp_path: Path) -> None:
+    def pictures() -> Iterator[np.ndarray]:
+        yield np.zeros((2, 32, 32, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_sample(tmp_path / "a", pictures(), 6, None, 24.0, {})
+    assert not list(tmp_path.iterdir())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("encoder")]
+
+
+def test_of_a_long_clip_two_stretches_are_held(tmp_path: Path) -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for _ in range(6):
+            assert sum(one() is not None for one in held) <= 1, "the one being encoded, while the next is made"
+            stretch = np.zeros((8, 32, 32, 3), np.uint8)
+            held.append(weakref.ref(stretch))
+            yield stretch
+            del stretch
+
+    write_sample(tmp_path / "a", pictures(), 48, None, 24.0, {})
+
+
+def test_sound_stands_beside_its_pictures_in_the_file(tmp_path: Path) -> None:
+    """Packets of both in turn: a reader needn't seek, and the muxer needn't keep the pictures until sound comes."""
+    sound = np.zeros((2, 48_000 * 2), np.float32)
+    stretches = [np.zeros((8, 32, 32, 3), np.uint8) for _ in range(6)]
+    path = write_sample(tmp_path / "a", stretches, 48, (sound, 48_000), 24.0, {})
+    with av.open(str(path)) as opened:
+        packets = sorted((packet for packet in opened.demux() if packet.size), key=lambda packet: packet.pos)
+        starts = [(packet.stream.type, float(packet.pts * packet.time_base)) for packet in packets]
+    latest = {"video": 0.0, "audio": 0.0}
+    for kind, start_s in starts:
+        latest[kind] = max(latest[kind], start_s)
+        assert abs(latest["video"] - latest["audio"]) < 1.2, starts
