@@ -342,6 +342,8 @@ class MemorySection(Section):
     precompute_text: bool = False
     # the most of the device that a run may take, for a shared card; without a GPU it counts tensors
     limit_gb: Annotated[float, Field(gt=0)] | None = None
+    # the most of the device that samples may fill during training, as a rehearsal measured it; null: limit_gb, or all
+    samples_gb: Annotated[float, Field(gt=0)] | None = None
 
 
 class EvaluationSection(Section):

@@ -14,16 +14,17 @@ from torch import Tensor
 
 from trainer_core.data.batch import from_tokens, to_tokens
 
-TILE_PX, TILE_OVERLAP_PX = 768, 64
-"""Pictures larger than this are decoded in overlapping squares, which the library blends."""
-
 
 @dataclass(frozen=True)
-class TimeTiles:
-    """How a clip is decoded in time: so many latent frames at once, of which so many overlap with the tile before."""
+class Tiles:
+    """How a clip is decoded: so many latent frames at once, of which so many overlap with the tile before; pictures
+    larger than `px` in overlapping squares of that side, which the library blends.
+    """
 
     frames: int = 13
     overlap: int = 3
+    px: int = 768
+    overlap_px: int = 64
 
     def starts(self, total: int) -> list[int]:
         """First latent frames of the tiles that cover `total`."""
@@ -44,7 +45,7 @@ def denormalise_audio(latents: Tensor, vae: Any) -> Tensor:
 
 
 @torch.no_grad()
-def decode_video(vae: Any, latents: Tensor, tiles: TimeTiles = TimeTiles()) -> Iterator[np.ndarray]:
+def decode_video(vae: Any, latents: Tensor, tiles: Tiles = Tiles()) -> Iterator[np.ndarray]:
     """Yield the pictures uint8 [n, H·32, W·32, 3] of normalised latents [C, F, H, W], in order, a stretch at a time.
 
     The first latent frame of a decode stands for one picture, every other for `temporal_compression_ratio`: a tile
@@ -52,12 +53,8 @@ def decode_video(vae: Any, latents: Tensor, tiles: TimeTiles = TimeTiles()) -> I
     other.
     """
     device, dtype, step = next(vae.parameters()).device, vae.dtype, vae.temporal_compression_ratio
-    vae.enable_tiling(
-        tile_sample_min_height=TILE_PX,
-        tile_sample_min_width=TILE_PX,
-        tile_sample_stride_height=TILE_PX - TILE_OVERLAP_PX,
-        tile_sample_stride_width=TILE_PX - TILE_OVERLAP_PX,
-    )
+    stride_px = tiles.px - tiles.overlap_px
+    vae.enable_tiling(tiles.px, tiles.px, tile_sample_stride_height=stride_px, tile_sample_stride_width=stride_px)
     total = latents.shape[1]
     starts = tiles.starts(total)
     shared: Tensor | None = None

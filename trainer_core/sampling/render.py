@@ -4,6 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from trainer_core.config import SampleCondition
 from trainer_core.errors import TrainingError
 from trainer_core.model.source import ModelSource
 from trainer_core.objective import ModalityName
-from trainer_core.sampling.decode import decode_audio, decode_video
+from trainer_core.sampling.decode import Tiles, decode_audio, decode_video
 from trainer_core.sampling.index import TINY_NOTE, PromptRow, SampleIndex, SampleRow
 from trainer_core.sampling.mux import write_png, write_sample
 from trainer_core.sampling.page import write_page
@@ -23,6 +24,8 @@ from trainer_core.sampling.pictures import contact_sheet, poster, strip_indices
 from trainer_core.sampling.prepared import Prepared, original_pictures, original_sound
 
 Latents = dict[ModalityName, Tensor]
+TileChoice = Callable[[Any, Tensor], Tiles]
+"""Takes the video VAE and the latents [C, F, H, W] of a clip; raises when there is no room to decode it."""
 _KINDS = {".mp4": "video", ".png": "image", ".wav": "audio"}
 
 
@@ -40,8 +43,8 @@ class Shot:
 class Decoders:
     """The VAEs and the vocoder, each loaded at its first use and let go by `close`."""
 
-    def __init__(self, source: ModelSource, device: torch.device) -> None:
-        self._source, self._device = source, device
+    def __init__(self, source: ModelSource, device: torch.device, choose_tiles: TileChoice | None = None) -> None:
+        self._source, self._device, self._choose_tiles = source, device, choose_tiles
         self._dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
         self._loaded: dict[str, Any] = {}
 
@@ -53,7 +56,9 @@ class Decoders:
         return self._loaded[name]
 
     def pictures(self, latents: Tensor) -> Iterator[np.ndarray]:
-        return decode_video(self.part("video_vae"), latents)
+        vae = self.part("video_vae")
+        tiles = Tiles() if self._choose_tiles is None else self._choose_tiles(vae, latents)
+        return decode_video(vae, latents, tiles)
 
     def sound(self, latents: Tensor) -> tuple[np.ndarray, int]:
         return decode_audio(self.part("audio_vae"), self.part("vocoder"), latents)
@@ -80,12 +85,15 @@ def write_shots(
 ) -> None:
     """Decode and write `shots` into `folder`; each counts once its files are whole, the index and the page come last.
 
-    A file that exists is never written again.
+    A file that exists is never written again. `report` is told before every tile; it may raise to abandon the rest.
     """
     try:
         for number, shot in enumerate(shots, start=1):
-            report(f"decoding sample {number} of {len(shots)}")
-            index.samples.append(_write(shot, folder, index, decoders))
+            index.samples.append(
+                _write(
+                    shot, folder, index, decoders, partial(_say, report, f"decoding sample {number} of {len(shots)}")
+                )
+            )
             index.with_prompt(_prompt_row(shot.prepared, index, folder, inference_steps))
             index.write(folder)
             write_page(folder, index, title)
@@ -93,7 +101,13 @@ def write_shots(
         decoders.close()
 
 
-def _write(shot: Shot, folder: Path, index: SampleIndex, decoders: Decoders) -> SampleRow:
+def _say(report: Callable[[str], None], what: str, done: int, total: int) -> None:
+    report(f"{what}: picture {done} of {total}" if done else what)
+
+
+def _write(
+    shot: Shot, folder: Path, index: SampleIndex, decoders: Decoders, report: Callable[[int, int], None]
+) -> SampleRow:
     prepared, started = shot.prepared, time.perf_counter()
     name = f"step_{shot.step:05d}" if shot.adapter else "base"
     stem = folder / prepared.id / name
@@ -104,7 +118,8 @@ def _write(shot: Shot, folder: Path, index: SampleIndex, decoders: Decoders) -> 
                 "The weights are broken: see `ltx-agent doctor`.",
             )
     metadata = _metadata(shot, index)
-    strip = _Strip(prepared.shape.frames)
+    report(0, prepared.shape.frames)
+    strip = _Strip(prepared.shape.frames, report)
     sound = _sound(shot, decoders)
     pictures = _pictures(shot, decoders)
     watched = strip.watching(pictures) if pictures is not None else None
@@ -124,9 +139,10 @@ def _write(shot: Shot, folder: Path, index: SampleIndex, decoders: Decoders) -> 
 
 
 class _Strip:
-    """Keeps the few pictures of the strip while all pass by."""
+    """Keeps the few pictures of the strip while all pass by, and tells how many did."""
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, frames: int, report: Callable[[int, int], None]) -> None:
+        self._frames, self._report = frames, report
         self._wanted, self._seen = strip_indices(frames), 0
         self.taken: list[np.ndarray] = []
 
@@ -136,6 +152,7 @@ class _Strip:
                 if self._seen <= index < self._seen + len(stretch):
                     self.taken.append(stretch[index - self._seen].copy())
             self._seen += len(stretch)
+            self._report(self._seen, self._frames)
             yield stretch
 
 

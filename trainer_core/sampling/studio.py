@@ -8,22 +8,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from trainer_core.config import ModelSection, ValidationSection, is_tiny
+from trainer_core.config import MemorySection, ModelSection, ValidationSection, is_tiny
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_json
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.source import ModelSource, Placement
+from trainer_core.sampling.decode import Tiles
 from trainer_core.sampling.guidance import UNGUIDED, Guidance, guidance_of
 from trainer_core.sampling.index import SampleIndex
 from trainer_core.sampling.prepared import Prepared, prepare
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.render import Decoders, Shot, write_shots
+from trainer_core.sampling.room import Room, held_bytes, room_for_samples, tiles_that_fit
 from trainer_core.sampling.sampler import denoise, draw_noise
 from trainer_core.sampling.schedule import DISTILLED_SIGMAS, dev_sigmas
 from trainer_core.sampling.stack import Conflict, Weighted, conflicts, open_adapter, stack_adapters
@@ -86,9 +89,14 @@ def sample(order: Order, folder: Path, report: Report) -> Gallery:
     _free(device)
     if stack:
         write_json(folder / STACK_NAME, _stack_document(stack, found, notes))
-    decoders = Decoders(source, device)
+    decoders = Decoders(source, device, partial(_tiles, room_for_samples(MemorySection(), device), device))
     write_shots(shots, folder, index, decoders, steps, order.title, lambda what: report(what, len(shots), len(shots)))
     return Gallery(folder, index, found, notes)
+
+
+def _tiles(room: Room, device: torch.device, vae: Any, latents: torch.Tensor) -> Tiles:
+    grid = (latents.shape[1], latents.shape[2], latents.shape[3])
+    return tiles_that_fit(vae.config, grid, vae.dtype.itemsize, room, held_bytes(device, vae.parameters()))
 
 
 def _shoot_all(

@@ -7,24 +7,38 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainer_core.config import TrainingConfig, is_tiny
+from trainer_core.data.batch import to_tokens
 from trainer_core.errors import LtxError
 from trainer_core.model.load import open_model
 from trainer_core.model.source import ModelSource
 from trainer_core.run_folder import RunFolder
+from trainer_core.sampling.decode import Tiles
 from trainer_core.sampling.guidance import Guidance, guidance_of
 from trainer_core.sampling.index import SampleIndex, read_index
 from trainer_core.sampling.prepared import Prepared, prepare
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.render import Decoders, Shot, write_shots
+from trainer_core.sampling.room import (
+    NoRoom,
+    Room,
+    denoise_bytes,
+    held_bytes,
+    no_room,
+    room_for_samples,
+    tiles_that_fit,
+)
 from trainer_core.sampling.sampler import denoise, draw_noise
 from trainer_core.sampling.schedule import dev_sigmas
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.setup import Session
+from trainer_core.training.step import MODALITIES
 
 INPUTS_FOLDER = ".inputs"
 StopAsked = Callable[[], bool]
@@ -75,17 +89,64 @@ def rehearse_samples(session: Session) -> None:
     layers = len(session.model.transformer.transformer_blocks)
     tiny = is_tiny(config.model.model_path)
     guidance, _ = guidance_of(config.validation, layers, session.source.version, tiny)
-    inputs, decoders = largest.inputs(), Decoders(session.source, device)
-    with _ready_to_sample(session), torch.random.fork_rng(), session.autocast():
-        latents = denoise(session.model, connectors_of(session), inputs, guidance, dev_sigmas(2), draw_noise(inputs, 0))
+    room = room_for_samples(config.ltx_agent.memory, device)
+    decoders = Decoders(session.source, device, partial(_tiles, session, room, lambda _tiles: None))
     try:
+        _refuse_too_large(session, largest, room)
+        inputs = largest.inputs()
+        with _ready_to_sample(session), torch.random.fork_rng(), session.autocast():
+            latents = denoise(
+                session.model, connectors_of(session), inputs, guidance, dev_sigmas(2), draw_noise(inputs, 0)
+            )
         if "video" in latents:
             for _stretch in decoders.pictures(latents["video"][0]):
                 pass
         if "audio" in latents:
             decoders.sound(latents["audio"][0])
+    except NoRoom as error:  # a rehearsal goes down its ladder when memory runs out
+        raise torch.OutOfMemoryError(str(error)) from error
     finally:
         decoders.close()
+
+
+def _refuse_too_large(session: Session, prepared: Prepared, room: Room) -> None:
+    """Raise NoRoom for a sample whose denoising would pass the room there is."""
+    device = session.accelerator.device
+    config, element_bytes = session.model.transformer.config, 4 if device.type == "cpu" else 2
+    widths = {"video": config.num_attention_heads * config.attention_head_dim}
+    widths["audio"] = config.audio_num_attention_heads * config.audio_attention_head_dim
+    batch = prepared.inputs().batch
+    sides = [(batch.modality(name), widths[name]) for name in MODALITIES]
+    tokens = [
+        (side.tokens + (to_tokens(side.reference).shape[1] if side.reference is not None else 0), width)
+        for side, width in sides
+        if side is not None
+    ]
+    need = held_bytes(device, _held(session)) + sum(
+        denoise_bytes(count, width, element_bytes) for count, width in tokens
+    )
+    if need > room.total:
+        raise no_room(f"The sample `{prepared.wanted.sample.prompt[:60]}`", need, room)
+
+
+def _held(session: Session) -> Iterator[Tensor]:
+    """The tensors of a training that stay while samples are made."""
+    yield from session.model.parameters()
+    yield from session.model.buffers()
+    if not session.config.acceleration.offload_optimizer_during_validation:
+        yield from (
+            value for state in session.optimizer.state.values() for value in state.values() if torch.is_tensor(value)
+        )
+
+
+def _tiles(session: Session, room: Room, tell: Callable[[Tiles], None], vae: Any, latents: Tensor) -> Tiles:
+    """The tiles that decode `latents` [C, F, H, W] in the room there is; smaller ones than usual are told."""
+    device, grid = session.accelerator.device, (latents.shape[1], latents.shape[2], latents.shape[3])
+    held = held_bytes(device, [*_held(session), *vae.parameters()])
+    tiles = tiles_that_fit(vae.config, grid, vae.dtype.itemsize, room, held)
+    if tiles != Tiles():
+        tell(tiles)
+    return tiles
 
 
 def render_samples(session: Session, step: int, keeper: StatusKeeper, should_stop: StopAsked = lambda: False) -> None:
@@ -123,17 +184,36 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
     guidance, notes = guidance_of(config.validation, layers, session.source.version, tiny)
     lora = config.model.training_mode == "lora"
     shots: list[Shot] = []
+    room = room_for_samples(config.ltx_agent.memory, device)
+
+    def check_stop() -> None:
+        if should_stop() or run.stop_request_path.exists():
+            raise _Abandoned
+
+    def tell_tiles(tiles: Tiles) -> None:
+        size = f"{tiles.frames} latent frames, {tiles.px} px"
+        keeper.record("samples in smaller tiles", step=step, tiles=size, room=room.total, source=room.source)
+
+    def decoding(what: str) -> None:
+        check_stop()
+        keeper.update(stage=what)
+
     connectors = connectors_of(session)
     with _ready_to_sample(session), torch.random.fork_rng():
         for number, one in enumerate(prepared, start=1):
+            check_stop()
             one.given.notes.extend(note for note in notes if note not in one.given.notes)
+            try:
+                _refuse_too_large(session, one, room)
+            except NoRoom as error:
+                keeper.record("sample skipped", step=step, error=str(error))
+                continue
             for adapter in (False, True):
                 if not _is_missing(index, one, step, adapter, config):
                     continue
 
                 def progress(done: int, total: int, number: int = number, adapter: bool = adapter) -> None:
-                    if should_stop() or run.stop_request_path.exists():
-                        raise _Abandoned
+                    check_stop()
                     which = "" if adapter else " (base)"
                     keeper.update(stage=f"sampling {number} of {len(prepared)}{which}: step {done} of {total}")
 
@@ -145,10 +225,10 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
             shots,
             folder,
             index,
-            Decoders(session.source, device),
+            Decoders(session.source, device, partial(_tiles, session, room, tell_tiles)),
             config.validation.inference_steps,
             f"run {run.id}",
-            lambda what: keeper.update(stage=what),
+            decoding,
         )
     keeper.record("samples", step=step, samples=len(shots), seconds=round(time.perf_counter() - started, 1))
 

@@ -47,14 +47,14 @@ def train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper, stop: St
         rescued(session, keeper),
         memory_limit(config.ltx_agent.memory.limit_gb, session),
     ):
-        ended = review(session, evaluator, keeper)
+        ended = review(session, evaluator, keeper, stop)
         while step < config.optimization.steps and not ended and not agreed(session, stop.requested()):
             metrics = optimize(session, inputs, step)
             step += 1
             log(session, metrics, keeper)
             if save_due(session):
                 save(session, step, keeper)
-            ended = review(session, evaluator, keeper)
+            ended = review(session, evaluator, keeper, stop)
         if step < config.optimization.steps:
             keeper.update(state="stopping")
             keeper.record("stopping", step=step, why=ended or "a stop was asked for")

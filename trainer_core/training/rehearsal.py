@@ -137,10 +137,10 @@ def _stages(session: Session, keeper: StatusKeeper, gauge: _Gauge, result: Rehea
     with gauge.measuring("evaluation", session), torch.no_grad(), session.autocast():
         losses_of(session.model, session.connectors, one)
     if session.config.validation.samples:
-        from trainer_core.sampling.validation import render_samples
+        from trainer_core.sampling.validation import rehearse_samples
 
         with gauge.measuring("sampling", session):
-            render_samples(session, session.step, keeper)
+            rehearse_samples(session)
     with gauge.measuring("saving", session):
         save(session, session.step, keeper)
 

@@ -13,6 +13,7 @@ from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.randomness import kept_randomness
 from trainer_core.training.saving import best_saved
 from trainer_core.training.setup import Session
+from trainer_core.training.stop import StopRequest
 from trainer_core.verdict.judge import judge
 from trainer_core.verdict.verdict import Verdict
 
@@ -21,8 +22,11 @@ SURE = 0.9
 STOPPING_KINDS = frozenset({"plateau", "overfitting", "diverging", "dead"})
 
 
-def review(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> str | None:
-    """Evaluate and render what is due at the session's step; return why the run shall end early, None to go on."""
+def review(session: Session, evaluator: Evaluator, keeper: StatusKeeper, stop: StopRequest) -> str | None:
+    """Evaluate and render what is due at the session's step; return why the run shall end early, None to go on.
+
+    A stop that is asked for meanwhile cuts rendering short; a resumed run makes what is missing.
+    """
     ended = None
     if evaluator.due(session.step):
         with session.pace.measuring("evaluation"), kept_randomness():
@@ -34,7 +38,7 @@ def review(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> str 
         session.checked_step = session.step
     if session.accelerator.is_main_process and samples_due(session.config, session.step):
         with session.pace.measuring("validation"), kept_randomness():
-            _render(session, keeper)
+            _render(session, keeper, stop)
     return ended
 
 
@@ -70,9 +74,9 @@ def _checkup_due(session: Session) -> bool:
     return is_lora and saved and session.accelerator.is_main_process and session.checked_step != session.step
 
 
-def _render(session: Session, keeper: StatusKeeper) -> None:
+def _render(session: Session, keeper: StatusKeeper, stop: StopRequest) -> None:
     try:
-        render_samples(session, session.step, keeper)
+        render_samples(session, session.step, keeper, stop.requested)
     except Exception as error:  # whatever it is: what was trained is saved already, and goes on
         keeper.record("validation failed", step=session.step, message=f"{type(error).__name__}: {error}")
         if not isinstance(error, LtxError):

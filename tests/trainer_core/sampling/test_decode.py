@@ -14,7 +14,7 @@ from PIL import Image
 
 from trainer_core.data.latents import normalise_audio, normalise_video
 from trainer_core.model.tiny import TinySource
-from trainer_core.sampling.decode import TimeTiles, decode_audio, decode_video, denormalise_audio, denormalise_video
+from trainer_core.sampling.decode import Tiles, decode_audio, decode_video, denormalise_audio, denormalise_video
 from trainer_core.sampling.mux import write_sample
 
 SOURCE = TinySource("2.3")
@@ -36,7 +36,7 @@ def test_normalising_is_undone(vae) -> None:
 @pytest.mark.parametrize("frames", [1, 2, 9, 13, 14, 23, 24])
 def test_every_length_gives_each_picture_once(vae, frames: int) -> None:
     latents = torch.randn(128, frames, 1, 1, generator=torch.Generator().manual_seed(0))
-    for tiles in (TimeTiles(), TimeTiles(5, 2)):
+    for tiles in (Tiles(), Tiles(5, 2)):
         made = sum(len(stretch) for stretch in decode_video(vae, latents, tiles))
         assert made == (frames - 1) * 8 + 1
 
@@ -44,8 +44,8 @@ def test_every_length_gives_each_picture_once(vae, frames: int) -> None:
 def test_tiles_stand_where_the_whole_clip_has_them(vae) -> None:
     """One picture off would cost more than any seam: the tiled clip is nearest the whole one at no shift."""
     latents = torch.randn(128, 24, 2, 2, generator=torch.Generator().manual_seed(0))
-    whole = np.concatenate(list(decode_video(vae, latents, TimeTiles(100, 3)))).astype(int)
-    tiled = np.concatenate(list(decode_video(vae, latents, TimeTiles(9, 3)))).astype(int)
+    whole = np.concatenate(list(decode_video(vae, latents, Tiles(100, 3)))).astype(int)
+    tiled = np.concatenate(list(decode_video(vae, latents, Tiles(9, 3)))).astype(int)
     apart = {shift: np.abs(np.roll(tiled, shift, axis=0) - whole)[8:-8].mean() for shift in (-2, -1, 0, 1, 2)}
     assert min(apart, key=lambda shift: apart[shift]) == 0
     assert apart[0] < 0.6 * min(apart[1], apart[-1])

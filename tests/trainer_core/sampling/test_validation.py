@@ -12,6 +12,7 @@ from trainer_core.config import TrainingConfig
 from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
 from trainer_core.sampling.index import read_index
 from trainer_core.sampling.prompts import samples_due
+from trainer_core.sampling.room import held_bytes
 from trainer_core.sampling.validation import rehearse_samples, render_samples
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.setup import Session, set_up
@@ -109,6 +110,62 @@ def test_a_stop_abandons_the_samples_and_leaves_what_was_there(session: Session)
     render(session, 2, should_stop=lambda: True)
     assert files(session.run) == made
     assert events(session.run)[-1]["kind"] == "samples abandoned"
+
+
+def test_a_stop_cuts_a_render_at_the_next_sampling_step_or_tile(
+    config_for: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
+    long = {**SAMPLES, "samples": SAMPLES["samples"][:1], "video_dims": [32, 32, 129]}  # two tiles of time
+    stages: list[str] = []
+
+    def cut_at(session: Session, sign: str) -> list[str]:
+        stages.clear()
+        with StatusKeeper(session.run, RunStatus("running", stage="training")) as keeper:
+
+            def watched(**changes: Any) -> None:
+                stages.append(changes.get("stage", ""))
+                update(**changes)
+
+            update, keeper.update = keeper.update, watched  # type: ignore[method-assign]
+            render_samples(session, 2, keeper, lambda: any(sign in stage for stage in stages))
+        assert events(session.run)[-1]["kind"] == "samples abandoned"
+        return stages[next(index for index, stage in enumerate(stages) if sign in stage) + 1 :]
+
+    session = session_of(config_for("t2v", {"validation": long}), tmp_path)
+    assert cut_at(session, "step 1 of 2") == ["training"], "nothing was begun after it"
+    assert cut_at(session, "picture 80 of 129") == ["training"]
+    assert not files(session.run), "no half file"
+    assert not list(session.run.samples.rglob(".part-*"))
+    render(session, 2)
+    assert len(files(session.run)) == 4, "what was cut is made later"
+
+
+def test_too_little_room_is_told_and_training_goes_on(
+    config_for: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
+    memory = {"ltx_agent": {"memory": {"samples_gb": 0.001}}}
+    session = session_of(config_for("t2v", {"validation": SAMPLES, **memory}), tmp_path)
+    render(session, 2)
+    skipped = [event for event in events(session.run) if event["kind"] == "sample skipped"]
+    assert len(skipped) == 2
+    assert "ltx_agent.memory.samples_gb is 0.00 GB" in skipped[0]["error"]
+    assert not files(session.run)
+    with pytest.raises(torch.OutOfMemoryError, match="samples_gb"):
+        rehearse_samples(session)
+
+
+def test_room_for_smaller_tiles_alone_is_used(config_for: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+    session = session_of(config_for("t2v", {"validation": {**SAMPLES, "video_dims": [96, 64, 97]}}), tmp_path)
+    vae = session.source.video_vae(torch.float32)
+    held = held_bytes(torch.device("cpu"), [*session.model.parameters(), *session.model.buffers(), *vae.parameters()])
+    memory = session.config.ltx_agent.memory.model_copy(update={"samples_gb": (held + 12e6) / 1e9})
+    ours = session.config.ltx_agent.model_copy(update={"memory": memory})
+    session.config = session.config.model_copy(update={"ltx_agent": ours})
+    render(session, 2)
+    told = [event for event in events(session.run) if event["kind"] == "samples in smaller tiles"]
+    assert told
+    assert told[0]["source"] == "ltx_agent.memory.samples_gb"
+    assert events(session.run)[-1]["kind"] == "samples"
 
 
 def test_a_failure_is_an_event_and_training_goes_on(session: Session) -> None:
