@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trainer_core.model.source import Version
-from trainer_core.model.text import TextFeatures, connect, count_tokens, encode_prompts
+from trainer_core.model.text import TextFeatures, connect, count_tokens, encode_prompts, project
 from trainer_core.model.tiny import TEXT_TOKENS, TinySource
 
 VERSIONS: tuple[Version, ...] = ("2.0", "2.3", "2.5")
@@ -111,3 +111,23 @@ def test_what_stands_in_the_padding_changes_nothing(version: Version) -> None:
         clean, dirty = connect(connectors, features), connect(connectors, spoiled)
     torch.testing.assert_close(dirty.video, clean.video)
     torch.testing.assert_close(dirty.audio, clean.audio)
+
+
+def test_each_modality_is_scaled_by_its_own_width_and_padding_is_blank(version: Version) -> None:
+    """Connectors for an encoder half as wide: none of the widths that scale the features are equal."""
+    _, _, connectors = _parts(version)
+    settings = {key: value for key, value in connectors.config.items() if not key.startswith("_")}
+    if version == "2.0":
+        pytest.skip("2.0 scales by nothing and projects once")
+    narrow = type(connectors)(**{**settings, "caption_channels": 16}).eval()
+    hidden = torch.randn(2, 128, 16, settings["text_proj_in_factor"], generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(128) >= 100).long().expand(2, -1)
+    with torch.no_grad():
+        video, audio, _ = narrow(hidden.flatten(2), mask)
+        features = TextFeatures(*project(narrow, hidden, mask), mask)
+        context = connect(narrow, features)
+    torch.testing.assert_close(context.video, video, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(context.audio, audio, rtol=1e-4, atol=1e-5)
+    for name, made in (("video", features.video), ("audio", features.audio)):
+        bias = getattr(narrow, f"{name}_text_proj_in").bias.detach()
+        torch.testing.assert_close(made[0, :100], bias.expand(100, -1))
