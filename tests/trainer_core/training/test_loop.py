@@ -20,6 +20,7 @@ from trainer_core.config import TrainingConfig, dump_config
 from trainer_core.errors import TrainingError
 from trainer_core.launch import launch
 from trainer_core.metrics import read_steps
+from trainer_core.model.tiny import TinySource
 from trainer_core.run_folder import LIVE_STATES, RunFolder, create_run_folder
 from trainer_core.training import update
 from trainer_core.training.checkpoint import Checkpoints
@@ -106,6 +107,19 @@ def test_the_newest_checkpoint_is_kept_beyond_five_digits(tmp_path, config_for):
         (run.checkpoints / f"lora_weights_step_{step:05d}.safetensors").touch()
     Checkpoints(run, config).prune(None)
     assert [path.name for path in run.checkpoints.iterdir()] == ["lora_weights_step_100000.safetensors"]
+
+
+def test_a_run_on_encoded_samples_loads_transformer_and_connectors_alone(tmp_path, config_for, monkeypatch):
+    loaded = []
+    for part in ("transformer", "connectors", "video_vae", "audio_vae", "vocoder", "text_encoder"):
+
+        def spy(*given, part=part, real=getattr(TinySource, part), **named):
+            loaded.append(part)
+            return real(*given, **named)
+
+        monkeypatch.setattr(TinySource, part, spy)
+    run_to_end(tmp_path, config_for("t2v"))
+    assert sorted(loaded) == ["connectors", "transformer"]
 
 
 def test_two_runs_of_one_config_are_equal(tmp_path, config_for):
