@@ -507,7 +507,10 @@ def settings_without_effect(config: TrainingConfig) -> list[str]:
         found.append("hub.push_to_hub: the trainer pushes nothing; `ltx-agent export --push` does, after you said yes.")
     for name, key in wanted_trackers(config).items():
         if find_spec(name) is None:
-            found.append(f"{key}: the package {name} is not installed; nothing is logged there, see metrics.jsonl.")
+            found.append(
+                f"{key}: the package {name} is not installed; nothing is logged there, see metrics.jsonl. "
+                "`pip install 'ltx-agent[trackers]'` brings it."
+            )
     return found
 
 

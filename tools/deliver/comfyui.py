@@ -1,6 +1,7 @@
 """A ComfyUI workflow (API form) with the files named: base, text encoder, the exported LoRA. No torch.
 
-Nodes and inputs are those of ComfyUI's own LTX-2 nodes; drop the file on the canvas, or send it to /prompt.
+Nodes and inputs are those of ComfyUI's own LTX-2 nodes; the video reference of an IC-LoRA is given by a node of the
+ComfyUI-LTXVideo extension. Drop the file on the canvas, or send it to /prompt.
 """
 
 from dataclasses import dataclass
@@ -19,41 +20,60 @@ TEXT_ENCODERS = {
 
 @dataclass(frozen=True)
 class WorkflowFiles:
-    """File names as ComfyUI's folders list them; `unet`, `video_vae` and `audio_vae` of a split pack, else None."""
+    """File names as ComfyUI's folders list them.
 
-    checkpoint: str
+    `checkpoint`: the base in one file, None for a split pack. `unet`: the transformer of a pack, or one trained in
+    full; the VAEs are a pack's.
+    """
+
     text_encoder: str
     lora: str | None
+    checkpoint: str | None
     unet: str | None = None
     video_vae: str | None = None
     audio_vae: str | None = None
 
 
-def workflow(files: WorkflowFiles, section: ValidationSection, prompt: str, *, first_frame: bool) -> Workflow:
-    """Return the workflow: text to picture and sound with the LoRA, from a start picture where the adapter knows it."""
+def workflow(
+    files: WorkflowFiles,
+    section: ValidationSection,
+    prompt: str,
+    *,
+    first_frame: bool = False,
+    reference_downscale: int | None = None,
+) -> Workflow:
+    """Return the workflow: text to picture and sound with the LoRA, from a start picture where the adapter knows it.
+
+    `reference_downscale`: the adapter takes a video reference, that many times smaller than the picture.
+    """
     width, height, frames = section.video_dims
     nodes: Workflow = {}
+    model: list[Any]
+    video_vae: list[Any]
 
     def node(name: str, kind: str, **inputs: Any) -> None:
         nodes[name] = {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
 
-    if files.unet is not None:
-        node("model", "UNETLoader", unet_name=files.unet, weight_dtype="default")
+    if files.checkpoint is not None:
+        node("base", "CheckpointLoaderSimple", ckpt_name=files.checkpoint)
+        node("audio_vae", "LTXVAudioVAELoader", ckpt_name=files.checkpoint)
+        node(
+            "text",
+            "LTXAVTextEncoderLoader",
+            text_encoder=files.text_encoder,
+            ckpt_name=files.checkpoint,
+            device="default",
+        )
+        model, video_vae = ["base", 0], ["base", 2]
+    else:
         node("video_vae", "VAELoader", vae_name=files.video_vae)
         node("audio_vae", "VAELoader", vae_name=files.audio_vae)
-        video_vae: list[Any] = ["video_vae", 0]
-    else:
-        node("model", "CheckpointLoaderSimple", ckpt_name=files.checkpoint)
-        node("audio_vae", "LTXVAudioVAELoader", ckpt_name=files.checkpoint)
-        video_vae = ["model", 2]
-    node(
-        "text",
-        "LTXAVTextEncoderLoader",
-        text_encoder=files.text_encoder,
-        ckpt_name=files.unet or files.checkpoint,
-        device="default",
-    )
-    model: list[Any] = ["model", 0]
+        # a pack's text encoder holds the text projections itself
+        node("text", "CLIPLoader", clip_name=files.text_encoder, type="ltxv", device="default")
+        video_vae = ["video_vae", 0]
+    if files.unet is not None:
+        node("model", "UNETLoader", unet_name=files.unet, weight_dtype="default")
+        model = ["model", 0]
     if files.lora is not None:
         node("adapter", "LoraLoaderModelOnly", model=model, lora_name=files.lora, strength_model=1.0)
         model = ["adapter", 0]
@@ -80,6 +100,29 @@ def workflow(files: WorkflowFiles, section: ValidationSection, prompt: str, *, f
             bypass=False,
         )
         latent = ["start_in", 0]
+    positive, negative = ["conditioning", 0], ["conditioning", 1]
+    if reference_downscale is not None:
+        node("reference_file", "LoadVideo", file="reference.mp4")
+        node("reference_parts", "GetVideoComponents", video=["reference_file", 0])
+        # a reference longer than the clip is refused by the guide node
+        node("reference", "ImageFromBatch", image=["reference_parts", 0], batch_index=0, length=frames)
+        node(
+            "guide",
+            "LTXAddVideoICLoRAGuide",
+            positive=positive,
+            negative=negative,
+            vae=video_vae,
+            latent=latent,
+            image=["reference", 0],
+            frame_idx=0,
+            strength=1.0,
+            latent_downscale_factor=float(reference_downscale),
+            crop="center",
+            use_tiled_encode=False,
+            tile_size=256,
+            tile_overlap=64,
+        )
+        positive, negative, latent = ["guide", 0], ["guide", 1], ["guide", 2]
     node(
         "sound",
         "LTXVEmptyLatentAudio",
@@ -105,8 +148,8 @@ def workflow(files: WorkflowFiles, section: ValidationSection, prompt: str, *, f
         "guider",
         "CFGGuider",
         model=model,
-        positive=["conditioning", 0],
-        negative=["conditioning", 1],
+        positive=positive,
+        negative=negative,
         cfg=section.video_cfg_scale,
     )
     node(
@@ -119,10 +162,15 @@ def workflow(files: WorkflowFiles, section: ValidationSection, prompt: str, *, f
         latent_image=["both", 0],
     )
     node("parts", "LTXVSeparateAVLatent", av_latent=["sample", 0])
+    made: list[Any] = ["parts", 0]
+    if reference_downscale is not None:
+        # the reference's tokens stand in the latent beside the clip's own until they are cropped
+        node("cropped", "LTXVCropGuides", positive=positive, negative=negative, latent=made)
+        made = ["cropped", 2]
     node(
         "decoded",
         "VAEDecodeTiled",
-        samples=["parts", 0],
+        samples=made,
         vae=video_vae,
         tile_size=512,
         overlap=64,

@@ -14,7 +14,7 @@ from tools.monitor.curve import loss_curve_png
 from tools.monitor.find import find_run
 from tools.project import Progress, Project
 from tools.spec import Preview
-from trainer_core.config import TrainingConfig, is_tiny, load_config
+from trainer_core.config import TrainingConfig, load_config
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import write_json, write_text
 from trainer_core.objective import objective_of
@@ -183,29 +183,59 @@ def _upstream(work: _Work) -> str:
 def _comfyui(work: _Work) -> str:
     from trainer_core.sampling.gallery import run_section
 
-    config, model_path = work.config, Path(work.config.model.model_path)
-    lora = work.weights_name if work.adapter.kind == "lora" else None
-    base = "ltx-checkpoint.safetensors" if is_tiny(config.model.model_path) or model_path.is_dir() else model_path.name
-    files = WorkflowFiles(
-        checkpoint=base if lora else work.weights_name,
-        text_encoder=TEXT_ENCODERS[work.source.version],
-        lora=lora,
-    )
+    config = work.config
+    files = _workflow_files(work)
     section = run_section(config).model_copy(update={"seed": config.validation.seed})
     objective = objective_of(config.strategy)
     prompt = f"{config.ltx_agent.trigger} " if config.ltx_agent.trigger else ""
-    document = workflow(files, section, f"{prompt}…", first_frame=objective.video.condition("first_frame") is not None)
+    reference = objective.video.condition("reference")
+    document = workflow(
+        files,
+        section,
+        f"{prompt}…",
+        first_frame=objective.video.condition("first_frame") is not None,
+        reference_downscale=config.ltx_agent.reference_spatial_scale if reference is not None else None,
+    )
     write_json(work.folder / "comfyui-workflow.json", document)
     work.written.append(
         ("comfyui-workflow.json", "a ComfyUI workflow that names these files; choose your own base file")
     )
-    if objective.uses_reference:
+    if reference is not None:
         work.notes.append(
-            "The workflow has no reference input: load this file in Lightricks' IC-LoRA workflow to give it one."
+            "The workflow gives the reference by the node LTXAddVideoICLoRAGuide: install ComfyUI-LTXVideo, put your "
+            "video into ComfyUI's input folder and choose it in LoadVideo."
+        )
+        if config.ltx_agent.reference_temporal_scale > 1:
+            work.notes.append(
+                f"This adapter learned from references with 1/{config.ltx_agent.reference_temporal_scale} of the "
+                "frames; ComfyUI's node gives them all. `ltx-agent sample` gives them as trained."
+            )
+    if objective.audio.condition("reference") is not None:
+        work.notes.append(
+            "The workflow has no input for a reference of sound: no known node places it as this adapter was trained. "
+            "`ltx-agent sample` takes one."
         )
     if not objective.video.generated or not objective.audio.generated:
         work.notes.append("The workflow makes picture and sound; this adapter was trained for one of them.")
     return f"{len(document)} nodes, every link leads to a node"
+
+
+def _workflow_files(work: _Work) -> WorkflowFiles:
+    """The base's own file names: one checkpoint, or the parts of a split pack."""
+    from trainer_core.model.single_file import SafetensorsSource
+
+    source, trained_whole = work.source, work.adapter.kind == "full"
+    lora = None if trained_whole else work.weights_name
+    text_encoder = TEXT_ENCODERS[source.version]
+    if not isinstance(source, SafetensorsSource):
+        return WorkflowFiles(
+            text_encoder, lora, "ltx-checkpoint.safetensors", work.weights_name if trained_whole else None
+        )
+    parts = {part: source.file_of(part).name for part in ("transformer", "video_vae", "audio_vae")}
+    if len(set(parts.values())) == 1:
+        return WorkflowFiles(text_encoder, lora, source.root.name, work.weights_name if trained_whole else None)
+    unet = work.weights_name if trained_whole else parts["transformer"]
+    return WorkflowFiles(text_encoder, lora, None, unet, parts["video_vae"], parts["audio_vae"])
 
 
 def _card(work: _Work) -> str:

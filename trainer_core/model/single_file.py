@@ -124,6 +124,10 @@ class SafetensorsSource:
     def widths(self) -> InputWidths:
         return input_widths(self._config("transformer"), self._config("connectors"))
 
+    def file_of(self, part: Part) -> Path:
+        """The file that holds `part`. Raises ConfigError when none does."""
+        return self._parts(part)[0].path
+
     def fingerprint(self, part: Part) -> str:
         if part == "text_encoder":
             folder = self._encoder_folder()

@@ -18,6 +18,7 @@ from trainer_core.sampling.index import SampleRow, read_index
 from trainer_core.training.keeper import StatusKeeper
 
 _POLL_S = 2.0
+_SAMPLE_STEP = "samples/step"
 _LEFT_OUT = frozenset({"step", "time_s", "clips"})
 
 
@@ -65,17 +66,20 @@ class _Feed:
             self._keeper.record("tracker failed", tracker=self._name, error=f"{type(error).__name__}: {error}")
 
     def _pass_on(self, tracker: Any) -> None:
-        if self._run.metrics_path.exists():
-            rows = read_jsonl(self._run.metrics_path)
-            for row in rows[self._rows :]:
-                tracker.log(_numbers(row), step=row["step"])
-            self._rows = len(rows)
+        """Pass on what is new, by step: figures first, then the samples made with those weights."""
+        rows = read_jsonl(self._run.metrics_path) if self._run.metrics_path.exists() else []
         index = read_index(self._run.samples)
-        for sample in index.samples if index is not None else []:
-            if sample.file not in self._samples:
-                self._samples.add(sample.file)
-                if self._name != "wandb" or self._config.wandb.log_validation_videos:
-                    _SHOWERS[self._name](tracker, self._run.samples, sample)
+        shown = self._name != "wandb" or self._config.wandb.log_validation_videos
+        samples = [one for one in index.samples if one.file not in self._samples] if index is not None and shown else []
+        news: list[tuple[int, int, Any]] = [(row["step"], 0, row) for row in rows[self._rows :]]
+        news += [(sample.step, 1, sample) for sample in samples]
+        for step, kind, one in sorted(news, key=lambda new: new[:2]):
+            if kind == 0:
+                tracker.log(_numbers(one), step=step)
+            else:
+                self._samples.add(one.file)
+                _SHOWERS[self._name](tracker, self._run.samples, one)
+        self._rows = len(rows)
 
 
 def _tensorboard(config: TrainingConfig, run: RunFolder) -> Any:  # noqa: ARG001 (every opener takes the same two)
@@ -94,7 +98,7 @@ def _wandb(config: TrainingConfig, run: RunFolder) -> Any:
     from accelerate.tracking import WandBTracker
 
     section = config.wandb
-    return _started(
+    tracker = _started(
         WandBTracker(
             section.project,
             entity=section.entity,
@@ -105,6 +109,8 @@ def _wandb(config: TrainingConfig, run: RunFolder) -> Any:
             id=run.id,
         )
     )
+    tracker.tracker.define_metric("samples/*", step_metric=_SAMPLE_STEP)
+    return tracker
 
 
 def _started(tracker: Any) -> Any:
@@ -125,7 +131,9 @@ def _show_wandb(tracker: Any, folder: Path, row: SampleRow) -> None:
 
     path = str(folder / row.file)
     media = {"video": wandb.Video, "audio": wandb.Audio, "image": wandb.Image}[row.kind](path)
-    tracker.tracker.log({_title(row): media}, step=row.step)
+    # wandb drops what is older than its newest row, and a sample comes some steps late: it has a step of its own
+    run = tracker.tracker
+    run.log({_title(row): media, _SAMPLE_STEP: row.step}, step=max(run.step, row.step))
 
 
 def _show_trackio(tracker: Any, folder: Path, row: SampleRow) -> None:
