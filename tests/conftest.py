@@ -47,6 +47,12 @@ def cut_clip(source: Path, target: Path, start_s: float, duration_s: float, widt
             made.mux(audio.encode(None))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is remembered between projects goes to a folder of the tests' own."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the three originals: Big Buck Bunny (5.1 sound), bikes and carphone (silent)."""

@@ -31,6 +31,7 @@ class ProjectFacts(BaseModel):
     captioner: str | None = None
     caption_style: str | None = None
     caption_notes: list[str] = []
+    speech: str | None = None
     asked: dict[str, Any] = {}
     """Draft arguments and dotted config keys that the person asked for: every new draft holds them."""
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 StyleName = Literal["ltx", "short", "tags", "audio", "edit"]
 StyleOption = Annotated[StyleName | None, typer.Option("--style", help="How they are written [by objective: ltx].")]
 SpeechOption = Annotated[
-    str, typer.Option("--speech", help="Who transcribes speech: auto, none, endpoint[:MODEL], local[:FOLDER].")
+    str | None,
+    typer.Option("--speech", help="Who transcribes speech: auto, none, endpoint[:MODEL], local[:FOLDER]; kept."),
 ]
 TriggerOption = Annotated[
     str | None, typer.Option("--trigger", help="A rare word that calls up what is trained; told once, kept.")
@@ -44,7 +45,7 @@ def caption(
     captioner: CaptionerOption = None,
     style: StyleOption = None,
     trigger: TriggerOption = None,
-    speech: SpeechOption = "auto",
+    speech: SpeechOption = None,
     note: NoteOption = None,
     again: Annotated[bool, typer.Option("--again", help="Write a model's captions anew.")] = False,
     unusable: Annotated[

@@ -96,7 +96,7 @@ def test_without_a_person_the_spot_check_ends_it_and_yes_goes_on(
     code, out, err = ltx("caption", str(folder), "--json")
     assert code == 4
     assert json.loads(out)["remaining"] == 1
-    assert "4 to caption: about" in err
+    assert "4 to caption: a guess: " in err
     code, out, _ = ltx("caption", str(folder), "--yes", "--json")
     assert code == 0
     assert (json.loads(out)["kept"], json.loads(out)["written"]) == (3, 1)

@@ -157,6 +157,10 @@ class Captioner(Protocol):
     def hears(self) -> bool: ...
     @property
     def budget(self) -> PictureBudget: ...
+    @property
+    def assumed_speed(self) -> tuple[float, float]:
+        """Tokens a second read and written, guessed, for the time before any clip was timed."""
+        ...
 
     async def open(self) -> None:
         """Get in touch with the model, before the first clip is prepared. Raises ExternalError or ConfigError."""

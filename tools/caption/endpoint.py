@@ -27,6 +27,8 @@ from tools.caption.sound import wav_bytes
 from trainer_core.errors import ConfigError, DataError, ExternalError
 
 ATTEMPTS = 6
+ASSUMED_SPEED = (2000.0, 40.0)
+"""Tokens a second read and written: a guess at a hosted vision model of the middle size."""
 LOST_IN_A_ROW = 3
 """So many clips lost one after the other, and the endpoint counts as gone."""
 
@@ -36,6 +38,7 @@ class EndpointCaptioner:
 
     source: CaptionSource = "endpoint"
     batch_size = 1
+    assumed_speed = ASSUMED_SPEED
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,6 +11,7 @@ from tools.caption.captioner import Captioner, Style, Usage
 from tools.caption.captions import CaptionEntry
 from tools.caption.frames import plan_frames
 from tools.caption.lint import estimated_tokens
+from tools.caption.speeds import earlier_speed
 from tools.inspect.report import Clip
 
 SOUND_TOKENS_A_SECOND = 25
@@ -18,7 +20,11 @@ REPLY_TOKENS: dict[Style, int] = {"ltx": 260, "short": 45, "tags": 70, "audio": 
 
 
 class Estimate(BaseModel):
-    """What a number of clips come to. `cost_usd` is null without a price, `seconds` until some clips were timed."""
+    """What a number of clips come to. `cost_usd` is null without a price.
+
+    `basis` says where the time comes from: clips done in this project, the last time this model wrote captions on this
+    machine, or a guess, whose assumptions are then named. `measured`: it is no guess.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -28,16 +34,19 @@ class Estimate(BaseModel):
     cost_usd: float | None = None
     seconds: float | None = None
     measured: bool = False
+    basis: Literal["here", "earlier", "guess"] = "guess"
+    assumptions: str = ""
 
     def sentence(self) -> str:
         """The estimate in plain words."""
-        about = "about" if not self.measured else "by the clips done so far, about"
-        parts = [f"{about} {self.prompt_tokens:,} tokens in and {self.completion_tokens:,} out"]
+        about = {"here": "by the clips done so far, about", "earlier": "by the last time, about"}
+        parts = [f"{self.prompt_tokens:,} tokens in and {self.completion_tokens:,} out"]
         if self.cost_usd is not None:
             parts.append(f"${self.cost_usd:.2f}")
         if self.seconds is not None:
             parts.append(spoken_time(self.seconds))
-        return f"{self.clips} to caption: {', '.join(parts)}."
+        taken = f" ({self.assumptions})" if self.assumptions else ""
+        return f"{self.clips} to caption: {about.get(self.basis, 'a guess:')} {', '.join(parts)}{taken}."
 
 
 class Used(BaseModel):
@@ -58,24 +67,40 @@ def estimate(
     style: Style,
     done: Sequence[CaptionEntry],
 ) -> Estimate:
-    """Estimate `clips`: by the rows `done` by the same captioner when there are some, else from sizes and lengths."""
+    """Estimate `clips`: by the rows `done` by the same captioner, else by what it did before, else by a guess."""
     timed = [row for row in done if row.source == captioner.source and row.model == captioner.model and row.seconds > 0]
+    earlier = None if timed else earlier_speed(captioner, style)
     if timed and any(row.prompt_tokens for row in timed):
         prompt = round(len(clips) * fmean(row.prompt_tokens for row in timed))
         completion = round(len(clips) * fmean(row.completion_tokens for row in timed))
     else:
         prompt = sum(_prompt_tokens(clip, captioner) for clip in clips)
         prompt += len(clips) * (estimated_tokens(instruction) + 100)
-        completion = len(clips) * REPLY_TOKENS[style]
+        written = earlier.completion_tokens if earlier else 0
+        completion = round(len(clips) * (written or REPLY_TOKENS[style]))
     parallel = min(max(len(clips), 1), captioner.concurrency)
-    seconds = len(clips) * fmean(row.seconds for row in timed) / parallel if timed else None
+    basis: Literal["here", "earlier", "guess"] = "here" if timed else "earlier" if earlier else "guess"
+    assumptions = ""
+    if timed:
+        each_s = fmean(row.seconds for row in timed)
+    elif earlier is not None:
+        each_s = earlier.seconds
+        assumptions = f"{captioner.model} took {each_s:.1f} s a clip for {earlier.clips}"
+    else:
+        reads, writes = captioner.assumed_speed
+        each_s = (prompt / reads + completion / writes) / max(len(clips), 1)
+        assumptions = f"taking {_rate(reads)} tokens a second read and {_rate(writes)} written"
+    if parallel > 1 and assumptions:
+        assumptions += f", {parallel} clips at a time"
     return Estimate(
         clips=len(clips),
         prompt_tokens=prompt,
         completion_tokens=completion,
         cost_usd=cost_of(prompt, completion, price_of(captioner)),
-        seconds=None if seconds is None else round(seconds, 1),
-        measured=bool(timed),
+        seconds=round(len(clips) * each_s / parallel, 1),
+        measured=basis != "guess",
+        basis=basis,
+        assumptions=assumptions,
     )
 
 
@@ -123,6 +148,10 @@ def spoken_time(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _rate(tokens: float) -> str:
+    return f"{tokens:,.0f}" if tokens >= 10 else f"{tokens:.1g}"
 
 
 def _prompt_tokens(clip: Clip, captioner: Captioner) -> int:

@@ -161,7 +161,7 @@ def _write_again(session: CaptionSession, indices: list[int], ids: list[str], pr
             hint = f"{hint} Leave out: {', '.join(sorted(set(traits) & traits_of(row.caption)))}."
         hints[index] = hint
     before = {index: session.work.entries[index] for index in hints}
-    session.write(sorted(hints), "auto", progress, hints)
+    session.write(sorted(hints), progress, hints)
     for index, entry in before.items():  # a second failure leaves the first words, flagged as they are
         if session.work.entries[index].source == "measured" and entry.source != "measured":
             session.work.entries[index] = entry

@@ -71,6 +71,7 @@ def clip_words(request: CaptionRequest, *, sees: bool, hears: bool) -> str:
         times=", ".join(f"{frame.time_s:.1f}" for frame in request.frames),
         silent=clip.has_sound is False,
         speechless=clip.speech_s is not None and clip.speech_s <= 0.0,
+        musicless=clip.music_likely is False,
         hears=hears and request.sound is not None,
         hears_reference=hears and request.reference_sound is not None,
         transcript=fence("transcript", quoted) if quoted else "",

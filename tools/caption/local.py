@@ -28,6 +28,10 @@ BYTES_PER_CLIP = 3 * GIB
 LARGEST_BATCH = 4
 MOST_NEW_TOKENS = 400
 CPU_BUDGET = PictureBudget(tokens=2000, most=8, longest_side=448, smallest_side=224)
+ASSUMED_RATES = {"cpu": (1e11, 1e10)}
+ASSUMED_GPU_RATES = (3e13, 4e11)
+"""Operations and bytes a second, guessed: reading a token takes about an operation a byte of 16-bit weights (two a
+parameter), writing one reads all of them once."""
 TICKS_A_SECOND = 1000
 """Pictures are sampled unevenly; their times go to the processor as frame numbers of a video this fast."""
 
@@ -52,6 +56,12 @@ class LocalCaptioner:
         self.notes: list[str] = []
         self._loaded: tuple[Any, Any] | None = None
         self._stopped = threading.Event()
+
+    @property
+    def assumed_speed(self) -> tuple[float, float]:
+        operations, read_bytes = ASSUMED_RATES.get(self.machine.device, ASSUMED_GPU_RATES)
+        weights = max(self.found.weight_bytes, 1)
+        return operations / weights, read_bytes / weights * self.batch_size
 
     async def open(self) -> None:
         await asyncio.to_thread(self._load)

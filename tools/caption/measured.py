@@ -1,15 +1,17 @@
 """Measured descriptions: what instruments say of a clip, as one short paragraph. It sees no content and names none."""
 
 import asyncio
+import math
 import os
 from collections.abc import Sequence
 
 from tools.caption.captioner import CaptionDraft, CaptionRequest, CaptionSource, ClipFile, Declined, PictureBudget
+from tools.caption.lint_sound import LEAST_SPEECH_S
 from tools.caption.pictures import PictureMeasures, measure_pictures
 from tools.caption.sound import SoundMeasures, measure_sound
 from trainer_core.errors import DataError
 
-INSTRUCTION_VERSION = "measured-1"
+INSTRUCTION_VERSION = "measured-2"
 
 
 class MeasuredCaptioner:
@@ -21,6 +23,7 @@ class MeasuredCaptioner:
     waiting = 0
     sees = hears = False
     budget = PictureBudget()
+    assumed_speed = (math.inf, math.inf)
 
     def __init__(self) -> None:
         self.concurrency = os.cpu_count() or 1
@@ -45,7 +48,7 @@ def measured_draft(clip: ClipFile) -> CaptionDraft:
     if pictures is None and sound is None:
         raise DataError(f"{clip.name} holds neither pictures nor sound that decode.", "Inspect the folder again.")
     return CaptionDraft(
-        caption=describe(clip.kind, pictures, sound),
+        caption=describe(clip, pictures, sound),
         source="measured",
         needs_review=True,
         instruction_version=INSTRUCTION_VERSION,
@@ -54,11 +57,11 @@ def measured_draft(clip: ClipFile) -> CaptionDraft:
     )
 
 
-def describe(kind: str, pictures: PictureMeasures | None, sound: SoundMeasures | None) -> str:
+def describe(clip: ClipFile, pictures: PictureMeasures | None, sound: SoundMeasures | None) -> str:
     """Return the measures as one paragraph of at most 60 words."""
-    sentences = [] if pictures is None else [_picture_sentence(kind, pictures)]
-    if kind != "image":
-        sentences.append(_sound_sentence(kind, sound))
+    sentences = [] if pictures is None else [_picture_sentence(clip.kind, pictures)]
+    if clip.kind != "image":
+        sentences.append(_sound_sentence(clip, sound))
     return " ".join([*sentences, "Measured description."])
 
 
@@ -80,16 +83,22 @@ def _picture_sentence(kind: str, measures: PictureMeasures) -> str:
     )
 
 
-def _sound_sentence(kind: str, sound: SoundMeasures | None) -> str:
+def _sound_sentence(clip: ClipFile, sound: SoundMeasures | None) -> str:
     if sound is None:
         return "It has no usable sound."
-    length = f" of {sound.duration_s:.1f} seconds" if kind == "audio" else ""
+    length = f" of {sound.duration_s:.1f} seconds" if clip.kind == "audio" else ""
     if sound.pitch_hz is None:
         return f"The sound{length} is silent."
     level = _band(sound.level_dbfs, ((-40, "quiet"), (-20, "moderately loud")), "loud")
     course = "steady" if sound.spread_db < 4 else "changing"
     pauses = f", silent for {sound.silence_share:.0%} of the time" if sound.silence_share >= 0.05 else ""
-    return f"The sound{length} is {level} and {course}, strongest near {sound.pitch_hz:.0f} hertz{pauses}."
+    content = ""
+    if clip.speech_s is not None:
+        spoken = clip.speech_s >= LEAST_SPEECH_S
+        content = f", with {clip.speech_s:.1f} seconds of speech" if spoken else ", without speech"
+    if clip.music_likely is not None:
+        content += " and likely music" if clip.music_likely else " and no music"
+    return f"The sound{length} is {level} and {course}, strongest near {sound.pitch_hz:.0f} hertz{pauses}{content}."
 
 
 def _listed(words: list[str]) -> str:

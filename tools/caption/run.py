@@ -4,6 +4,7 @@ Each answer is handed over the moment it is there, so that an interruption costs
 """
 
 import asyncio
+import contextvars
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,7 @@ async def _run(
     waiting = iter(enumerate(clips))
     preparing = min(len(clips), max(2, os.cpu_count() or 1))
     opened = asyncio.Event()
+    caller = contextvars.copy_context()  # whoever hears of progress may look there for who asked
 
     async def open_captioner() -> None:
         await captioner.open()
@@ -58,7 +60,7 @@ async def _run(
     def kept(answers: Sequence[tuple[int, Answer]]) -> Awaitable[object]:
         """Hand answers over at once; waiting for it may be cancelled, the keeping is not."""
         loop = asyncio.get_running_loop()
-        handed = [loop.run_in_executor(keeper, finished, index, answer) for index, answer in answers]
+        handed = [loop.run_in_executor(keeper, caller.run, finished, index, answer) for index, answer in answers]
         return asyncio.shield(asyncio.gather(*handed))
 
     async def prepare_clips() -> None:

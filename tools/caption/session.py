@@ -21,6 +21,7 @@ from tools.caption.instruction import default_style, learns_identity, make_instr
 from tools.caption.prepare import Preparation
 from tools.caption.review import reviewed
 from tools.caption.speech import choose_transcriber, transcribe_clips
+from tools.caption.speeds import keep_speed
 from tools.caption.work import Spoken, Work, checked_transcript, plan_work, write_captions_for
 from tools.inspect.report import Clip
 from tools.project import Progress, Project, ProjectFacts
@@ -56,23 +57,19 @@ class CaptionSession:
         """The clips that still wait for their caption."""
         return [index for index in self.work.todo if index not in self.work.entries]
 
-    def write(
-        self,
-        indices: Sequence[int],
-        speech: str,
-        progress: Progress | None,
-        hints: dict[int, str] | None = None,
-    ) -> None:
+    def write(self, indices: Sequence[int], progress: Progress | None, hints: dict[int, str] | None = None) -> None:
         """Caption these clips; each caption is kept the moment it is there."""
         if self.captioner is None or not indices:
             return
         keep_instruction(self.project, self.instruction)
-        spoken = self._spoken(indices, speech, progress)
+        spoken = self._spoken(indices, progress)
         preparation = Preparation(self.captioner, self.instruction)
         keep: Callable[[CaptionEntry], None] = lambda entry: add_to_journal(self.project, entry)  # noqa: E731
         self.used, self.failed = write_captions_for(
             self.work, indices, preparation, spoken, hints or {}, keep, progress
         )
+        written = [self.work.entries[index] for index in indices if index in self.work.entries]
+        keep_speed(self.captioner, self.instruction.style, written)
         self.notes += getattr(self.captioner, "notes", [])
 
     def rows(self) -> list[CaptionEntry]:
@@ -105,10 +102,10 @@ class CaptionSession:
         elsewhere = {clip.sha256 for clip in self.elsewhere} - {clip.sha256 for clip in self.work.clips}
         return [entry for entry in self.known if entry.sha256 in elsewhere]
 
-    def _spoken(self, indices: Sequence[int], speech: str, progress: Progress | None) -> dict[str, Spoken]:
+    def _spoken(self, indices: Sequence[int], progress: Progress | None) -> dict[str, Spoken]:
         clips: list[Clip] = [self.work.clips[index] for index in indices]
         files = [self.work.files[index] for index in indices]
-        transcriber = choose_transcriber(speech, self.notes)
+        transcriber = choose_transcriber(self.facts.speech or "auto", self.notes)
         found = transcribe_clips(self.project, transcriber, clips, files, self.notes, progress)
         return {
             clip.sha256 or "": checked_transcript(file, found.get(clip.sha256 or ""))

@@ -98,11 +98,7 @@ def choose_transcriber(text: str, notes: list[str]) -> Transcriber | None:
 
     `auto` takes a configured endpoint, else a cached local Whisper, else none. Raises ConfigError.
     """
-    kind, _, model = text.partition(":")
-    if kind not in ("auto", "none", "endpoint", "local") or (model and kind in ("auto", "none")):
-        raise ConfigError(
-            f"There is no speech recogniser {text!r}.", "Choose auto, none, endpoint[:MODEL] or local[:FOLDER]."
-        )
+    kind, model = parse_transcriber(text)
     if kind in ("auto", "endpoint"):
         endpoint = speech_endpoint(model or None)
         if endpoint is not None:
@@ -114,6 +110,16 @@ def choose_transcriber(text: str, notes: list[str]) -> Transcriber | None:
 
         return find_local_transcriber(model or None, asked=kind == "local", notes=notes)
     return None
+
+
+def parse_transcriber(text: str) -> tuple[str, str]:
+    """Return the kind and the model that `text` names. Raises ConfigError with what is allowed."""
+    kind, _, model = text.partition(":")
+    if kind not in ("auto", "none", "endpoint", "local") or (model and kind in ("auto", "none")):
+        raise ConfigError(
+            f"There is no speech recogniser {text!r}.", "Choose auto, none, endpoint[:MODEL] or local[:FOLDER]."
+        )
+    return kind, model
 
 
 def transcribe_clips(

@@ -16,6 +16,7 @@ from tools.caption.fix import FixArguments, fix_captions, preview_fix
 from tools.caption.history import Action, UndoArguments, undo_captions
 from tools.caption.lint_set import LINT_IDS
 from tools.caption.session import CaptionSession, captions_opened, open_captions
+from tools.caption.speech import parse_transcriber
 from tools.caption.text import plain_text
 from tools.inspect.names import displayed
 from tools.project import Progress, Project
@@ -52,8 +53,12 @@ class CaptionArguments(BaseModel):
         Field(description="A rare word that shall call up what is trained, such as ohwx; null leaves it as it is."),
     ] = None
     speech: Annotated[
-        str, Field(description="Who transcribes speech: auto, none, endpoint[:MODEL] or local[:FOLDER or HUB ID].")
-    ] = "auto"
+        str | None,
+        Field(
+            description="Who transcribes speech: auto (the default), none, endpoint[:MODEL] or local[:FOLDER or HUB "
+            "ID]. null keeps the project's choice."
+        ),
+    ] = None
     clips: Annotated[
         Literal["auto", "spot_check", "all"],
         Field(
@@ -171,7 +176,7 @@ def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | Non
     lines.append("Not right? Say what shall change; these are then written anew before the rest.")
     costs = [
         CostLine("money", _money(ahead.cost_usd), ahead.cost_usd, "unknown" if ahead.cost_usd is None else "estimated"),
-        CostLine("time", ahead.sentence(), ahead.seconds, "measured" if ahead.measured else "unknown"),
+        CostLine("time", ahead.sentence(), ahead.seconds, "measured" if ahead.measured else "estimated"),
     ]
     return Preview(f"Caption the other {len(remaining)} clips like these?", lines, costs)
 
@@ -209,10 +214,20 @@ def _caption(project: Project, arguments: CaptionArguments, progress: Progress |
     with captions_opened(project, again=arguments.again, unusable=arguments.unusable) as session:
         _refuse_missing(session)
         try:
-            session.write(_chosen(session, arguments), arguments.speech, progress)
+            chosen = _chosen(session, arguments)
+            _say_ahead(session, chosen, progress)
+            session.write(chosen, progress)
         finally:
             rows = session.save(action)
         return _result(session, rows)
+
+
+def _say_ahead(session: CaptionSession, chosen: Sequence[int], progress: Progress | None) -> None:
+    """Before a spot check begins, say what all of it will take: nothing is spent by then."""
+    remaining = session.remaining
+    if progress is None or not session.costly or not 0 < len(chosen) < len(remaining):
+        return
+    progress(_estimate(session, remaining, session.rows()).sentence(), 0, len(chosen))
 
 
 CAPTION_TOOLS: list[Tool] = [
@@ -247,6 +262,9 @@ def _store_choices(project: Project, arguments: CaptionArguments) -> None:
     if arguments.captioner is not None:
         parse_choice(arguments.captioner)
         told["captioner"] = None if arguments.captioner == "auto" else arguments.captioner
+    if arguments.speech is not None:
+        parse_transcriber(arguments.speech)
+        told["speech"] = None if arguments.speech == "auto" else arguments.speech
     if arguments.style is not None:
         told["caption_style"] = arguments.style
     wanted = facts.model_copy(update=told)

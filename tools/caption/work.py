@@ -67,8 +67,8 @@ def clip_files(clips: Sequence[Clip]) -> list[ClipFile]:
             name=displayed(clip.path),
             kind=clip.kind,  # type: ignore[arg-type]  # usable clips are never "other"
             has_sound=_has_sound(clip),
-            speech_s=getattr(clip.audio, "speech_s", None),
-            music_likely=getattr(clip.audio, "music_likely", None),
+            speech_s=clip.audio.speech_s,
+            music_likely=clip.audio.music_likely,
             duration_s=clip.duration_s,
             reference=_column(clip, "reference_video"),
             reference_sound=_column(clip, "reference_audio"),

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -119,3 +120,12 @@ def test_damaged_tail_ends_the_measuring_and_a_vanished_clip_is_named(
     path.unlink()
     with pytest.raises(DataError, match=r"cut\.mp4 can't be read any more"):
         measured_draft(clip_file(path))
+
+
+def test_what_inspection_measured_of_speech_and_music_is_said(cut_footage: Path) -> None:
+    clip = ClipFile(cut_footage / "bunny wakes.mp4", "bunny", "video", has_sound=True)
+    assert "music" not in measured_draft(clip).caption
+    heard = dataclasses.replace(clip, speech_s=1.25, music_likely=True)
+    assert ", with 1.2 seconds of speech and likely music." in measured_draft(heard).caption
+    quiet = dataclasses.replace(clip, speech_s=0.0, music_likely=False)
+    assert ", without speech and no music." in measured_draft(quiet).caption

@@ -193,3 +193,38 @@ def test_tools_that_cost_or_fetch_need_a_person(project: Project) -> None:
     assert needs["caption_rest"] == "captions"
     assert needs["download_captioner"] == "download"
     assert needs["caption_clips"] is None
+
+
+def test_time_is_guessed_before_any_clip_was_timed_then_measured_and_remembered_for_other_projects(
+    project: Project, numbered: ScriptedOpenAI, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    first = caption_clips(project, CaptionArguments(), lambda what, done, total: told.append(what))
+    assert told[0].startswith("7 to caption: a guess: ")
+    assert "tokens a second read" in told[0]
+    assert "4 clips at a time" in told[0]
+    assert len(numbered.requests) == 3
+    assert first.estimate is not None
+    assert (first.estimate.basis, first.estimate.clips, first.estimate.assumptions) == ("here", 4, "")
+
+    other = Project(tmp_path / "other")
+    other.write_facts(project.facts)
+    shutil.copy(project.report_path, other.report_path)
+    ahead = estimate_captions(other, CaptionArguments())
+    assert ahead is not None
+    assert (ahead.basis, ahead.measured, ahead.completion_tokens) == ("earlier", True, 7 * 80)
+    assert "vision-1 took" in ahead.sentence()
+    in_other_words = estimate_captions(other, CaptionArguments(style="short"))
+    assert in_other_words is not None
+    assert in_other_words.basis == "guess"  # other captions take another time
+
+
+def test_the_choice_of_who_transcribes_holds_for_the_rest_too(project: Project, numbered: ScriptedOpenAI) -> None:
+    caption_clips(project, CaptionArguments(speech="none"))
+    assert project.facts.speech == "none"
+    caption_rest(project, CaptionArguments())
+    assert project.facts.speech == "none"
+    caption_clips(project, CaptionArguments(speech="auto"))
+    assert project.facts.speech is None
+    with pytest.raises(ConfigError, match="no speech recogniser"):
+        caption_clips(project, CaptionArguments(speech="everybody"))

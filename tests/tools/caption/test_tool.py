@@ -50,7 +50,7 @@ def test_auto_takes_what_exists_and_measures_the_rest(
     assert any("1 of 2 captions are measured descriptions" in note for note in result.notes)
     rows = _captions(project)
     assert set(rows[CAR]) >= CONTRACT_FIELDS
-    assert rows[CAR]["instruction_version"] == "measured-1"
+    assert rows[CAR]["instruction_version"] == "measured-2"
     assert {path: path.stat().st_mtime_ns for path in clips_folder.iterdir()} == before
 
 
