@@ -1,7 +1,7 @@
 """Fetching a vision or speech model from the hub, after a person agreed: safetensors and settings, never code."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,7 @@ from tools.project import Progress, Project
 from tools.spec import CostLine, Preview
 from trainer_core.errors import ConfigError, ExternalError
 
+MIB = 2**20
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
@@ -42,20 +43,21 @@ def download_captioner(
     arguments: DownloadArguments,
     progress: Progress | None = None,
 ) -> DownloadResult:
-    """Download a vision (or Whisper) model from the hub, so that captions can be written on this machine."""
+    """Download a vision (or Whisper) model from the hub, so that captions can be written on this machine.
+
+    After an interruption the files that are there already aren't fetched again.
+    """
     from huggingface_hub import snapshot_download
 
     name = arguments.model or suggested(this_machine())[0]
     size = hub_size(name)
     _refuse_full_disk(name, size)
-    if progress is not None:
-        progress(f"downloading {name}", 0, 1)
     try:
-        folder = snapshot_download(name, allow_patterns=list(WANTED), cache_dir=hub_cache())
+        folder = snapshot_download(
+            name, allow_patterns=list(WANTED), cache_dir=hub_cache(), tqdm_class=_reporting(name, size, progress)
+        )
     except Exception as error:
         raise _explained(name, error) from error
-    if progress is not None:
-        progress(f"downloading {name}", 1, 1)
     return DownloadResult(model=name, gib=round(size / GIB, 1), folder=str(folder))
 
 
@@ -84,6 +86,34 @@ def hub_size(name: str) -> int:
     if not any(file.rfilename.endswith(".safetensors") for file in files):
         raise ConfigError(f"{name} has no safetensors.", "Choose another model: pickled weights aren't loaded.")
     return sum(sizes)
+
+
+def _reporting(name: str, size: int, progress: Progress | None) -> Any:
+    """A bar class for the hub's client that draws nothing and tells `progress` of the bytes, in MiB."""
+    from tqdm import tqdm
+
+    total = max(1, round(size / MIB))
+
+    class Reporting(tqdm):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            self.counts_bytes = options.get("unit") == "B"
+            options.pop("name", None)
+            super().__init__(*args, **{**options, "disable": True})
+            self.seen = int(options.get("initial") or 0)
+            if self.counts_bytes:
+                self.told()
+
+        def update(self, n: float | None = 1) -> None:  # a disabled bar counts nothing by itself
+            self.seen += int(n or 0)
+            if self.counts_bytes:
+                self.told()
+
+        def told(self) -> None:
+            if progress is not None:
+                done = min(total, round(self.seen / MIB))
+                progress(f"downloading {name} · MiB", done, total)
+
+    return Reporting
 
 
 def _refuse_full_disk(name: str, size: int) -> None:
