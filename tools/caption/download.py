@@ -90,11 +90,11 @@ def hub_size(name: str) -> int:
 
 def _reporting(name: str, size: int, progress: Progress | None) -> Any:
     """A bar class for the hub's client that draws nothing and tells `progress` of the bytes, in MiB."""
-    from tqdm import tqdm
+    from huggingface_hub.utils import tqdm
 
     total = max(1, round(size / MIB))
 
-    class Reporting(tqdm):  # type: ignore[type-arg]
+    class Reporting(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
             self.counts_bytes = options.get("unit") == "B"
             options.pop("name", None)
