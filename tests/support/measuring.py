@@ -1,6 +1,7 @@
 """What several benchmarks measure with: seconds, pairs in turn, peak memory of a process of its own."""
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,18 @@ def timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
+
+
+def processor_s(run: Callable[[], object]) -> float:
+    """Processor seconds of one call, those of the processes that it started and waited for included."""
+
+    def spent() -> float:
+        used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(each.ru_utime + each.ru_stime for each in used)
+
+    before = spent()
+    run()
+    return spent() - before
 
 
 def lower_quartile(seconds: list[float]) -> float:

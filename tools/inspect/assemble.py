@@ -1,12 +1,12 @@
 """From single looks to the report: working frame rate, buckets, samples, flags and statuses of all clips together."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tools.inspect.checks.all import CHECKS
-from tools.inspect.checks.check import Seen
+from tools.inspect.checks.check import Numbers, Seen
 from tools.inspect.described import audio_of, measures_of
 from tools.inspect.found import FoundFile
 from tools.inspect.look import Look
@@ -33,18 +33,20 @@ SOUND_CHECKS = ("silent", "clipping", "loudness", "audio_dropout", "low_sample_r
 def assemble(
     found: Sequence[FoundFile],
     looks: Sequence[Look],
+    numbers_of: Callable[[Look, Path], dict[str, Numbers]],
     limits: BucketLimits | Sequence[Bucket],
     frame_rate: float | None,
 ) -> Report:
     """Return the report on all files; `frame_rate` None takes the one that most footage has.
-    `limits` of the buckets to propose, or the buckets that the person chose.
+
+    `numbers_of` gives what was measured in a file, one at a time: those of all would fill the memory. `limits` of the
+    buckets to propose, or the buckets that the person chose.
 
     Raises DataError when the ledger doesn't add up: every file must end in it exactly once, with a status.
     """
     by_path = {(entry.source, entry.path): look for entry, look in zip(found, looks, strict=True)}
-    heard = [_with_own_sound(entry, look, by_path) for entry, look in zip(found, looks, strict=True)]
     probes = [
-        look.probe for entry, look in zip(found, heard, strict=True) if look.probe is not None and entry.role == "clip"
+        look.probe for entry, look in zip(found, looks, strict=True) if look.probe is not None and entry.role == "clip"
     ]
     rate = frame_rate or working_frame_rate(probes)
     extents = [offered for offered in (extent(probe, rate) for probe in probes) if offered is not None]
@@ -52,10 +54,10 @@ def assemble(
     owned = {(entry.source, path) for entry in found for path in entry.columns.values()}
     usual = Counter(column for entry in found if entry.role == "clip" for column in entry.columns)
     clips = [
-        _clip(entry, look, rate, buckets, usual)
+        _clip(entry, _measured(entry, look, by_path, numbers_of), rate, buckets, usual)
         if entry.role == "clip"
         else _companion(entry, look, (entry.source, entry.path) in owned)
-        for entry, look in zip(found, heard, strict=True)
+        for entry, look in zip(found, looks, strict=True)
     ]
     clips = with_groups(_with_collisions(clips))
     usable = [clip for clip in clips if clip.samples]
@@ -91,16 +93,25 @@ def _reconcile(found: Sequence[FoundFile], report: Report) -> None:
         )
 
 
-def _with_own_sound(found: FoundFile, look: Look, looks: Mapping[tuple[str, str], Look]) -> Look:
-    """A clip whose sound lies in another file, with that file's sound in the place of its own."""
+def _measured(
+    found: FoundFile,
+    look: Look,
+    looks: Mapping[tuple[str, str], Look],
+    numbers_of: Callable[[Look, Path], dict[str, Numbers]],
+) -> Look:
+    """The look with its numbers; where the sound lies in another file, with that file's in the place of its own."""
+    if look.probe is None:
+        return look
+    look = replace(look, numbers=numbers_of(look, found.file))
     path = found.columns.get("audio")
     other = looks.get((found.source, path)) if path is not None else None
-    if look.probe is None or other is None or other.probe is None or other.probe.audio is None:
+    if path is None or look.probe is None or other is None or other.probe is None or other.probe.audio is None:
         return look
     sound = other.probe.audio
     if other.probe.kind == "audio":
         sound = replace(sound, start_s=0.0)
-    numbers = {**look.numbers, **{name: other.numbers[name] for name in SOUND_CHECKS if name in other.numbers}}
+    heard = numbers_of(other, Path(found.source) / path)
+    numbers = {**look.numbers, **{name: heard[name] for name in SOUND_CHECKS if name in heard}}
     return replace(look, probe=replace(look.probe, audio=sound), numbers=numbers)
 
 

@@ -1,8 +1,8 @@
 """Looking at all files: what is known already is taken from the store, the rest goes to the workers."""
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from tools.inspect.found import TEXT_SUFFIXES, FoundFile
 from tools.inspect.look import Look
@@ -11,10 +11,27 @@ from tools.inspect.workers import Job, Limits, work_off
 from tools.project import Progress
 
 
+@dataclass(frozen=True)
+class Looks:
+    """Looks in the order of the files, without what lies in the store: numbers and contact sheets.
+
+    `lasting` is False when some file may end differently next time: a crash, a time limit.
+    """
+
+    looks: Sequence[Look]
+    lasting: bool
+
+    def __iter__(self) -> Iterator[Look]:
+        return iter(self.looks)
+
+    def __len__(self) -> int:
+        return len(self.looks)
+
+
 def look_at_all(
     found: Sequence[FoundFile], store: LookStore, progress: Progress | None = None, limits: Limits | None = None
-) -> list[Look]:
-    """Return a look at every file, in order, without contact sheets: those lie in the store.
+) -> Looks:
+    """Return a look at every file: those of a hundred thousand find room in memory.
 
     A file whose stamp or content is known isn't decoded again. What was seen is stored at once.
     """
@@ -22,7 +39,7 @@ def look_at_all(
     hashed = looking.take_what_is_known()
     try:
         # only where something is stored can a hash spare a look
-        for only_hash in (True, False) if store.looks() else (False,):
+        for only_hash in (True, False) if store.holds_looks() else (False,):
             jobs = looking.jobs(hashed, only_hash)
             with contextlib.closing(work_off(jobs, limits)) as answers:
                 for answer in answers:
@@ -31,7 +48,7 @@ def look_at_all(
         store.commit()
     looks = [look for look in looking.looks if look is not None]
     assert len(looks) == len(found), "every file ends with a look"
-    return looks
+    return Looks(looks, looking.lasting)
 
 
 class _Looking:
@@ -42,6 +59,7 @@ class _Looking:
         self.looks: list[Look | None] = [None] * len(found)
         self.stamps: list[Stamp | None] = [None] * len(found)
         self.done = 0
+        self.lasting = True
 
     def take_what_is_known(self) -> set[int]:
         """Fill in what needs no work; return the files whose content is known but was never looked at."""
@@ -61,7 +79,7 @@ class _Looking:
                 continue
             look = self.store.look(known[1], entry.file)
             if look is not None:
-                self._settle(key, look)
+                self._settle(key, replace(look, numbers={}))
             else:
                 hashed.add(key)
         return hashed
@@ -79,10 +97,12 @@ class _Looking:
             if known is None or sha256 is None:
                 return
             self.store.keep(file, self.stamps[key], sha256, None)
-            self._settle(key, known)
+            self._settle(key, replace(known, numbers={}))
             return
         if sha256 is not None and lasting:
             self.store.keep(file, self.stamps[key], sha256, look)
+            look = replace(look, numbers={})
+        self.lasting &= lasting
         self._settle(key, replace(look, sheet=None))
 
     def _settle(self, key: int, look: Look) -> None:

@@ -1,5 +1,7 @@
 """report.json: what inspection found, clip by clip. Field names are part of the contract."""
 
+import json
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -284,3 +286,12 @@ class Report(Document):
     clips: list[Clip]
     replaced: list[Replaced] = []
     notes: list[str] = []
+
+    def pieces(self) -> Iterator[str]:
+        """This document as JSON, a clip at a time: those of a large folder would fill the memory at once."""
+        rest = json.dumps(self.model_dump(exclude={"clips"}), indent=2, ensure_ascii=False, allow_nan=False)
+        yield rest[: rest.rindex("\n}")] + ',\n  "clips": ['
+        for number, clip in enumerate(self.clips):
+            row = json.dumps(clip.model_dump(), ensure_ascii=False, allow_nan=False)
+            yield f"{',' if number else ''}\n    {row}"
+        yield "\n  ]\n}\n"

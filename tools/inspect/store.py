@@ -21,6 +21,7 @@ import numpy as np
 
 import tools.inspect.checks
 import trainer_core.data.probe
+from tools.inspect.checks.check import Numbers
 from tools.inspect.look import Look, read_look
 from trainer_core.files import storage_error
 
@@ -31,6 +32,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS looks (sha256 TEXT, name BLOB, version TEXT, look TEXT, sheet TEXT,
                                   PRIMARY KEY (sha256, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, stamp TEXT, sha256 TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
 
 
@@ -89,22 +91,41 @@ class LookStore:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
         database.executescript(_TABLES)
-        database.execute("DELETE FROM looks WHERE version != ?", (measures_version(),))
+        version = database.execute("SELECT value FROM facts WHERE name = 'version'").fetchone()
+        if version != (measures_version(),):  # else all looks needn't be gone through
+            database.execute("DELETE FROM looks WHERE version != ?", (measures_version(),))
+            database.execute("INSERT OR REPLACE INTO facts VALUES ('version', ?)", (measures_version(),))
         return database
+
+    def fact(self, name: str) -> str | None:
+        """A text kept under that name."""
+        row = self._database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row is not None and row[0] is not None else None
+
+    def keep_fact(self, name: str, value: str | None) -> None:
+        """Keep a text under a name; None forgets it."""
+        self._database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def digests(self) -> dict[bytes, tuple[str, str]]:
         """The stamp and sha256 of every file that was hashed, by its path."""
         return {path: (stamp, sha256) for path, stamp, sha256 in self._database.execute("SELECT * FROM files")}
 
-    def looks(self) -> int:
-        """How many looks are stored."""
-        return int(self._database.execute("SELECT COUNT(*) FROM looks").fetchone()[0])
+    def holds_looks(self) -> bool:
+        """Whether any look is stored."""
+        return self._database.execute("SELECT 1 FROM looks LIMIT 1").fetchone() is not None
 
     def look(self, sha256: str, file: Path) -> Look | None:
         """The look at this content, without its contact sheet; None when it wasn't looked at."""
         query = "SELECT look FROM looks WHERE sha256 = ? AND name IN (?, ?)"
         row = self._database.execute(query, (sha256, _key(file.suffix), _key(file.name))).fetchone()
         return read_look({**json.loads(row[0]), "sheet": None}) if row is not None else None
+
+    def numbers(self, look: Look, file: Path) -> dict[str, Numbers]:
+        """What the checks measured in a file, whose look says of which content it is."""
+        if look.numbers or look.probe is None or look.sha256 is None:
+            return look.numbers
+        stored = self.look(look.sha256, file)
+        return stored.numbers if stored is not None else {}
 
     def sheet(self, sha256: str) -> str | None:
         """The contact sheet of this content, a JPEG in base64."""

@@ -1,6 +1,7 @@
 """The inspection tool: look at every clip, write report.json and report.html, and say what was found."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +18,7 @@ from tools.inspect.remedies.tool import REMEDY_TOOLS
 from tools.inspect.report import Clip, Report, Seconds
 from tools.inspect.sources import find_files
 from tools.inspect.store import look_store
+from tools.inspect.unchanged import fingerprint, keep_result, result_kept
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
 from trainer_core.config import is_tiny
@@ -30,7 +32,7 @@ from trainer_core.data.buckets import (
     parse_buckets,
 )
 from trainer_core.errors import DataError
-from trainer_core.files import write_json, write_text
+from trainer_core.files import write_pieces, write_text
 
 MAX_NAMES = 5
 """Names spelled out in one sentence; report.html has them all."""
@@ -99,34 +101,48 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
     facts = _with_wishes(project, arguments)
     taken = with_inputs(project, with_copies(project, find_files(facts.sources)))
     sources = [displayed(source) for source in facts.sources]
+    written = project.report_path, project.report_html_path
+    tiny = is_tiny(facts.model)
+    chosen = (
+        str(project.path),
+        sources,
+        facts.buckets,
+        facts.max_tokens,
+        tiny,
+        arguments.frame_rate,
+        taken.replaced,
+        taken.notes,
+    )
+    key = fingerprint(taken.found, chosen)
     with look_store(project.looks_path) as store:
+        known = result_kept(store, key, written)
+        if known is not None:
+            return InspectResult.model_validate_json(known)
         looks = look_at_all(taken.found, store, progress)
         if all(look.kind == "other" for look in looks):
             raise DataError(
                 f"There is no video, image or sound in {', '.join(sources)}, only {_plural(len(looks), 'other file')}.",
                 "Give the folder that holds the clips.",
             )
-        limits = _limits(facts)
-        report = with_replaced(assemble(taken.found, looks, limits, arguments.frame_rate), taken, project)
-        curves = {
-            (entry.source, entry.path): look.numbers.get("curves", {})
-            for entry, look in zip(taken.found, looks, strict=True)
-        }
+        made = assemble(taken.found, looks.looks, store.numbers, _limits(facts), arguments.frame_rate)
+        report = with_replaced(made, taken, project)
 
         def shown(clip: Clip) -> Shown:
-            own = curves.get((clip.source, clip.path), {})
-            sheet = store.sheet(clip.sha256) if clip.sha256 is not None else None
-            return Shown(sheet, own.get("peaks", ()), own.get("changes", ()))
+            seen = store.look(clip.sha256, Path(clip.path)) if clip.sha256 is not None else None
+            if seen is None or clip.sha256 is None:
+                return Shown()
+            own = seen.numbers.get("curves", {})
+            return Shown(store.sheet(clip.sha256), own.get("peaks", ()), own.get("changes", ()))
 
-        page = render_page(report, shown, sources)
-    write_text(project.report_html_path, page)
-    write_json(project.report_path, report.model_dump())
-    result = _result(project, report)
-    if not result.usable:
-        raise DataError(
-            f"None of the {_plural(result.clips, 'clip')} can train. {' '.join(result.problems)}",
-            f"Every clip with its reason stands in {displayed(result.report_html)}.",
-        )
+        write_text(project.report_html_path, render_page(report, shown, sources))
+        write_pieces(project.report_path, report.pieces())
+        result = _result(project, report)
+        if not result.usable:
+            raise DataError(
+                f"None of the {_plural(result.clips, 'clip')} can train. {' '.join(result.problems)}",
+                f"Every clip with its reason stands in {displayed(result.report_html)}.",
+            )
+        keep_result(store, key if looks.lasting else None, written, result.model_dump_json())
     return result
 
 

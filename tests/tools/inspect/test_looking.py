@@ -1,7 +1,9 @@
 """What was seen is kept by content: reruns, changes, renames, interruptions, and a cache that is damaged."""
 
+import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ import pytest
 from tools.inspect import looking
 from tools.inspect.found import FoundFile
 from tools.inspect.look import Look
+from tools.inspect.report import Report
 from tools.inspect.store import look_store
+from tools.inspect.tool import InspectArguments, InspectResult, inspect_clips
 from tools.inspect.workers import Job
+from tools.project import Project, ProjectFacts
 
 
 @pytest.fixture
@@ -124,3 +129,58 @@ def test_undecodable_files_keep_their_own_names(clips, old, worked):
     assert "one.mp4" in first["one.mp4"].error
     (clips / "one.mp4").rename(clips / "two.mp4")
     assert "two.mp4" in look(clips)["two.mp4"].error
+
+
+@pytest.fixture
+def inspected(clips, old, tmp_path) -> Callable[[], tuple[InspectResult, list[int]]]:
+    """Inspect the clips; returns the result and when the report and the page were written."""
+    project = Project(tmp_path / "project")
+    project.write_facts(ProjectFacts(sources=[str(clips)]))
+
+    def run(**arguments):
+        result = inspect_clips(project, InspectArguments(**arguments))
+        return result, [path.stat().st_mtime_ns for path in (project.report_path, project.report_html_path)]
+
+    return run
+
+
+def test_nothing_is_made_anew_when_nothing_changed(clips, inspected, worked):
+    first = inspected()
+    worked.clear()
+    assert inspected() == first
+    assert worked == []
+
+
+@pytest.mark.parametrize("change", ["touch", "rename", "remove", "add", "note", "page", "rate", "buckets"])
+def test_the_report_is_made_anew_when_anything_it_follows_from_changed(clips, inspected, tmp_path, cut_footage, change):
+    _, before = inspected()
+    arguments: dict[str, object] = {}
+    if change == "touch":
+        os.utime(clips / "carphone.mp4")
+    elif change == "rename":
+        (clips / "carphone.mp4").rename(clips / "phone.mp4")
+    elif change == "remove":
+        (clips / "carphone.mp4").unlink()
+    elif change == "add":
+        shutil.copy(cut_footage / "bunny wakes.mp4", clips / "bunny.mp4")
+    elif change == "note":
+        (clips / "carphone.txt").write_text("A man talks in a car.")
+    elif change == "page":
+        (tmp_path / "project" / "report.html").unlink()
+    elif change == "rate":
+        arguments["frame_rate"] = 30.0
+    else:
+        arguments["buckets"] = "96x64x9"
+    _, after = inspected(**arguments)
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    assert inspected(**arguments)[1] == after
+
+
+def test_the_report_is_read_back_as_it_was_made(clips, inspected, tmp_path):
+    inspected()
+    text = (tmp_path / "project" / "report.json").read_text()
+    report = Report.model_validate_json(text)
+    assert [clip.path for clip in report.clips] == ["bikes_1.mp4", "bikes_2.mp4", "carphone.mp4"]
+    assert "".join(report.pieces()) == text
+    assert json.loads(text) == report.model_dump()
