@@ -16,11 +16,12 @@ from agent.digest import as_text, fenced, printable
 from agent.events import Question
 from agent.reviews import fingerprint_of, is_approved, unreviewed
 from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of
-from tools.project import Project
+from tools.project import Project, Stopped
 from tools.spec import Tool
 from trainer_core.errors import ApprovalNeeded, ConfigError, LtxError
 
 SAME_RESULT_AGAIN = "This is the same call with the same result as before: don't repeat it, answer with words."
+INTERRUPTED = "Interrupted by the person."
 MOST_REPEATS = 3
 """The same call with the same result this often in one turn ends the turn: the model goes round in circles."""
 
@@ -53,7 +54,9 @@ def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
         shown = f"{fenced(text)}\n{SAME_RESULT_AGAIN}" if repeats[mark] > 1 else fenced(text)
         answers.append(answer_to(call, shown, failed=failed))
     error = update["error"]
-    if error is not None and error == state["error"]:
+    if desk.stop.is_set():
+        goto = END
+    elif error is not None and error == state["error"]:
         answers.append(AIMessage(f"{error['message']} {error['hint']}".strip()))
         goto = END
     elif max(repeats.values(), default=0) >= MOST_REPEATS:
@@ -164,7 +167,7 @@ def _run_once(
     else:
         if desk.store is not None and known is None:
             desk.store.begin_call(name, key, tool.name, call["args"])
-        text, failed = _run(tool, arguments, runtime, project, known.started_at if known else None)
+        text, failed = _run(tool, arguments, runtime, desk, known.started_at if known else None)
         if desk.store is not None:
             desk.store.end_call(name, key, "error" if failed else "success", text)
     approval = granted.pop(fingerprint, None)  # an approval is good for one run of the call
@@ -181,9 +184,13 @@ def _run_once(
 
 
 def _run(
-    tool: Tool, arguments: BaseModel, runtime: Runtime[Desk], project: Project, cut_off_at: float | None
+    tool: Tool, arguments: BaseModel, runtime: Runtime[Desk], desk: Desk, cut_off_at: float | None
 ) -> tuple[str, bool]:
+    project = desk.project
+
     def report(what: str, done: int, total: int) -> None:
+        if desk.stop.is_set():
+            raise Stopped
         runtime.stream_writer({"what": what, "done": done, "total": total})
 
     try:
@@ -191,6 +198,8 @@ def _run(
         return as_text(found if found is not None else tool.function(project, arguments, report)), False
     except LtxError as refusal:
         return json.dumps(error_json(refusal)), True
+    except Stopped:
+        return json.dumps(error_json(ConfigError(INTERRUPTED, "What was done by then is kept."))), True
 
 
 def _needed_card(tool: Tool, arguments: BaseModel, call: Any, state: AgentState, desk: Desk) -> Question | None:

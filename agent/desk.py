@@ -1,5 +1,6 @@
 """What the nodes work with and the state does not hold: the project, the chat model, each node's tools, the ledger."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,8 @@ class Desk:
     settings: Settings = field(default_factory=load_settings)
     store: "Store | None" = None
     conversation: str = CONVERSATION
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set while the turn that goes on shall end: tools see it when they report progress, nodes before they begin."""
 
     def tool(self, name: str) -> Tool | None:
         """Return the tool of this name, whichever node has it."""

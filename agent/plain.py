@@ -1,11 +1,14 @@
 """Line mode: a person talks to the graph line by line, on a dumb terminal, over SSH or through a pipe."""
 
+import contextlib
 import dataclasses
 import select
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from agent.approve import DECLINED
 from agent.commands import is_command, obey
@@ -49,9 +52,9 @@ def talk(target: Path | None, llm: str, conversation: str | None = None) -> None
     with open_session(dataclasses.replace(desk, project=project)) as session:
         if session.is_unfinished:
             _say("Going on where the last session was cut off.")
-            _hear(session.resume())
+            _hear(session, session.resume())
         elif goal is not None:
-            _hear(session.begin(goal, until="monitor"))
+            _hear(session, session.begin(goal, until="monitor"))
         while _listen(session):
             pass
 
@@ -79,7 +82,7 @@ def _listen(session: Session) -> bool:
         if isinstance(answer, str) and is_command(answer):
             _obey(session, answer)
         else:
-            _hear(session.answer(answer is True, answer if isinstance(answer, str) else "", until="monitor"))
+            _hear(session, session.answer(answer is True, answer if isinstance(answer, str) else "", until="monitor"))
         return True
     words = _ask("", session)
     if words is None or words.lower() in LEAVE:
@@ -87,7 +90,7 @@ def _listen(session: Session) -> bool:
     if is_command(words):
         _obey(session, words)
     else:
-        _hear(session.say(words))
+        _hear(session, session.say(words))
     return True
 
 
@@ -100,10 +103,10 @@ def _obey(session: Session, words: str) -> None:
         _say(clean_lines(line))
 
 
-def _hear(events: Iterator[Event]) -> None:
+def _hear(session: Session, events: Iterator[Event]) -> None:
     """Show a turn; an error or a Ctrl-C while tools work ends the turn and keeps the conversation."""
     try:
-        with progress_bar() as bar:
+        with progress_bar() as bar, _interrupting(session):
             shown = Shown(bar)
             for event in events:
                 shown.show(event)
@@ -111,6 +114,31 @@ def _hear(events: Iterator[Event]) -> None:
         _say(clean_lines(str(error)))
     except KeyboardInterrupt:
         _say('\nInterrupted; what was written stays. Say "go on" to take it up again.')
+
+
+@contextlib.contextmanager
+def _interrupting(session: Session) -> Iterator[None]:
+    """Let the first Ctrl-C ask the turn to end, which keeps what a tool did; the second one breaks it off."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def ask(_: int, __: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        session.interrupt()
+        _say("\nInterrupting; Ctrl-C again breaks it off at once.")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 class Shown:

@@ -92,6 +92,10 @@ class Session:
             what,
         )
 
+    def interrupt(self) -> None:
+        """End the turn that goes on, from another thread; a tool stops at its next report and keeps what it did."""
+        self._desk.stop.set()
+
     @property
     def is_unfinished(self) -> bool:
         """Whether a crash cut the last turn off: `resume` takes it up where it was, doing nothing twice."""
@@ -186,6 +190,7 @@ class Session:
         return [answer_to(call, "Not run: the conversation went on.", failed=True) for call in calls_of(messages[-1])]
 
     def _stream(self, step: Any, decision: str | None) -> Iterator[Event]:
+        self._desk.stop.clear()
         with database_errors(self._desk.project.session_path):
             if decision is not None:
                 self._store.use(self.name, decision)

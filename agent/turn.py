@@ -17,6 +17,7 @@ from agent.seen import seen
 from agent.state import STAGES, AgentState, Stage, is_from_person
 from prompts.fence import fence
 from prompts.render import render
+from tools.project import Stopped
 from trainer_core.errors import ApprovalNeeded, ExternalError
 
 GO_TO: dict[str, Any] = {
@@ -38,12 +39,16 @@ TOOL_OF: dict[Stage, str] = {"inspect": "inspect_clips", "caption": "caption_cli
 def take_turn(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Command[Any]:
     """Ask the chat model for its next move: calls go to the stage's tools (or to the approval one needs), words end."""
     desk = desk_of(state, runtime)
+    if desk.stop.is_set():
+        return Command(goto=END)
     kept, earlier, forgotten = compacted(state, desk.settings.llm.context_tokens)
     remembered: AgentState = {**state, "earlier": earlier}
     try:
         reply = _reply(stage, remembered, kept, runtime, desk)
     except (ExternalError, ApprovalNeeded) as error:
         return Command(goto="approve_fallback", update={"error": error_json(error)})
+    except Stopped:
+        return Command(goto=END)
     calls = calls_of(reply)
     if not calls:
         goto = "route" if state["finished"] else END
@@ -67,6 +72,8 @@ def _reply(stage: Stage, state: AgentState, kept: list[AnyMessage], runtime: Run
     messages = [SystemMessage(render(stage, state=fence("state", json.dumps(seen(stage, state, desk))))), *kept]
 
     def stream(text: str) -> None:
+        if desk.stop.is_set():
+            raise Stopped
         runtime.stream_writer({"streamed": text})
 
     reply = ask(model, tools, messages, stream)

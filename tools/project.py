@@ -12,7 +12,11 @@ from trainer_core.files import read_json, write_json
 from trainer_core.run_folder import RunFolder, list_runs
 
 Progress = Callable[[str, int, int], None]
-"""Called as (what, done, total) while long work goes on; drawing it is the caller's business."""
+"""Called as (what, done, total) while long work goes on; drawing it is the caller's business. It may raise Stopped."""
+
+
+class Stopped(BaseException):
+    """Raised by a Progress when the person wants the work to end now; tools let it pass and keep what is done."""
 
 
 class ProjectFacts(BaseModel):

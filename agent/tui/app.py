@@ -351,7 +351,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     def _escaped(self) -> None:
         if self.is_working and self.conversation is not None:
             self.conversation.interrupt()
-            self.talk.working("interrupting; what is at work ends its step first")
+            self.talk.working("interrupting")
 
     @on(Prompt.Dropped)
     def _dropped(self, message: Prompt.Dropped) -> None:

@@ -75,6 +75,7 @@ class Conversation:
         self._turns: queue.Queue[Turn | None] = queue.Queue()
         self._interrupted = threading.Event()
         self._news_error = ""
+        self._session: Session | None = None
         self._thread = threading.Thread(target=self._run, name="conversation", daemon=True)
 
     def start(self) -> None:
@@ -85,12 +86,14 @@ class Conversation:
         self._turns.put(turn)
 
     def interrupt(self) -> None:
-        """End the turn that is going on at its next event; what was written stays."""
+        """End the turn that is going on: what is at work stops at its next report; what was written stays."""
         self._interrupted.set()
+        if self._session is not None:
+            self._session.interrupt()
 
     def close(self, wait_s: float) -> bool:
         """Ask the thread to end; True when it has ended within `wait_s`."""
-        self._interrupted.set()
+        self.interrupt()
         self._turns.put(None)
         if self._thread.ident is not None:
             self._thread.join(wait_s)
@@ -101,6 +104,7 @@ class Conversation:
             from agent.session import open_session
 
             with open_session(self._open_desk()) as session:
+                self._session = session
                 self._post(Opened(_history(session), session.model_name))
                 if session.is_unfinished:
                     self._post(Began())
@@ -132,20 +136,21 @@ class Conversation:
                 self._post(Happened(_cant_judge(error)))
 
     def _hear(self, session: "Session", turn: Turn) -> Ended:
+        from agent.events import Progressed, Streamed
+
         self._interrupted.clear()
         try:
             with contextlib.closing(turn(session)) as events:  # type: ignore[type-var]  # sessions answer with generators
                 for event in events:
-                    self._post(Happened(event))
-                    if self._interrupted.is_set():
-                        return Ended(interrupted=True)
+                    if not self._interrupted.is_set() or not isinstance(event, Progressed | Streamed):
+                        self._post(Happened(event))
         except LtxError as error:
             return Ended(error)
         except Exception as error:
             from agent.crash import record_crash
 
             return Ended(RuntimeError(record_crash(error)))
-        return Ended()
+        return Ended(interrupted=self._interrupted.is_set())
 
 
 def _cant_judge(error: Exception) -> Any:

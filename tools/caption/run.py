@@ -13,6 +13,7 @@ from typing import TypeVar
 from tools.caption.captioner import CaptionDraft, Captioner, CaptionRequest, ClipFile, Declined
 from trainer_core.errors import LtxError
 
+WATCH_EVERY_S = 0.5
 Answer = CaptionDraft | Declined
 Finished = Callable[[int, Answer], None]
 Item = TypeVar("Item")
@@ -26,16 +27,18 @@ def run_captioner(
     look: Callable[[ClipFile], Look],
     prepare: Callable[[ClipFile, Look], CaptionRequest],
     finished: Finished,
+    still_wanted: Callable[[], None] = lambda: None,
 ) -> None:
     """Caption `clips`: `look` at each, also while the captioner opens, then `prepare` it for that captioner.
 
-    `finished(index, answer)` is called as answers come, in any order, on a thread of its own.
+    `finished(index, answer)` is called as answers come, in any order, on a thread of its own. So is `still_wanted`,
+    every half second: it ends the run by raising.
 
     A clip that can't be prepared is Declined. Raises the LtxError with which the captioner gives up, and whatever
-    `finished` raises. However it ends, every answer that came before was handed to `finished`.
+    `finished` and `still_wanted` raise. However it ends, every answer that came before was handed to `finished`.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="caption-keeper") as keeper:
-        asyncio.run(_run(captioner, clips, look, prepare, finished, keeper))
+        asyncio.run(_run(captioner, clips, look, prepare, finished, still_wanted, keeper))
 
 
 async def _run(
@@ -44,6 +47,7 @@ async def _run(
     look: Callable[[ClipFile], Look],
     prepare: Callable[[ClipFile, Look], CaptionRequest],
     finished: Finished,
+    still_wanted: Callable[[], None],
     keeper: ThreadPoolExecutor,
 ) -> None:
     takers = captioner.concurrency + captioner.waiting
@@ -62,6 +66,11 @@ async def _run(
         loop = asyncio.get_running_loop()
         handed = [loop.run_in_executor(keeper, caller.run, finished, index, answer) for index, answer in answers]
         return asyncio.shield(asyncio.gather(*handed))
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            await asyncio.get_running_loop().run_in_executor(keeper, caller.run, still_wanted)
 
     async def prepare_clips() -> None:
         for index, clip in waiting:
@@ -89,11 +98,14 @@ async def _run(
                 return
 
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(open_captioner())
-            group.create_task(prepare_all())
-            for _ in range(takers):
-                group.create_task(ask())
+        async with asyncio.TaskGroup() as outer:
+            watching = outer.create_task(watch())
+            async with asyncio.TaskGroup() as group:
+                group.create_task(open_captioner())
+                group.create_task(prepare_all())
+                for _ in range(takers):
+                    group.create_task(ask())
+            watching.cancel()
     except BaseExceptionGroup as errors:
         raise _first(errors) from None
     finally:

@@ -172,13 +172,16 @@ def write_captions_for(
             entry = entry.with_caption(with_quote(entry.caption, heard.transcript.text))
         work.entries[index] = entry
         keep(entry)
+        tell()
+
+    def tell() -> None:
         if progress is not None:
             progress(_doing(captioner, total), progressed, len(indices))
 
     if indices:
-        if progress is not None:
-            progress(_doing(captioner, total), 0, len(indices))
-        run_captioner(captioner, [work.files[index] for index in indices], preparation.look, prepare, finished)
+        tell()
+        files = [work.files[index] for index in indices]
+        run_captioner(captioner, files, preparation.look, prepare, finished, tell)
     return replace(total, seconds=time.monotonic() - began), failed
 
 

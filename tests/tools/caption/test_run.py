@@ -17,6 +17,7 @@ from tools.caption.captioner import (
     PictureBudget,
 )
 from tools.caption.run import run_captioner
+from tools.project import Stopped
 from trainer_core.errors import DataError, ExternalError
 
 CLIPS = [ClipFile(Path(f"{number}.mp4"), f"{number}.mp4", "video") for number in range(12)]
@@ -120,3 +121,21 @@ def test_a_clip_that_can_t_be_prepared_is_declined_and_the_others_go_on() -> Non
     run_captioner(Batches(), CLIPS, lambda clip: 3, prepared, answers.__setitem__)
     assert len(answers) == 12
     assert [index for index, answer in answers.items() if isinstance(answer, CaptionDraft)] == [3]
+
+
+def test_a_run_that_is_not_wanted_any_more_ends_without_waiting_for_its_answers() -> None:
+    kept = []
+
+    class Slow(Batches):
+        async def caption(self, requests: Sequence[CaptionRequest]) -> list[CaptionDraft | Declined]:
+            if self.batches:
+                await asyncio.sleep(600)
+            return await super().caption(requests)
+
+    def still_wanted() -> None:
+        if kept:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run_captioner(Slow(), CLIPS, look, prepared, lambda index, answer: kept.append(index), still_wanted)
+    assert len(kept) == 4
