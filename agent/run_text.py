@@ -43,8 +43,7 @@ def run_lines(status: dict[str, Any]) -> list[str]:
         lines.extend(f"  – {evidence}" for evidence in verdict["evidence"])
     for alert in (status.get("alerts") or [])[-SHOWN_ALERTS:]:
         lines.append(f"Alert ({alert['kind']}): {alert['message']}")
-        if alert.get("command"):
-            lines.append(f"  To go back before it: {alert['command']}")
+        lines.extend(_offered(alert, status["state"]))
     if status.get("best_checkpoint"):
         lines.append(f"Best by held-out loss: {status['path']}/{status['best_checkpoint']}")
     if status.get("last_checkpoint"):
@@ -185,3 +184,18 @@ def _time_left(status: dict[str, Any]) -> str:
     }
     besides = f", of it {', '.join(f'{name} {duration(left)}' for name, left in others.items())}" if others else ""
     return f" About {duration(eta_s)} left{besides}."
+
+
+def _offered(alert: dict[str, Any], state: str) -> list[str]:
+    """What the trainer offers to do about an alert, with its diff; nothing once the run went on without it."""
+    if not alert.get("command"):
+        return []
+    if alert["kind"] != "out of memory":
+        return [f"  To go back before it: {alert['command']}"]
+    if state != "failed":
+        return ["  The run went on since."]
+    changed = [line for line in (alert.get("diff") or "").splitlines() if line[:1] in "+-" and line[:3] not in _HEADS]
+    return [*(f"    {line}" for line in changed), f"  To go on with this: {alert['command']}"]
+
+
+_HEADS = ("+++", "---")

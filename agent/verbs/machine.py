@@ -53,6 +53,9 @@ def check(as_json: JsonOption = False) -> None:
 def rehearse(
     project: TrainArgument = None,
     search: Annotated[bool, typer.Option("--search/--no-search", help="Look for the fastest switches.")] = True,
+    limit_gb: Annotated[
+        float | None, typer.Option("--limit-gb", min=0.001, help="Stay within so many GB [all of the device].")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the largest sample once through everything in a child process, and measure memory and time."""
@@ -60,7 +63,7 @@ def rehearse(
     from agent.summaries import SUMMARIES
     from tools.draft.rehearse import RehearseArguments, rehearse_file, rehearse_training
 
-    arguments = RehearseArguments(search=search)
+    arguments = RehearseArguments(search=search, limit_gb=limit_gb)
     with progress() as report:
         if project is not None and project.is_file():
             result = rehearse_file(project, arguments, report)

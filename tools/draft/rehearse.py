@@ -1,5 +1,6 @@
 """The draft node's rehearsal: the training in small, in a child process, measured; a search for what fits fastest."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ class RehearseArguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    search: Annotated[bool, Field(description="Also look for faster switches that still fit (needs a GPU).")] = True
+    search: Annotated[bool, Field(description="Also undo savings that aren't needed, one at a time, for speed.")] = True
     limit_gb: Annotated[
         float | None, Field(gt=0, description="Pretend that the device has only so many GB; null takes what it has.")
     ] = None
@@ -64,6 +65,8 @@ class RehearseResult(BaseModel):
     fits: bool
     changes: dict[str, Any]
     diff: str
+    samples_gb: float | None = None
+    """The most that was held of the card, sampling included: what samples may fill while the run trains."""
     trials: list[Trial]
     not_measured: list[str]
     config_digest: str
@@ -97,8 +100,7 @@ def search(config: TrainingConfig, arguments: RehearseArguments, progress: Progr
     """Try `config`; go down the ladder until it fits, then undo what isn't needed, one change at a time."""
     asked = config
     if arguments.limit_gb is not None:
-        memory = config.ltx_agent.memory.model_copy(update={"limit_gb": arguments.limit_gb})
-        config = config.model_copy(update={"ltx_agent": config.ltx_agent.model_copy(update={"memory": memory})})
+        config = _with_memory(config, limit_gb=arguments.limit_gb)
     trials: list[Trial] = []
     last: dict[str, Any] = {}
 
@@ -117,8 +119,12 @@ def search(config: TrainingConfig, arguments: RehearseArguments, progress: Progr
         best = attempt(step.rung, {key: new for key, (_, new) in step.changes.items()}, config)
     best.kept = True
     on_card = best.device_peak_bytes is not None
-    if best.fits and arguments.search and on_card:
-        config, best = _faster(config, best, attempt)
+    # without a card the savings cost time that says nothing of one: only those that the limit asked for are tried again
+    if best.fits and arguments.search and (on_card or taken):
+        config, best = _faster(config, best, attempt, None if on_card else {step.rung for step in taken})
+    samples_gb = _samples_gb(best)
+    if samples_gb is not None:
+        config = _with_memory(config, samples_gb=samples_gb)
     before, after = asked.model_dump(mode="json"), config.model_dump(mode="json")
     return RehearseResult(
         device=last["device"],
@@ -127,6 +133,7 @@ def search(config: TrainingConfig, arguments: RehearseArguments, progress: Progr
         fits=best.fits,
         changes=_changed(before, after),
         diff="\n".join(f"{key}: {old} → {new}" for key, (old, new) in _pairs(before, after).items()),
+        samples_gb=samples_gb,
         trials=trials,
         not_measured=last["not_measured"],
         config_digest=digest(asked),
@@ -144,9 +151,24 @@ def digest(config: TrainingConfig) -> str:
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:16]
 
 
-def _faster(config: TrainingConfig, best: Trial, attempt: Any) -> tuple[TrainingConfig, Trial]:
-    """Switch single savings off again, dearest first; keep what still fits and is faster."""
+def _with_memory(config: TrainingConfig, **settings: Any) -> TrainingConfig:
+    memory = config.ltx_agent.memory.model_copy(update=settings)
+    return config.model_copy(update={"ltx_agent": config.ltx_agent.model_copy(update={"memory": memory})})
+
+
+def _samples_gb(best: Trial) -> float | None:
+    """None where nothing of a card was measured, or no sample was made."""
+    sampled = any(stage["name"] == "sampling" for stage in best.stages)
+    if not best.fits or not sampled or best.device_peak_bytes is None:
+        return None
+    return math.ceil(best.device_peak_bytes / 1e7) / 100
+
+
+def _faster(config: TrainingConfig, best: Trial, attempt: Any, among: set[str] | None) -> tuple[TrainingConfig, Trial]:
+    """Switch single savings off again (of `among`, None: any), dearest first; keep what still fits and is faster."""
     for rung in reversed(RUNGS):
+        if among is not None and rung.name not in among:
+            continue
         without = undone(config, rung)
         if without is None:
             continue

@@ -36,7 +36,10 @@ class LossSummary(BaseModel):
 
 
 class Alert(BaseModel):
-    """Something odd that the trainer saw; `command` is what it offers to do about it."""
+    """Something odd that the trainer saw; `command` is what it offers to do about it, `diff` what that changes.
+
+    `settings` are those of the offer by dotted name, as `resume_training` takes them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,6 +47,8 @@ class Alert(BaseModel):
     step: int | None
     message: str
     command: str | None = None
+    settings: dict[str, Any] | None = None
+    diff: str | None = None
 
 
 class StatusResult(BaseModel):
@@ -140,16 +145,13 @@ def loss_points(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[
 
 def alerts(run: RunFolder) -> list[Alert]:
     """Return what events.jsonl tells of spikes, explosions, skipped steps, damage and failures, oldest first."""
-    return [
-        Alert(
-            kind=event["kind"],
-            step=event.get("step"),
-            message=str(event["message"]),
-            command=(event.get("offer") or {}).get("command"),
-        )
-        for event in run.events()
-        if event["kind"] in ALERT_KINDS and event.get("message")
-    ]
+    found = []
+    for event in run.events():
+        if event["kind"] in ALERT_KINDS and event.get("message"):
+            offer = event.get("offer") or {}
+            offered = {name: offer.get(name) for name in ("command", "settings", "diff")}
+            found.append(Alert(kind=event["kind"], step=event.get("step"), message=str(event["message"]), **offered))
+    return found
 
 
 def last_log_line(run: RunFolder) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from trainer_core.files import write_text
 from trainer_core.memory.cell import Cell, Side, Version
 from trainer_core.memory.estimate import COEFFICIENTS_PATH, FORMS, REGIMES, TRAININGS, form_key
-from trainer_core.memory.trace import step
+from trainer_core.memory.trace import trace_depths
 
-LAYERS = (1, 3)
+LAYERS = (24, 48)
 CHUNK_TOKENS = 1024
 # few and many tokens of one side, then of the other: three points fix a plane, two a line
 POINTS = {
@@ -42,27 +42,24 @@ def _coefficients(version: Version, regime: str, training: str, form: str) -> di
     """Bytes beyond those at rest: [fixed, a video token, an audio token], once and for each block."""
     once, by_layer = [], []
     for video, audio in POINTS[regime]:
-        few, more = (_beyond_rest(version, video, audio, training, form, layers) for layers in LAYERS)
+        few, more = _beyond_rest(version, video, audio, training, form)
         slope = (more - few) / (LAYERS[1] - LAYERS[0])
         by_layer.append(slope)
         once.append(few - slope * LAYERS[0])
     return {"once": _plane(regime, once), "a_layer": _plane(regime, by_layer)}
 
 
-def _beyond_rest(version: Version, video: int, audio: int, training: str, form: str, layers: int) -> int:
-    traced = step(
-        Cell(
-            version,
-            Side(video) if video else None,
-            Side(audio) if audio else None,
-            rank=32 if training == "lora" else 0,
-            fused=training == "fused",
-            checkpointing=form != "whole",
-            chunk_tokens=CHUNK_TOKENS if form == "chunked" else None,
-            layers=layers,
-        )
+def _beyond_rest(version: Version, video: int, audio: int, training: str, form: str) -> list[int]:
+    cell = Cell(
+        version,
+        Side(video) if video else None,
+        Side(audio) if audio else None,
+        rank=32 if training == "lora" else 0,
+        fused=training == "fused",
+        checkpointing=form != "whole",
+        chunk_tokens=CHUNK_TOKENS if form == "chunked" else None,
     )
-    return traced.peak - traced.resting
+    return [traced.peak - traced.resting for traced in trace_depths(cell, LAYERS)]
 
 
 def _plane(regime: str, values: list[float]) -> list[float]:

@@ -38,7 +38,8 @@ ALLOCATOR_SHARE = 0.04
 """Rounding and fragmentation, as a share of what comes and goes in a step; a stated constant, unmeasured."""
 RUNTIME_HOST_BYTES = 3 * 2**30
 """The process with its libraries, the loader's workers and the pinned buffers in flight; a stated constant."""
-_MIB = 2**20
+TEXT_ENCODER_8BIT_BYTES = 2 * 1.0e9 + (TEXT_ENCODER_WEIGHTS - 1.0e9)
+"""One byte a weight of its linear layers, two of its embedding: 262,144 words of 3,840 channels."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,6 @@ def _host_bytes(cell: Cell, size: Dimensions, text_encoder_8bit: bool) -> int:
     audio = cell.batch * cell.audio.tokens if cell.audio is not None else 0
     swapped = min(cell.swap_blocks, cell.layers) * block_weights_bytes(cell, size)
     offloaded = cell.layers * _inputs_bytes(video, audio, size) if cell.offload else 0
-    encoder = round(TEXT_ENCODER_WEIGHTS * (1.1 if text_encoder_8bit else 4) * _scale(size))
+    encoder = round((TEXT_ENCODER_8BIT_BYTES if text_encoder_8bit else 4 * TEXT_ENCODER_WEIGHTS) * _scale(size))
     connectors = round(4 * CONNECTOR_WEIGHTS[cell.version] * _scale(size))
     return RUNTIME_HOST_BYTES + max(swapped + offloaded, encoder + connectors)

@@ -1,9 +1,10 @@
 """What a training step of a released model holds at once, found by running it on tensors without memory.
 
 The real classes, our adapter, savings and loss run under FakeTensorMode on a fake CPU; `LiveBytes` counts storages.
-Memory is linear in the number of blocks, so two short models give the whole one.
+`trace` runs five blocks and lays the middle one out for the others (see timeline); `step` runs every block.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from trainer_core.adapters import add_lora, train_fully
 from trainer_core.config import LoraSection
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.live import LiveBytes
+from trainer_core.memory.timeline import TRACED_BLOCKS, Stretch, Timeline, peak_of
 from trainer_core.model.block_swap import BlockSwap
 from trainer_core.model.ltx import LtxModel, ModalityInput
 from trainer_core.model.quantize import Packed, QuantizedLinear, quantizable, quantized_layer, replace_layer
@@ -26,7 +28,6 @@ from trainer_core.quantization import Quantization, quantization_named
 from trainer_core.training.fused import FusedOptimizer
 from trainer_core.training.step import masked_mse
 
-SHORT = (1, 3)
 LATENT_CHANNELS = 128
 
 
@@ -39,17 +40,42 @@ class Trace:
 
 
 def trace(cell: Cell) -> Trace:
-    """The bytes of the cell's whole model, extrapolated from two short ones without a swap."""
-    few, more = (step(replace(cell, layers=layers)) for layers in SHORT)
+    """The bytes of the cell's whole model, from five of its blocks; every block runs where some are swapped."""
+    if cell.swap_blocks or cell.layers <= TRACED_BLOCKS:
+        return step(cell)
+    return trace_depths(cell, [cell.layers])[0]
 
-    def whole(first: int, second: int) -> int:
-        return first + (second - first) // (SHORT[1] - SHORT[0]) * (cell.layers - SHORT[0])
 
-    return Trace(whole(few.resting, more.resting), whole(few.peak, more.peak))
+def trace_depths(cell: Cell, depths: Sequence[int]) -> list[Trace]:
+    """The bytes of the cell's model at several depths, none below TRACED_BLOCKS, from one run of five blocks."""
+    ran = _run_blocks(replace(cell, layers=TRACED_BLOCKS))
+    found = []
+    for layers in depths:
+        resting = ran.resting + ran.block * (layers - TRACED_BLOCKS)
+        found.append(Trace(resting, peak_of(ran.stretches, resting, layers)))
+    return found
 
 
 def step(cell: Cell) -> Trace:
-    """Run a step of a model of `cell.layers` blocks whose optimizer has its state already."""
+    """Run a step of a model of all `cell.layers` blocks whose optimizer has its state already."""
+    ran = _run_blocks(cell)
+    live = peak = ran.resting
+    for one in ran.stretches:
+        peak = max(peak, live + one.above)
+        live += one.kept
+    return Trace(ran.resting, peak)
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """`block`: the bytes at rest of the middle block, its share of the optimizer included."""
+
+    resting: int
+    block: int
+    stretches: list[Stretch]
+
+
+def _run_blocks(cell: Cell) -> _Ran:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     model, parameters = _trainable(cell, fake)
     with fake:
@@ -57,15 +83,19 @@ def step(cell: Cell) -> Trace:
         blocks = model.transformer.transformer_blocks
         swap = BlockSwap(blocks, cell.swap_blocks, torch.device("cpu")) if cell.swap_blocks else None
         _make_state(cell, parameters, optimizer)
-        counted = LiveBytes()
+        counted, block = LiveBytes(), LiveBytes()
         counted.ignore(*(swap.host_tensors() if swap is not None else []))
-        counted.hold(*model.parameters(), *model.buffers())
-        for state in optimizer.state.values():
-            counted.hold(*(value for value in state.values() if isinstance(value, Tensor)))
-        resting = counted.live
+        for counter, module in ((counted, model), (block, blocks[len(blocks) // 2])):
+            counter.hold(*module.parameters(), *module.buffers())
+            states = (optimizer.state.get(parameter, {}) for parameter in module.parameters())
+            counter.hold(*(value for state in states for value in state.values() if isinstance(value, Tensor)))
+        resting, a_block = counted.live, block.live
+        timeline = Timeline(counted)
+        timeline.follow(blocks)
         with counted:
-            _run(cell, model, optimizer)
-    return Trace(resting, counted.peak)
+            _run(cell, model, optimizer, timeline)
+        timeline.begin()
+    return _Ran(resting, a_block, timeline.stretches)
 
 
 def _trainable(cell: Cell, fake: FakeTensorMode) -> tuple[LtxModel, list[nn.Parameter]]:
@@ -184,7 +214,7 @@ def _make_state(cell: Cell, parameters: list[nn.Parameter], optimizer: Optimizer
     optimizer.zero_grad(set_to_none=True)
 
 
-def _run(cell: Cell, model: LtxModel, optimizer: Optimizer) -> None:
+def _run(cell: Cell, model: LtxModel, optimizer: Optimizer, timeline: Timeline) -> None:
     autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=cell.precision == "bf16")
     sides = {"video": cell.video, "audio": cell.audio}
     with autocast:
@@ -196,6 +226,8 @@ def _run(cell: Cell, model: LtxModel, optimizer: Optimizer) -> None:
             if found is not None and side is not None and side.generated
         ]
         total = torch.stack(losses).sum(dim=0).mean()
+        timeline.begin(shared=True)
+    timeline.begin()
     del inputs, predicted, losses
     total.backward()
     optimizer.step()

@@ -26,6 +26,7 @@ def cells() -> dict[str, Cell]:
             found[f"{version} sound alone {tokens}"] = Cell(version, None, Side(tokens))
     base = Cell("2.3", Side(4000), Side(93))
     found |= {
+        "plain": base,
         "int8": replace(base, quantization="int8"),
         "int8-dynamic": replace(base, quantization="int8-dynamic"),
         "fp8": replace(base, quantization="fp8"),
@@ -36,9 +37,15 @@ def cells() -> dict[str, Cell]:
         "whole": replace(base, checkpointing=False),
         "chunked": replace(base, chunk_tokens=1024),
         "offload": replace(base, offload=True),
+        "offload sound alone": Cell("2.3", None, Side(400), offload=True),
+        "offload picture alone": Cell("2.3", Side(8193), None, offload=True),
+        "swap 12": replace(base, swap_blocks=12),
+        "swap 24 int8": replace(base, quantization="int8", swap_blocks=24),
+        "swap 36 sound alone": Cell("2.3", None, Side(400), swap_blocks=36),
         "8-bit moments": replace(base, moments_8bit=True),
         "full": replace(base, rank=0),
         "full fused": replace(base, rank=0, fused=True),
+        "full fused sound alone": Cell("2.3", None, Side(400), rank=0, fused=True),
         "2.0 full fused": replace(base, version="2.0", rank=0, fused=True),
         "full fused 8-bit": replace(base, rank=0, fused=True, moments_8bit=True),
         "int8 chunked offload": replace(base, quantization="int8", chunk_tokens=1024, offload=True),

@@ -9,7 +9,7 @@ import pytest
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import CARDS_GB, estimate
 from trainer_core.memory.sizes import adapted, block_linears, block_small_weights, outer_weights
-from trainer_core.memory.trace import trace
+from trainer_core.memory.trace import step, trace
 from trainer_core.model.released import released_transformer
 
 TOLERANCE = 0.05
@@ -19,7 +19,7 @@ assert _spec.loader is not None
 grid = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(grid)
 CELLS: dict[str, Cell] = grid.cells()
-SAMPLED = ("2.5 sound alone 140",)
+SAMPLED = ("2.5 sound alone 140", "full fused sound alone", "offload sound alone")
 BASE = Cell("2.3", Side(4000), Side(93))
 
 
@@ -55,6 +55,32 @@ def test_an_estimate_is_near_its_trace(name):
 @pytest.mark.parametrize("name", CELLS)
 def test_every_estimate_is_near_its_trace(name):
     assert abs(_error(CELLS[name])) < TOLERANCE
+
+
+SOUND = Cell("2.3", None, Side(140))
+DEPTHS = {
+    "LoRA": (replace(SOUND, layers=8), 0.0),
+    "every weight": (replace(SOUND, rank=0, layers=8), 0.0),
+    "every activation kept": (replace(SOUND, checkpointing=False, layers=8), 1e-4),
+}
+WHOLE = {
+    "LoRA": BASE,
+    "int8, chunked, offloaded": replace(BASE, quantization="int8", chunk_tokens=1024, offload=True),
+    "fused": replace(BASE, audio=None, rank=0, fused=True),
+}
+
+
+@pytest.mark.parametrize("name", DEPTHS)
+def test_five_blocks_tell_of_any_depth(name):
+    cell, tolerance = DEPTHS[name]
+    assert trace(cell).resting == step(cell).resting
+    assert trace(cell).peak == pytest.approx(step(cell).peak, rel=tolerance, abs=0)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", WHOLE)
+def test_five_blocks_tell_of_all_48(name):
+    assert trace(WHOLE[name]) == step(WHOLE[name])
 
 
 def test_each_switch_saves_what_it_is_for():

@@ -12,9 +12,11 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from tools.monitor.tool import ResumeArguments
 from trainer_core.config import TrainingConfig
 from trainer_core.launch import launch
 from trainer_core.metrics import read_steps
+from trainer_core.resume import parse_setting, request_resume
 from trainer_core.run_folder import RunFolder
 from trainer_core.training import rescue, review, update
 from trainer_core.training.alarms import Alarm
@@ -45,11 +47,28 @@ def test_out_of_memory_saves_and_offers_the_next_saving(
     assert "--set optimization.enable_gradient_checkpointing=true" in event["offer"]["command"]
     assert event["offer"]["command"] in (run.read_status().error or "")
     # the offer works, and says what it changed
-    from tools.monitor.tool import ResumeArguments
-    from trainer_core.resume import parse_setting, request_resume
-
     setting = dict([parse_setting("optimization.enable_gradient_checkpointing=true")])
     request_resume(run, ResumeArguments(settings=setting).overrides())
+    assert launch(run) == 0
+    assert [row["step"] for row in read_steps(run.metrics_path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_memory_that_runs_out_in_the_middle_is_saved_explained_and_resumed_to_the_end(
+    new_run: NewRun, config_for: Any, precomputed: Path
+) -> None:
+    """One clip is longer than the device's share allows; with the next rung of the ladder it fits."""
+    longer = precomputed / "latents" / "clips" / "clip 0.pt"
+    content = torch.load(longer)
+    content["latents"], content["num_frames"] = content["latents"].repeat(1, 8, 1, 1), 24
+    torch.save(content, longer)
+    run = new_run(config_for("video_extension", {"ltx_agent": {"memory": {"limit_gb": 0.007}}}))
+    assert launch(run) == 5
+    reached = [row["step"] for row in read_steps(run.metrics_path)]
+    assert run.state_steps() == reached[-1:]
+    event = next(event for event in run.events() if event["kind"] == "out of memory")
+    assert f"step {reached[-1]} is saved" in event["message"]
+    assert "+  enable_gradient_checkpointing: true" in event["offer"]["diff"]
+    request_resume(run, ResumeArguments(settings=event["offer"]["settings"]).overrides())
     assert launch(run) == 0
     assert [row["step"] for row in read_steps(run.metrics_path)] == [1, 2, 3, 4, 5, 6]
 
