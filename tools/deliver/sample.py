@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
 from trainer_core.config import (
+    FlexibleStrategy,
     ModelSection,
     SampleCondition,
     ValidationSample,
@@ -18,6 +19,7 @@ from trainer_core.config import (
 )
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import ConfigError
+from trainer_core.objective import OBJECTIVE_NAMES, load_recipe, objective_of
 from trainer_core.run_folder import LIVE_STATES, RunFolder
 from trainer_core.sampling.prompts import Wanted
 
@@ -126,17 +128,38 @@ def sample_files(model: str, arguments: SampleArguments, progress: Progress | No
     from trainer_core.sampling.studio import Order
 
     path = model if is_tiny(model) else str(Path(model).expanduser().absolute())
-    section = _section(arguments, ValidationSection(), ModelSection(model_path=path))
+    adapters = [_weighted(given) for given in arguments.adapters]
+    base = ValidationSection().model_copy(update=_generated_by([file for file, _ in adapters]))
+    section = _section(arguments, base, ModelSection(model_path=path))
     order = Order(
         model=ModelSection(model_path=path),
         section=section,
         wanted=_asked(arguments, section),
-        adapters=[_weighted(given) for given in arguments.adapters],
+        adapters=adapters,
+        step=max((_step_of(file.name) for file, _ in adapters), default=0),
         schedule=arguments.schedule,
         base=arguments.base,
         title=", ".join(Path(given).name for given in arguments.adapters) or "the base model",
     )
     return _render(order, to or _new_folder(SAMPLES_FOLDER), [], progress)
+
+
+def _generated_by(files: list[Path]) -> dict[str, bool]:
+    """Which modalities adapters generate, from the objectives that their files name; one that names none makes both."""
+    from trainer_core.sampling.stack import said_objective
+
+    sides = [_generated(said_objective(file)) for file in files]
+    if not sides:
+        return {}
+    video, audio = (any(made) for made in zip(*sides, strict=True))
+    return {"generate_video": video, "generate_audio": audio}
+
+
+def _generated(objective: str | None) -> tuple[bool, bool]:
+    if objective not in OBJECTIVE_NAMES:
+        return True, True
+    roles = objective_of(FlexibleStrategy.model_validate(load_recipe(objective)["training_strategy"]))
+    return roles.video.generated, roles.audio.generated
 
 
 def split_targets(targets: list[str]) -> tuple[RunFolder | None, float, list[str]]:

@@ -24,7 +24,7 @@ body { margin: 0 auto; max-width: 80rem; padding: 2rem 1.25rem 4rem; background:
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.05rem; margin: 2.4rem 0 .2rem; overflow-wrap: anywhere; }
 .soft { color: var(--soft); font-size: .9rem; } .warn { color: var(--warn); font-weight: 600; margin: .8rem 0 0; }
-.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: .9rem; margin-top: .8rem; }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: .9rem; margin-top: .8rem; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; overflow: hidden; }
 figure video, figure img { display: block; width: 100%; background: #0c0c0e; } figure audio { width: 100%; }
 figcaption { padding: .45rem .7rem; } details { margin-top: .8rem; } summary { cursor: pointer; color: var(--soft); }
@@ -82,10 +82,12 @@ def _size(row: PromptRow) -> str:
 def _figure(row: SampleRow) -> str:
     source, poster = quote(row.file), quote(row.poster)
     if row.kind == "video":
-        media = f'<video controls loop playsinline preload="metadata" poster="{poster}" src="{source}"></video>'
+        # the strip is a picture of its own: as the video's poster it would lie small under the controls
+        strip = f'<img src="{poster}" alt="frames of the clip, with the level of its sound">'
+        media = f'{strip}<video controls loop playsinline preload="metadata" src="{source}"></video>'
     elif row.kind == "audio":
         media = f'<img src="{poster}" alt="level of the sound"><audio controls src="{source}"></audio>'
     else:
         media = f'<a href="{source}"><img src="{source}" alt=""></a>'
-    label = f"step {row.step}" if row.adapter else "base model, no adapter"
+    label = row.label if row.adapter else "base model, no adapter"
     return f'<figure class="{"" if row.adapter else "base"}">{media}<figcaption>{escape(label)}</figcaption></figure>'

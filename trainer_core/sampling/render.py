@@ -223,7 +223,7 @@ def _write_sheet(prepared: Prepared, index: SampleIndex, folder: Path) -> str:
     rows = []
     for row in index.of(prepared.id):
         with Image.open(folder / row.poster) as image:
-            rows.append((f"step {row.step}" if row.adapter else "base", np.asarray(image.convert("RGB"))))
+            rows.append((row.label, np.asarray(image.convert("RGB"))))
     title = "tiny random model: noise" if index.tiny else index.model
     path = folder / prepared.id / "sheet.png"
     write_png(path, contact_sheet(rows, f"{title} - seed {prepared.wanted.seed}"), {"comment": title})
@@ -231,7 +231,7 @@ def _write_sheet(prepared: Prepared, index: SampleIndex, folder: Path) -> str:
 
 
 def _condition_text(condition: SampleCondition) -> str:
-    document = condition.model_dump(exclude_none=True)
+    document = condition.model_dump(exclude_none=True, exclude_defaults=True)
     kind = document.pop("type")
     details = [Path(value).name if isinstance(value, str) else f"{key} {value}" for key, value in document.items()]
     return f"{kind} ({', '.join(details)})" if details else kind

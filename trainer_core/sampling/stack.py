@@ -74,6 +74,8 @@ class Conflict:
 
     @property
     def sentence(self) -> str:
+        if self.shared_modules == 0:
+            return f"{self.first} and {self.second} change no module in common."
         left = self.norm_of_sum / self.sum_of_norms if self.sum_of_norms else 1.0
         meets = "work against each other" if self.cosine < -0.1 else "pull the same way" if self.cosine > 0.3 else ""
         return (
@@ -109,6 +111,11 @@ def open_adapter(path: Path, source: ModelSource) -> AdapterFile:
     return AdapterFile(path, "lora", metadata, digest, pairs, tuple(notes))
 
 
+def said_objective(path: Path) -> str | None:
+    """The objective that an adapter's file says it was trained for. Raises ConfigError as `open_adapter` does."""
+    return _header(path)[0].get("objective")
+
+
 def stack_adapters(transformer: Any, stack: Sequence[Weighted]) -> None:
     """Put `stack` on `transformer`: a full checkpoint replaces its weights, the LoRAs act together as one.
 
@@ -137,7 +144,7 @@ def stack_adapters(transformer: Any, stack: Sequence[Weighted]) -> None:
 
 def summed(stack: Sequence[Weighted]) -> dict[str, tuple[Tensor, Tensor]]:
     """One (A, B) a module whose product is the sum of weight·B·A: the ranks stand beside each other."""
-    ordered = sorted(stack, key=lambda one: (one.file.digest, one.weight))
+    ordered = sorted(stack, key=_order)
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for one in ordered:
         for module, (down, up) in one.file.pairs.items():
@@ -150,9 +157,13 @@ def summed(stack: Sequence[Weighted]) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def conflicts(stack: Sequence[Weighted]) -> list[Conflict]:
-    """What every two LoRAs of the stack do to each other, in the order of the stack."""
-    loras = [one for one in stack if one.file.kind == "lora"]
-    return [_conflict(one, other) for one, other in itertools.combinations(loras, 2)]
+    """What every two LoRAs of the stack do to each other; the order that they were named in changes nothing."""
+    loras = sorted((one for one in stack if one.file.kind == "lora"), key=_order)
+    names = _names([one.file.path for one in loras])
+    return [
+        _conflict(loras[first], loras[second], names[first], names[second])
+        for first, second in itertools.combinations(range(len(loras)), 2)
+    ]
 
 
 def merge_into(transformer: nn.Module, stack: Sequence[Weighted]) -> None:
@@ -243,7 +254,21 @@ def _add_lora(transformer: Any, pairs: dict[str, tuple[Tensor, Tensor]]) -> None
     transformer.requires_grad_(False)
 
 
-def _conflict(one: Weighted, other: Weighted) -> Conflict:
+def _order(one: Weighted) -> tuple[str, float]:
+    """By content, never by name or place."""
+    return one.file.digest, one.weight
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The names of files, each with as many folders before it as tell it from the others: runs name theirs alike."""
+    for parts in range(1, max((len(path.parts) for path in paths), default=1) + 1):
+        names = ["/".join(path.parts[-parts:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return [str(path) for path in paths]
+
+
+def _conflict(one: Weighted, other: Weighted, name: str, other_name: str) -> Conflict:
     shared = sorted(set(one.file.pairs) & set(other.file.pairs))
     own = theirs = between = 0.0
     for module in shared:
@@ -253,8 +278,8 @@ def _conflict(one: Weighted, other: Weighted) -> Conflict:
         between += one.weight * other.weight * _inner(a, b, c, d)
     norms = own**0.5, theirs**0.5
     return Conflict(
-        first=one.file.path.name,
-        second=other.file.path.name,
+        first=name,
+        second=other_name,
         shared_modules=len(shared),
         examples=tuple(shared[:MODULES_NAMED]),
         cosine=between / (norms[0] * norms[1]) if norms[0] and norms[1] else 0.0,

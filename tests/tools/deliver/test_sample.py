@@ -56,6 +56,21 @@ def test_several_adapters_at_once_with_their_conflicts(run: RunFolder, tmp_path:
     assert np.abs(base - both).max() <= 2, "an adapter and its opposite leave the base, up to rounding"
 
 
+def test_a_file_alone_makes_what_it_was_trained_for(
+    make_run: Callable[..., RunFolder], run: RunFolder, tmp_path: Path
+) -> None:
+    sound = next(make_run("t2a").checkpoints.glob("*.safetensors"))
+    asked = {"prompts": ["rain"], "size": "64x32x9", "steps": 2, "base": False}
+    alone = sample_files("tiny", SampleArguments(adapters=[str(sound)], **asked), None, tmp_path / "alone")
+    assert [Path(file).name for file in alone.files] == ["step_00003.wav"]
+    both = [str(sound), str(next(run.checkpoints.glob("*.safetensors")))]
+    together = sample_files("tiny", SampleArguments(adapters=both, **asked), None, tmp_path / "together")
+    assert [Path(file).suffix for file in together.files] == [".mp4"]
+    page = (tmp_path / "alone" / "index.html").read_text()
+    assert "<audio" in page
+    assert "step 3" in page
+
+
 def test_what_an_objective_is_given_comes_from_the_clips(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
     run = make_run("v2v_ic")
     result = sampled(run, tmp_path / "out", base=False)

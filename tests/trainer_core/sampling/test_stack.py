@@ -1,6 +1,7 @@
 """Stacked adapters: the sum is what it should be, the order doesn't matter, and what is wrong with a file is named."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,14 @@ def test_the_order_of_the_files_changes_not_a_bit(three: list[Weighted]) -> None
 
 
 def test_the_conflict_report_measures_the_shared_modules(three: list[Weighted]) -> None:
-    report = {(one.first, one.second): one for one in conflicts(three)}
-    meeting = report["character.safetensors", "style.safetensors"]
+    report = {frozenset((one.first, one.second)): one for one in conflicts(three)}
+    meeting = report[frozenset(("character.safetensors", "style.safetensors"))]
     assert (meeting.shared_modules, meeting.examples) == (1, (Q,))
     own, other = 1.0 * delta(three[:1], Q), delta(three[1:2], Q)
     assert meeting.norm_of_sum == pytest.approx(float((own + other).norm()), rel=1e-5)
     assert meeting.sum_of_norms == pytest.approx(float(own.norm() + other.norm()), rel=1e-5)
     assert meeting.cosine == pytest.approx(float((own * other).sum() / own.norm() / other.norm()), abs=1e-6)
-    assert report["style.safetensors", "voice.safetensors"].shared_modules == 0
+    assert report[frozenset(("style.safetensors", "voice.safetensors"))].shared_modules == 0
     opposed = conflicts([three[0], Weighted(three[0].file, -1.0)])[0]
     assert opposed.cosine == pytest.approx(-1)
     assert opposed.norm_of_sum == pytest.approx(0, abs=1e-3)
@@ -174,3 +175,19 @@ def test_two_full_checkpoints_and_a_weighted_one_are_refused(tmp_path: Path) -> 
         stack_adapters(transformer, [Weighted(full), Weighted(full)])
     with pytest.raises(ConfigError, match=r"no weight 0\.5"):
         stack_adapters(transformer, [Weighted(full, 0.5)])
+
+
+def test_the_conflict_report_is_the_same_in_any_order(three: list[Weighted]) -> None:
+    reports = [[conflict.sentence for conflict in conflicts(order)] for order in itertools.permutations(three)]
+    assert all(report == reports[0] for report in reports)
+
+
+def test_files_that_are_named_alike_are_told_apart(three: list[Weighted]) -> None:
+    alike = [
+        replace(one, file=replace(one.file, path=Path("/runs") / run / "checkpoints" / "lora.safetensors"))
+        for run, one in zip(("may", "june"), three, strict=False)
+    ]
+    found = conflicts(alike)[0]
+    assert {found.first, found.second} == {"may/checkpoints/lora.safetensors", "june/checkpoints/lora.safetensors"}
+    nothing = replace(found, shared_modules=0)
+    assert nothing.sentence.endswith("change no module in common.")
