@@ -17,7 +17,6 @@ from trainer_core.memory.plan import plan
 from trainer_core.objective import merged
 
 USABLE = 0.98
-SAMPLES_MARGIN = 1.1
 
 
 def fitted(draft: Draft, folder: Path, device_bytes: Callable[[], int | None]) -> Draft:
@@ -29,8 +28,7 @@ def fitted(draft: Draft, folder: Path, device_bytes: Callable[[], int | None]) -
     seen = _rehearsal(folder, config)
     if seen is not None:
         reason = f"measured: the rehearsal on {seen.device} {'fitted' if seen.fits else 'came nearest'} with it"
-        switches = {**seen.changes, **_samples_budget(seen, config)}
-        return _with(draft, dict.fromkeys(switches, reason), switches, _seen_note(seen))
+        return _with(draft, dict.fromkeys(seen.changes, reason), seen.changes, _seen_note(seen))
     if is_tiny(config.model.model_path):
         return draft
     try:
@@ -66,14 +64,6 @@ def _rehearsal(folder: Path, config: TrainingConfig) -> RehearseResult | None:
     except (LtxError, ValueError):  # written by another version: rehearse again
         return None
     return found if found.config_digest == digest(config) else None
-
-
-def _samples_budget(seen: RehearseResult, config: TrainingConfig) -> dict[str, Any]:
-    """What samples may fill of the card while training: the rehearsal's peak, and a little for what differs."""
-    best = next((trial for trial in seen.trials if trial.kept), None)
-    if best is None or best.device_peak_bytes is None or not config.validation.samples:
-        return {}
-    return {"ltx_agent.memory.samples_gb": round(best.device_peak_bytes * SAMPLES_MARGIN / 1e9, 2)}
 
 
 def _seen_note(seen: RehearseResult) -> str:

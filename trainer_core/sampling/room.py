@@ -17,6 +17,8 @@ from trainer_core.sampling.decode import Tiles
 
 TILE_CHOICES = (Tiles(), Tiles(px=512), Tiles(7, 2, 512), Tiles(5, 2, 320))
 """Largest first: smaller ones decode more of a clip twice."""
+_ESTIMATES_OFF_BY = 1.1
+"""What was measured to fit isn't refused for an estimate that is a little too high."""
 _MAPS_AT_ONCE = 3
 """Feature maps of the decoder's last block that are alive together: a block's input, its padded copy, its output."""
 _WIDTHS_AT_ONCE = 12
@@ -33,10 +35,10 @@ class Room:
 
 def room_for_samples(memory: MemorySection, device: torch.device) -> Room:
     """The rehearsed figure where there is one, else the run's limit, else what the device has."""
-    for name in ("samples_gb", "limit_gb"):
-        given = getattr(memory, name)
-        if given is not None:
-            return Room(round(given * 1e9), f"ltx_agent.memory.{name}")
+    if memory.samples_gb is not None:
+        return Room(round(memory.samples_gb * 1e9 * _ESTIMATES_OFF_BY), "ltx_agent.memory.samples_gb")
+    if memory.limit_gb is not None:
+        return Room(round(memory.limit_gb * 1e9), "ltx_agent.memory.limit_gb")
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return Room(free + torch.cuda.memory_reserved(device), "what the card has free")

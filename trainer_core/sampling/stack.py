@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from trainer_core.adapters import load_full, read_lora
+from trainer_core.config import FlexibleStrategy
 from trainer_core.errors import ConfigError
 from trainer_core.model.source import ModelSource
+from trainer_core.objective import OBJECTIVE_NAMES, load_recipe, objective_of
 
 MODULES_NAMED = 8
 """So many modules are named in a report; their count is always whole."""
@@ -46,6 +48,17 @@ class AdapterFile:
     def reference_scales(self) -> tuple[int, int]:
         spatial = self.metadata.get("reference_downscale_factor") or self.metadata.get("reference_spatial_scale_factor")
         return int(spatial or 1), int(self.metadata.get("reference_temporal_scale_factor") or 1)
+
+    @property
+    def takes_reference(self) -> bool | None:
+        """Whether it was trained with a reference of video; None when the file tells neither that nor its objective."""
+        if any(name.startswith("reference_") for name in self.metadata):
+            return True
+        objective = self.metadata.get("objective")
+        if objective not in OBJECTIVE_NAMES:
+            return None
+        strategy = FlexibleStrategy.model_validate(load_recipe(objective)["training_strategy"])
+        return objective_of(strategy).video.condition("reference") is not None
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,9 @@ def sample(order: Order, folder: Path, report: Report) -> Gallery:
     stack = [Weighted(open_adapter(path, source), weight) for path, weight in order.adapters]
     _check_references(order, stack)
     notes = [note for one in stack for note in one.file.notes]
+    given = any(condition.type == "reference" for one in order.wanted for condition in one.sample.conditions)
+    if given and stack and all(one.file.takes_reference is False for one in stack):
+        notes.append("A reference is given, but none of these files was trained with one.")
     found = conflicts(stack)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = prepare(
@@ -156,8 +159,13 @@ def _reporter(report: Report, number: int, total: int) -> Callable[[int, int], N
 
 
 def _check_references(order: Order, stack: Sequence[Weighted]) -> None:
-    """An IC-LoRA that learned from smaller references can't be given larger ones: it would see a strange scale."""
-    for one in stack:
+    """An IC-LoRA that learned from smaller references can't be given larger ones: it would see a strange scale.
+
+    Files that say that they know no reference, such as a style beside an IC-LoRA, have no say; one that says nothing
+    has it where no other does.
+    """
+    takers = [one for one in stack if one.file.takes_reference]
+    for one in takers or [one for one in stack if one.file.takes_reference is None]:
         spatial, temporal = one.file.reference_scales
         for wanted in order.wanted:
             for condition in wanted.sample.conditions:

@@ -120,6 +120,19 @@ def test_a_reference_of_another_scale_than_trained_is_refused(
             conditions=[f"reference={clip}"],
         )
     assert "downscale_factor=2" in error.value.hint
+    # the run's own LoRA, which says that it knows no reference, has no say beside it
+    beside = sampled(
+        run,
+        tmp_path / "beside",
+        prompts=["a"],
+        size="64x64x9",
+        base=False,
+        adapters=[str(tmp_path / "ic.safetensors")],
+        conditions=[f"reference={clip},downscale_factor=2"],
+    )
+    assert not any("none of these files" in note for note in beside.notes)
+    alone = sampled(run, tmp_path / "alone", prompts=["a"], base=False, conditions=[f"reference={clip}"])
+    assert "A reference is given, but none of these files was trained with one." in alone.notes
 
 
 def test_a_run_that_still_goes_on_keeps_the_machine(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:

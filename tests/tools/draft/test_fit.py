@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tools.draft.choices import Draft
-from tools.draft.fit import SAMPLES_MARGIN, fitted
+from tools.draft.fit import fitted
 from tools.draft.rehearse import REHEARSAL_NAME, RehearseResult, Trial, digest
 from trainer_core.config import TrainingConfig, parse_config, resolve_paths
 from trainer_core.files import write_json
@@ -20,6 +18,8 @@ CONFIG = {
     "output_dir": "runs",
 }
 
+CHANGES = {"acceleration.quantization": "int8-quanto", "ltx_agent.memory.samples_gb": 20.5}
+
 
 def rehearsed(folder: Path, config: dict[str, Any], device_peak_bytes: int | None) -> Draft:
     parsed: TrainingConfig = resolve_paths(parse_config_of(config), folder)
@@ -28,7 +28,7 @@ def rehearsed(folder: Path, config: dict[str, Any], device_peak_bytes: int | Non
         device_peak_bytes=device_peak_bytes, tensors_peak_bytes=10**9, stages=[], seconds=1.0,
     )  # fmt: skip
     result = RehearseResult(
-        device="a card", sample="x", real_sample=True, fits=True, changes={"acceleration.quantization": "int8-quanto"},
+        device="a card", sample="x", real_sample=True, fits=True, changes=CHANGES,
         diff="", trials=[trial], not_measured=[], config_digest=digest(parsed), time=0.0,
     )  # fmt: skip
     write_json(folder / REHEARSAL_NAME, result.model_dump(mode="json"))
@@ -43,15 +43,9 @@ def parse_config_of(config: dict[str, Any]) -> TrainingConfig:
     return parse_config(yaml.safe_dump(config), "the test")
 
 
-@pytest.mark.parametrize(("peak", "wanted"), [(20_000_000_000, 20 * SAMPLES_MARGIN), (None, None)])
-def test_samples_may_fill_what_the_rehearsal_reached(tmp_path: Path, peak: int | None, wanted: float | None) -> None:
-    made = rehearsed(tmp_path, {**CONFIG, "validation": {"samples": [{"prompt": "a fox"}]}}, peak)
+def test_switches_and_the_samples_budget_come_from_the_rehearsal(tmp_path: Path) -> None:
+    made = rehearsed(tmp_path, {**CONFIG, "validation": {"samples": [{"prompt": "a fox"}]}}, 20_000_000_000)
     config = parse_config_of(made.config)
     assert config.acceleration.quantization == "int8-quanto"
-    assert config.ltx_agent.memory.samples_gb == (pytest.approx(wanted) if wanted is not None else None)
-    assert ("ltx_agent.memory.samples_gb" in made.reasons) == (wanted is not None)
-
-
-def test_without_samples_no_budget_is_written(tmp_path: Path) -> None:
-    made = rehearsed(tmp_path, CONFIG, 20_000_000_000)
-    assert "ltx_agent" not in made.config
+    assert config.ltx_agent.memory.samples_gb == 20.5
+    assert made.reasons["ltx_agent.memory.samples_gb"].startswith("measured: the rehearsal on a card")

@@ -73,7 +73,7 @@ def test_smaller_tiles_where_room_is_short_and_a_refusal_where_there_is_none():
 
 def test_the_rehearsed_figure_counts_more_than_the_limit_and_that_more_than_the_machine():
     assert room_for_samples(MemorySection(samples_gb=3, limit_gb=5), CPU) == Room(
-        3_000_000_000, "ltx_agent.memory.samples_gb"
+        3_300_000_000, "ltx_agent.memory.samples_gb"
     )
     assert room_for_samples(MemorySection(limit_gb=5), CPU).source == "ltx_agent.memory.limit_gb"
     assert room_for_samples(MemorySection(), CPU).total > 10**8
