@@ -7,7 +7,9 @@ import typer
 from agent.console import one_step
 from agent.options import JsonOption, ProjectArgument
 
-Remedy = Literal["split-at-cuts", "constant-frame-rate", "crop-bars", "rotate", "trim", "loudness", "window"]
+Remedy = Literal[
+    "split-at-cuts", "constant-frame-rate", "crop-bars", "deinterlace", "rotate", "trim", "loudness", "window"
+]
 Column = Literal["reference-video", "reference-audio", "video-mask", "audio-mask"]
 Kind = Literal[
     "files", "edges", "blur", "grayscale", "luminance", "downscale", "depth", "matte", "pose", "low-pass",
@@ -34,8 +36,8 @@ def remedy(
     seconds: Annotated[float | None, typer.Option("--seconds", help="window: the longest piece [5].")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Mend clips by copies that take their place: split-at-cuts, constant-frame-rate, crop-bars, rotate, trim,
-    loudness, window. The clips themselves stay untouched."""
+    """Mend clips by copies that take their place: split-at-cuts, constant-frame-rate, crop-bars, deinterlace,
+    rotate, trim, loudness, window. The clips themselves stay untouched."""
     from agent.projects import existing_project
     from tools.inspect.remedies.tool import REMEDY_TOOLS
 

@@ -11,6 +11,7 @@ FlagId = Literal[
     "low_resolution",
     "letterbox",
     "scene_cut",
+    "gradual_transition",
     "static",
     "black",
     "flash",

@@ -410,3 +410,49 @@ def test_the_report_says_what_music_was_judged_by(inspection, tmp_path, write_cl
     assert 0.3 < audio["pulse_clarity"] < 0.85
     assert inspection.clip("mute.mp4")["audio"]["music_likely"] is None
     assert "music likely" in inspection.project.report_html_path.read_text()
+
+
+def dissolving(before: Pictures, after: Pictures, first: int = 15, frames: int = 25) -> Pictures:
+    """The one shot, and the other over it from picture `first` on."""
+    size = before[0].shape[1], before[0].shape[0]
+    shares = [np.clip((index - first) / frames, 0, 1) for index in range(len(before))]
+    return [
+        cv2.addWeighted(one, 1 - share, cv2.resize(other, size), share, 0)
+        for one, other, share in zip(before, after * 2, shares, strict=False)
+    ]
+
+
+@pytest.mark.parametrize(("before", "after"), [("bunny", "bikes"), ("car", "bunny"), ("bunny", "car")])
+def test_a_dissolve_is_timed(shots, before, after):
+    flags = flags_of(dissolving(shots[before], shots[after]))
+    (flag,) = [flag for flag in flags if flag.id == "gradual_transition"]
+    assert flag.severity == "warn"
+    assert flag.start_s == pytest.approx(0.6, abs=0.35)
+    assert flag.end_s == pytest.approx(1.6, abs=0.35)
+    assert "scene_cut" not in ids(flags)
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_a_fade_is_no_dissolve(shots, name):
+    count = len(shots[name])
+    faded = [(picture * np.clip((count - 10 - i) / 25, 0, 1)).astype(np.uint8) for i, picture in enumerate(shots[name])]
+    (flag,) = [flag for flag in flags_of(faded) if flag.id == "gradual_transition"]
+    assert (flag.severity, "fade" in flag.message) == ("note", True)
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_light_that_changes_is_no_transition(shots, name):
+    dimmed = [(picture * (1 - 0.5 * i / len(shots[name]))).astype(np.uint8) for i, picture in enumerate(shots[name])]
+    assert "gradual_transition" not in ids(flags_of(dimmed))
+
+
+@pytest.mark.parametrize("name", ["bunny", "bikes"])
+def test_dark_text_on_a_light_ground(shots, name):
+    def captioned(picture: np.ndarray) -> np.ndarray:
+        written, height = picture.copy(), picture.shape[0]
+        written[int(0.8 * height) : int(0.95 * height)] = 235
+        place, size = (int(0.1 * picture.shape[1]), int(0.9 * height)), height / 400
+        cv2.putText(written, "Where are we going now?", place, 0, size, (15, 15, 15), int(2 * size) + 1, cv2.LINE_AA)
+        return written
+
+    assert "text_overlay" in ids(flags_of([captioned(picture) for picture in shots[name]]))

@@ -260,3 +260,13 @@ def test_the_tool_as_a_model_sees_it():
     assert list(schema["parameters"]["properties"]) == ["frame_rate", "buckets", "max_tokens"]
     assert schema["parameters"]["additionalProperties"] is False
     assert "never writes into the clips folder" in schema["description"]
+
+
+def test_a_ledger_that_loses_a_file_stops_the_command(real_clips, inspection, monkeypatch):
+    """A loss on the way to the report, as a defect would cause one: nothing is written, the missing file is named."""
+    monkeypatch.setattr("tools.inspect.assemble.with_groups", lambda clips: clips[:-1])
+    lost = sorted(path.name for path in real_clips.iterdir())[-1]
+    with pytest.raises(DataError, match=rf"5 files were found, 4 are listed, 4 have a status; missing: {lost}"):
+        inspection.run(real_clips)
+    assert not inspection.project.report_path.exists()
+    assert not inspection.project.report_html_path.exists()

@@ -59,9 +59,7 @@ def judge(seen: Seen) -> Iterator[Flag]:
         value=combed if combed is not None else "marked",
         threshold=COMBED_SHARE,
         message=f"It is interlaced: {how[0].lower()}{how[1:]}.",
-        remedy="Deinterlace it (for example with bwdif) and export it again."
-        if visible
-        else "Look at moving edges; deinterlace it if they show combs.",
+        remedy="Deinterlace it." if visible else "Look at moving edges; deinterlace it if they show combs.",
     )
 
 

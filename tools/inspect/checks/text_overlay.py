@@ -23,7 +23,7 @@ MOST_SHAPES = 1500
 
 STROKE_CONTRAST = 48
 BRIGHTEST = 192
-"""Luma of a stroke, at least: white and yellow text. Dark text on light ground isn't found."""
+"""Luma of a stroke, at least: white and yellow text. Dark text is looked for in the picture's negative."""
 LETTER_HEIGHTS = 0.018, 0.12
 """Of the picture's height."""
 LETTER_WIDTHS = 0.08, 2.0
@@ -81,7 +81,7 @@ class _Overlay(Measure):
             self._watch_edges(luma[::half, ::half])
 
     def _read(self, luma: np.ndarray, time_s: float) -> None:
-        lines = text_lines(luma)
+        lines = text_lines(luma) + text_lines(cv2.bitwise_not(luma))
         for line in lines:
             stayed = any(_same_place(line, before) for before in self._lines)
             if stayed and (self._best is None or line.letters > self._best["letters"]):

@@ -29,6 +29,7 @@ def render_page(report: Report, shown: Callable[[Clip], Shown], sources: Sequenc
         *objectives(report),
         *buckets(report),
         *dataset(report, media),
+        *_replaced(report),
         *_clips(media, anchors, shown),
         *_others(report),
         "<footer>Made by ltx-agent from the decoded files. Every figure is a measurement; none promises how a training "
@@ -76,6 +77,24 @@ def _clips(media: Sequence[Clip], anchors: dict[tuple[str, str], str], shown: Ca
             yield from _table(media[number:])
             return
         yield card(clip, anchors[clip.source, clip.path], seen)
+
+
+def _replaced(report: Report) -> Iterator[str]:
+    """The clips whose place copies have taken, and what changed since so that they couldn't."""
+    if report.notes:
+        notes = "".join(f"<li>{text(note)}</li>" for note in report.notes[:MOST_ROWS])
+        yield f'<h2>What to know <small>since the last look</small></h2><ul class="panel tile">{notes}</ul>'
+    if not report.replaced:
+        return
+    rows = "".join(
+        f"<tr><td>{text(one.path)}</td><td>{text(one.settings)}</td><td>{text(', '.join(one.copies[:MOST_NAMES]))}"
+        f"{f' and {len(one.copies) - MOST_NAMES} more' if len(one.copies) > MOST_NAMES else ''}</td>"
+        f"<td>{one.duration_s:.1f} s</td><td>{one.left_away_s:.1f} s</td></tr>"
+        for one in report.replaced[:MOST_ROWS]
+    )
+    head = "<tr><th>clip</th><th>what was done</th><th>copies in its place</th><th>length</th><th>left away</th></tr>"
+    yield f"<h2>Replaced clips <small>{plural(len(report.replaced), 'clip')}; the originals are untouched</small></h2>"
+    yield f'<div class="panel scroll"><table>{head}{rows}</table></div>'
 
 
 def _table(clips: Sequence[Clip]) -> Iterator[str]:

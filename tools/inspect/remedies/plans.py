@@ -133,6 +133,14 @@ def crop_bars(clip: Clip, settings: Settings) -> Plan:
     return Plan(f"cropped to {width} × {height} at ({left}, {top})", Change(crop=crop), [("cropped", 0.0, math.inf)])
 
 
+def deinterlace(clip: Clip, settings: Settings) -> Plan:
+    """One whole picture of each two fields, at the same rate; half of the fine movement is lost, no combs are left."""
+    del settings
+    if clip.kind != "video":
+        raise DataError(f"{displayed(clip.path)} has no moving picture.", "Choose videos.")
+    return Plan("deinterlaced (bwdif)", Change(deinterlace=True), [("deinterlaced", 0.0, math.inf)])
+
+
 def rotate(clip: Clip, settings: Settings) -> Plan:
     """Turned clockwise by the degrees that the person names: nobody else knows what is up."""
     if settings.degrees not in (90, 180, 270):
@@ -186,6 +194,10 @@ REMEDIES: dict[str, Remedy] = {
     "split_at_cuts": Remedy(split_at_cuts, lambda clip, _: bool(clip.measures.cuts_s), frozenset({"at_s"})),
     "constant_frame_rate": Remedy(constant_frame_rate, _flagged("vfr"), frozenset({"frame_rate"})),
     "crop_bars": Remedy(crop_bars, _flagged("letterbox")),
+    "deinterlace": Remedy(
+        deinterlace,
+        lambda clip, _: any(flag.id == "interlaced" and flag.severity == "warn" for flag in clip.flags),
+    ),
     "rotate": Remedy(rotate, lambda _clip, _settings: False, frozenset({"degrees"})),
     "trim": Remedy(trim, _black_at_an_end, frozenset({"start_s", "end_s"})),
     "loudness": Remedy(loudness, _flagged("too_quiet", "too_loud"), frozenset({"target_lufs"})),

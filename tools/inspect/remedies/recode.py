@@ -63,6 +63,7 @@ class Crop:
 @dataclass(frozen=True)
 class Change:
     """What is done to pictures and sound. `quarter_turns` are counter-clockwise, after the display rotation.
+    `deinterlace` makes one whole picture of each two fields.
 
     `draw(picture, time_s)` makes another picture of each displayed one, uint8 [H, W, 3] RGB, of any one size. A
     `silent` copy has no sound, a `blind` one no pictures.
@@ -70,6 +71,7 @@ class Change:
 
     crop: Crop | None = None
     quarter_turns: int = 0
+    deinterlace: bool = False
     frame_rate: float | None = None
     gain_db: float = 0.0
     draw: Draw | None = None
@@ -310,6 +312,8 @@ class _PictureTrack:
 
     def _filters(self, first: VideoFrame) -> list[tuple[str, str]]:
         chain: list[tuple[str, str]] = []
+        if self.change.deinterlace:  # before any line is moved
+            chain.append(("bwdif", "mode=send_frame:parity=auto:deint=all"))
         width, height = first.width, first.height
         aspect = float(self.stream.sample_aspect_ratio or 1) or 1.0
         if abs(aspect - 1) > 1e-3:

@@ -26,7 +26,9 @@ from tools.spec import CostLine, Preview, Tool
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 
-RemedyName = Literal["split_at_cuts", "constant_frame_rate", "crop_bars", "rotate", "trim", "loudness", "window"]
+RemedyName = Literal[
+    "split_at_cuts", "constant_frame_rate", "crop_bars", "deinterlace", "rotate", "trim", "loudness", "window"
+]
 _SOUND_COLUMNS = ("audio", "reference_audio", "audio_mask")
 ENDING = ".mov"
 SHOWN_CLIPS = 20
@@ -89,9 +91,9 @@ def remedy_clips(project: Project, arguments: RemedyArguments, progress: Progres
     """Mend clips by copies in the project that take their place from now on; the clips themselves stay untouched.
 
     split_at_cuts makes a copy of each shot, constant_frame_rate resamples with the sound, crop_bars cuts letterboxes
-    away, rotate turns, trim takes black or named seconds off, loudness brings the sound to -23 LUFS, window cuts long
-    clips into pieces with captions of their own. Each copy is decoded again to prove it. Ask the person first: it
-    takes time and disk space. The clips are then inspected again.
+    away, deinterlace makes whole pictures of fields, rotate turns, trim takes black or named seconds off, loudness
+    brings the sound to -23 LUFS, window cuts long clips into pieces with captions of their own. Each copy is decoded
+    again to prove it. Ask the person first: it takes time and disk space. The clips are then inspected again.
     """
     report, plans = _planned(project, arguments)  # refused before anything is written
     done, notes = [], []
@@ -270,8 +272,8 @@ def _companions(
         change = plan.change
         if column in _SOUND_COLUMNS:
             change = Change(gain_db=plan.change.gain_db if column == "audio" else 0.0)
-        else:
-            change = Change(**{**vars(change), "gain_db": 0.0})
+        else:  # a mask or a reference wasn't filmed in fields
+            change = Change(**{**vars(change), "gain_db": 0.0, "deinterlace": False})
         further = [free_path(project.clips_path, f"{target.with_suffix('')}.{column}{ENDING}") for target in targets]
         stretches = [Stretch(place, start, end) for place, (_, start, end) in zip(further, plan.stretches, strict=True)]
         for own, one in zip(columns, write_copies(file, stretches, change, progress), strict=True):

@@ -201,3 +201,26 @@ def test_level_of_a_quiet_clip(inspection, write_clip, tone, tmp_path):
     after = inspection.clip("quiet.mp4.levelled.mov")["audio"]["loudness_lufs"]
     assert before < -40
     assert after == pytest.approx(-23.0, abs=0.3)
+
+
+def test_fields_are_made_whole_and_the_page_says_what_was_replaced(inspection, write_clip, tone, mosaic, tmp_path):
+    drift = mosaic((192, 128))
+
+    def woven(index: int) -> np.ndarray:
+        picture = drift(2 * index).copy()
+        picture[1::2] = drift(2 * index + 3)[1::2]
+        return picture
+
+    write_clip(tmp_path / "clips" / "camcorder.mp4", frames=50, picture=woven, sound=tone(2.0))
+    inspection.run(tmp_path / "clips")
+    assert inspection.flags("camcorder.mp4")["interlaced"]["severity"] == "warn"
+    result = remedied(inspection, remedy="deinterlace")
+    assert result.remedied[0].done == "deinterlaced (bwdif)"
+    copy = inspection.clip("camcorder.mp4.deinterlaced.mov")
+    assert (copy["frames"], copy["fps"], copy["audio"]["status"]) == (50, 25.0, "ok")
+    assert "interlaced" not in inspection.flags("camcorder.mp4.deinterlaced.mov")
+    page = inspection.project.report_html_path.read_text()
+    assert "Replaced clips" in page
+    assert "deinterlaced (bwdif)" in page
+    undo_remedies(inspection.project, UndoArguments(clips=["camcorder.mp4"]))
+    assert "Replaced clips" not in inspection.project.report_html_path.read_text()

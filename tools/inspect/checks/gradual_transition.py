@@ -1,0 +1,110 @@
+"""Dissolves and fades: one picture that turns into another over half a second to two seconds.
+
+A measure: between the two ends each picture must be nearly a mixture of them, in growing shares. Scenes that move much
+while they dissolve aren't found; light that changes on one scene is no transition: its ends resemble each other.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from tools.inspect.checks.check import Check, Measure, Numbers, Seen
+from tools.inspect.picture import Picture
+from tools.inspect.report import Flag
+
+STEPS = 3, 4, 6, 8
+"""Lengths that are tried, in studied pictures: 0.75 to 2 s."""
+FEWEST_CHANGE = 18.0
+"""Mean difference of the two ends, in luma steps."""
+LARGEST_REST = 0.32
+"""What of a picture between is no mixture of the ends, against their difference (root mean squares)."""
+LIKEST = 0.6
+"""Correlation of the two ends above which they show one scene in another light."""
+FLAT = 3.0
+"""Standard deviation of luma below which a picture is empty: black, white, one colour."""
+HALFWAY = 0.2, 0.8
+UNDER_WAY = 0.03, 0.97
+"""Shares between which the pictures between the ends must lie: outside, the transition is shorter."""
+LARGEST_STEP_BACK = 0.03
+MAX_KEPT = 50
+
+
+class _Transitions(Measure):
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, np.ndarray]] = deque(maxlen=max(STEPS) + 1)
+        self.found: list[tuple[float, float, str, float]] = []
+
+    def study(self, picture: Picture) -> None:
+        luma = picture.small.astype(np.float32)
+        if self._recent and self._recent[-1][1].shape != luma.shape:
+            self._recent.clear()
+        self._recent.append((picture.time_s, luma))
+        shots = list(self._recent)
+        for steps in STEPS:
+            if len(shots) > steps and len(self.found) < MAX_KEPT:
+                found = transition([luma for _, luma in shots[-steps - 1 :]])
+                if found is not None:
+                    self._keep(shots[-steps - 1][0], picture.time_s, *found)
+                    return
+
+    def _keep(self, start_s: float, end_s: float, kind: str, change: float) -> None:
+        """Stretches that overlap are one transition."""
+        if self.found and start_s < self.found[-1][1]:
+            start_s, kind, change = self.found[-1][0], self.found[-1][2], max(change, self.found[-1][3])
+            self.found.pop()
+        self.found.append((round(start_s, 3), round(end_s, 3), kind, round(change, 1)))
+
+    def numbers(self) -> Numbers:
+        return {"found": self.found}
+
+
+def transition(lumas: list[np.ndarray]) -> tuple[str, float] | None:
+    """What the pictures (float32 [h, w], evenly spaced) are, "dissolve" or "fade", and the change; None for neither."""
+    first, last = lumas[0], lumas[-1]
+    path = last - first
+    change = float(np.abs(path).mean())
+    if change < FEWEST_CHANGE:
+        return None
+    spreads = float(first.std()), float(last.std())
+    empty = min(spreads) < FLAT
+    if max(spreads) < 4 * FLAT or (not empty and float(np.corrcoef(first.ravel(), last.ravel())[0, 1]) > LIKEST):
+        return None
+    length = float(np.vdot(path, path))
+    before, halfway = 0.0, 0
+    for luma in lumas[1:-1]:
+        way = luma - first
+        share = float(np.vdot(way, path)) / length
+        rest = way - share * path
+        if share < before - LARGEST_STEP_BACK or not UNDER_WAY[0] < share < UNDER_WAY[1]:
+            return None
+        if float(np.vdot(rest, rest)) > LARGEST_REST**2 * length:
+            return None
+        before = share
+        halfway += HALFWAY[0] < share < HALFWAY[1]
+    if not halfway:
+        return None
+    return ("fade" if empty else "dissolve"), change
+
+
+def judge(seen: Seen) -> Iterator[Flag]:
+    if not seen.moving:
+        return
+    for start_s, end_s, kind, change in seen.numbers.get("gradual_transition", {}).get("found", []):
+        middle_s = (start_s + end_s) / 2
+        into = " into another picture" if kind == "dissolve" else ""
+        yield Flag(
+            id="gradual_transition",
+            severity="warn" if kind == "dissolve" else "note",
+            value=change,
+            threshold=FEWEST_CHANGE,
+            start_s=start_s,
+            end_s=end_s,
+            message=f"It seems to {kind}{into} from {start_s:.2f} s to {end_s:.2f} s.",
+            remedy=f"Split it at {middle_s:.2f} s, or trim it there: the model would learn the {kind}."
+            if kind == "dissolve"
+            else "Trim it there, unless fades are to be learned.",
+        )
+
+
+CHECK = Check("gradual_transition", judge, _Transitions)
