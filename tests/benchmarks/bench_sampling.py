@@ -111,13 +111,13 @@ def tiny_vae() -> Any:
 
 
 def mid_size_vae() -> Any:
-    """LTX-2's decoder as released, block for block, at an eighth of its width; random weights."""
+    """LTX-2's decoder as released, block for block, at a quarter of its width; random weights."""
     from diffusers import AutoencoderKLLTX2Video
 
     vae = AutoencoderKLLTX2Video(
         block_out_channels=(8, 16, 32, 32),
         layers_per_block=(1, 1, 1, 1, 1),
-        decoder_block_out_channels=(32, 64, 128),
+        decoder_block_out_channels=(64, 128, 256),
         decoder_layers_per_block=(5, 5, 5, 5),
         **VIDEO_VAE["2.0"],
     )
