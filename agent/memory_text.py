@@ -20,9 +20,14 @@ def memory_summary(result: dict[str, Any]) -> list[str]:
         f"Fits as it is: {', '.join(fits) if fits else 'none of the usual cards'}.",
     ]
     for card, savings in result["savings"].items():
-        how = "not even with every switch" if savings is None else ", then ".join(one["rung"] for one in savings)
+        how = "not even with every switch" if savings is None else ", then ".join(map(_saved, savings))
         lines.append(f"  {card} GB: {how}.")
     return lines + [f"– {note}." for note in result["notes"]]
+
+
+def _saved(saving: dict[str, Any]) -> str:
+    saves = saving["saves_bytes"]
+    return f"{saving['rung']} (saves {_bytes_text(saves)})" if saves > 0 else saving["rung"]
 
 
 def rehearse_summary(result: dict[str, Any]) -> list[str]:

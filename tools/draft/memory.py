@@ -25,7 +25,7 @@ class MemoryArguments(BaseModel):
 
 
 class Saving(BaseModel):
-    """One switch to set so that a card holds the training."""
+    """One switch to set so that a card holds the training; `saves_bytes` of the device, estimated, after those before."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,6 +34,7 @@ class Saving(BaseModel):
     words: str
     cost: str
     exact: bool
+    saves_bytes: int = 0
 
 
 class MemoryResult(BaseModel):
@@ -92,18 +93,19 @@ def _savings(
 ) -> dict[str, list[Saving] | None]:
     small = [card for card in CARDS_GB if not planned.estimate.fits[str(card)]]
     return {
-        str(card): None if steps is None else [_saving(step) for step in steps]
+        str(card): None if steps is None else [_saving(*step) for step in steps]
         for card, steps in smallest_steps(config, small, bucket, version).items()
     }
 
 
-def _saving(step: Proposal) -> Saving:
+def _saving(step: Proposal, saves_bytes: int) -> Saving:
     return Saving(
         rung=step.rung,
         changes={key: new for key, (_, new) in step.changes.items()},
         words=step.words,
         cost=step.cost,
         exact=step.exact,
+        saves_bytes=saves_bytes,
     )
 
 

@@ -216,18 +216,27 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
     scale = size.video / RELEASED.video * (1 if cell.precision == "bf16" else 2)
     once = scale * _at(known["once"], video, audio)
     layers = scale * cell.layers * _at(known["a_layer"], video, audio)
-    if cell.offload:
+    if cell.offload and cell.full:
         layers -= cell.layers * _inputs_bytes(video, audio, size)
+    elif cell.offload:  # the peak is then at the end of the backward pass, where all gradients lie
+        layers = 4 * lora_weights(cell, size)
     # the coefficients' fixed part was measured with one sample's text and, for a LoRA, at rank 32
     gradients = 0.0
     if cell.full and not cell.fused:
         gradients = _width(cell) * trained_weights(cell, size)
-    elif not cell.full:
+    elif not cell.full and not cell.offload:
         gradients = (
             4 * cell.layers * max(cell.rank - 32, 0) * sum(a.inputs + a.outputs for a in adapted(cell, size)) / 2
         )
-    dense = 2 * max(one.weights for one in block_linears(cell.version, size)) if cell.quantization is not None else 0
-    return max(round(once + layers + gradients + dense), 0)
+    return max(round(once + layers + gradients + _unpacked_bytes(cell, size)), 0)
+
+
+def _unpacked_bytes(cell: Cell, size: Dimensions) -> int:
+    """The largest matrix made dense for the backward pass: in bf16; a float8 one goes through float32 twice."""
+    if cell.quantization is None:
+        return 0
+    width = 10 if quantization_named(cell.quantization).name == "fp8" else 2
+    return width * max(one.weights for one in block_linears(cell.version, size))
 
 
 def _known_form(version: Version, regime: str, training: str, form: str) -> dict[str, list[float]]:

@@ -57,15 +57,17 @@ def plan(config: TrainingConfig, bucket: Bucket | None = None, version: Version 
 
 def smallest_steps(
     config: TrainingConfig, cards_gb: Sequence[int], bucket: Bucket | None = None, version: Version | None = None
-) -> dict[int, list[Proposal] | None]:
-    """For each card the rungs to go down until the config fits it; None where the foot of the ladder doesn't."""
+) -> dict[int, list[tuple[Proposal, int]] | None]:
+    """For each card the rungs to go down until the config fits it, each with the bytes that it saves of the device;
+    None where the foot of the ladder doesn't fit."""
     steps = ladder_of(config)
-    rungs = [config, *(step.config for step in steps)]
-    fits = [plan(rung, bucket, version).estimate.fits for rung in rungs]
-    found: dict[int, list[Proposal] | None] = {}
+    estimates = [plan(rung, bucket, version).estimate for rung in (config, *(step.config for step in steps))]
+    peaks = [one.device_peak_bytes for one in estimates]
+    saved = [(step, before - after) for step, before, after in zip(steps, peaks, peaks[1:], strict=False)]
+    found: dict[int, list[tuple[Proposal, int]] | None] = {}
     for card in cards_gb:
-        first = next((number for number, fit in enumerate(fits) if fit[str(card)]), None)
-        found[card] = None if first is None else steps[:first]
+        first = next((number for number, one in enumerate(estimates) if one.fits[str(card)]), None)
+        found[card] = None if first is None else saved[:first]
     return found
 
 

@@ -83,6 +83,13 @@ def test_five_blocks_tell_of_all_48(name):
     assert trace(WHOLE[name]) == step(WHOLE[name])
 
 
+@pytest.mark.soak
+def test_the_documented_table_of_switches_is_the_traced_one():
+    from trainer_core.memory.switches import table
+
+    assert table() in (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
 def test_each_switch_saves_what_it_is_for():
     plain = estimate(BASE)
 
@@ -94,7 +101,7 @@ def test_each_switch_saves_what_it_is_for():
     assert saved(quantization="nf4")["weights"] > 25e9
     assert saved(precompute_text=True)["connectors"] == plain.parts["connectors"]
     assert saved(moments_8bit=True)["optimizer"] > 1.2e9
-    assert saved(offload=True)["activations"] > 47 * 4000 * 4096 * 2
+    assert saved(offload=True)["activations"] > 0.5e9  # the gradients then set the peak
     assert saved(chunk_tokens=1024)["activations"] > 0
     assert saved(swap_blocks=24)["weights"] > 22 * 0.7e9
     assert saved(checkpointing=False)["activations"] < -50e9
