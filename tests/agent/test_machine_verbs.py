@@ -87,6 +87,20 @@ def test_a_rehearsal_in_a_child_measures_and_leaves_nothing(typed, config_file, 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_rehearsal_goes_down_the_ladder_one_change_at_a_time(typed, config_file):
+    """Real children under a real limit: tensors counted, as a run with ltx_agent.memory.limit_gb counts them."""
+    config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    config["optimization"] |= {"batch_size": 2, "enable_gradient_checkpointing": False}
+    config_file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    words = ("rehearse", str(config_file), "--limit-gb", "0.0042", "--no-search", "--json")
+    found = json.loads(typed(*words).stdout)
+    assert found["fits"]
+    assert [trial["ran_out"] for trial in found["trials"]] == [*["training step"] * (len(found["trials"]) - 1), None]
+    assert [trial["kept"] for trial in found["trials"]] == [*[False] * (len(found["trials"]) - 1), True]
+    assert found["trials"][1]["changes"] == {"optimization.enable_gradient_checkpointing": True}
+    assert "optimization.enable_gradient_checkpointing: False → True" in found["diff"]
+
+
 def test_quantization_shows_every_base_and_its_error(typed):
     rows = json.loads(typed("quantization", "--objective", "t2a", "--json").stdout)["rows"]
     assert [row["base"] for row in rows] == ["bf16", *SCHEMES]

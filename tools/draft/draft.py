@@ -12,9 +12,11 @@ from tools.draft.annotated import annotated_yaml, replace_drafted
 from tools.draft.choices import Draft, Wishes, decide
 from tools.draft.conditions import Direction
 from tools.draft.dataset import write_dataset
+from tools.draft.fit import fitted
 from tools.draft.heldout import LARGEST_FRACTION
 from tools.draft.plan import plan_text
 from tools.inspect.report import Report
+from tools.machine import device_bytes
 from tools.project import Project, ProjectFacts
 from trainer_core.config import ObjectiveName, parse_config
 from trainer_core.errors import ConfigError
@@ -89,7 +91,7 @@ def draft_of(project: Project, facts: ProjectFacts) -> Drafted:
         faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']} (given: {fault['input']})" for fault in error.errors())
         raise ConfigError(f"That can't be asked for: {faults}.", "Ask for another value.") from error
     wishes = Wishes(**{**arguments.model_dump(), "skip": arguments.skip or ()})
-    draft = decide(report, facts, wishes)
+    draft = fitted(decide(report, facts, wishes), project.path, device_bytes)
     text = annotated_yaml(draft.config, draft.reasons)
     objective_of(parse_config(text, "the drafted config").strategy)
     return Drafted(report, draft, text)

@@ -25,7 +25,7 @@ class MemoryArguments(BaseModel):
 
 
 class Saving(BaseModel):
-    """One switch to set so that a card holds the training; `saves_bytes` of the device, estimated, after those before."""
+    """One switch to set so that a card holds the training; `saves_bytes`: estimated, after the switches before it."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -4,10 +4,21 @@ from pathlib import Path
 from typing import Any
 
 from tools.draft.choices import Draft
+from tools.draft.draft import DraftArguments
 from tools.draft.fit import fitted
-from tools.draft.rehearse import REHEARSAL_NAME, RehearseResult, Trial, digest
+from tools.draft.rehearse import (
+    REHEARSAL_NAME,
+    RehearseArguments,
+    RehearseResult,
+    Trial,
+    digest,
+    rehearse_training,
+)
+from tools.draft.tool import draft_config
 from trainer_core.config import TrainingConfig, parse_config, resolve_paths
 from trainer_core.files import write_json
+
+from .conftest import make_clip
 
 CONFIG = {
     "model": {"model_path": "tiny"},
@@ -49,3 +60,22 @@ def test_switches_and_the_samples_budget_come_from_the_rehearsal(tmp_path: Path)
     assert config.acceleration.quantization == "int8-quanto"
     assert config.ltx_agent.memory.samples_gb == 20.5
     assert made.reasons["ltx_agent.memory.samples_gb"].startswith("measured: the rehearsal on a card")
+
+
+def test_a_draft_shows_what_its_rehearsal_measured(make_project: Any) -> None:
+    """Draft, rehearse in a real child that runs out of memory at first, draft again: the numbers and their reason."""
+    project = make_project([make_clip(f"{name}.mp4") for name in "abc"], model="tiny")
+    draft_config(project, DraftArguments())
+    seen = rehearse_training(project, RehearseArguments(limit_gb=0.0072, search=False))
+    assert seen.fits
+    assert seen.changes
+    draft_config(project, DraftArguments())
+    text = project.config_path.read_text(encoding="utf-8")
+    for key, value in seen.changes.items():
+        name = key.rpartition(".")[2]
+        line = next(line for line in text.splitlines() if line.strip().startswith(f"{name}: "))
+        assert "measured: the rehearsal on no GPU" in line
+        assert str(value).lower() in line.lower()
+    plan = (project.path / "plan.md").read_text(encoding="utf-8")
+    assert "Rehearsed on no GPU: the CPU:" in plan
+    assert f"{seen.trials[-1].step_s:.2f} s a step" in plan
