@@ -31,19 +31,20 @@ def envelope(series: Series, measure: str, view: View, width: int) -> np.ndarray
 
     Columns between two points of a sparse curve are filled by the line between them.
     """
+    middles = (series.first_step + series.last_step) / 2
     low, high = series.low(measure), series.high(measure)
-    return np.stack([_reduced(series, low, view, width, np.fmin), _reduced(series, high, view, width, np.fmax)])
+    return np.stack([_reduced(middles, low, view, width, np.fmin), _reduced(middles, high, view, width, np.fmax)])
 
 
 def curve(series: Series, values: np.ndarray, view: View, width: int) -> np.ndarray:
     """Return [width]: the mean of `values` [B], one a bucket, in each column."""
-    middles = (series.first_step + series.last_step) / 2
-    columns = _columns(middles, view, width)
-    sound = np.isfinite(values) & (columns >= 0) & (columns < width)
-    total = np.bincount(columns[sound], weights=values[sound], minlength=width)
-    count = np.bincount(columns[sound], minlength=width)
+    steps, shown = _visible((series.first_step + series.last_step) / 2, values, view)
+    columns = _columns(steps, view, width)
+    inside = (columns >= 0) & (columns < width)
+    total = np.bincount(columns[inside], weights=shown[inside], minlength=width)
+    count = np.bincount(columns[inside], minlength=width)
     mean = np.divide(total, count, out=np.full(width, np.nan), where=count > 0)
-    return _joined(mean, middles, values, view)
+    return _joined(mean, steps, shown, view)
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
@@ -72,26 +73,32 @@ def _columns(steps: np.ndarray, view: View, width: int) -> np.ndarray:
     return np.floor((steps - view.first) / view.span * (width - 1) + 0.5).astype(np.int64)
 
 
-def _reduced(series: Series, values: np.ndarray, view: View, width: int, reduce: np.ufunc) -> np.ndarray:
-    middles = (series.first_step + series.last_step) / 2
-    columns = _columns(middles, view, width)
-    inside = np.flatnonzero((columns >= 0) & (columns < width) & np.isfinite(values))
+def _visible(steps: np.ndarray, values: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """The finite `values` [B] at `steps` [B] (rising) in the view, and the ones next to it on both sides."""
+    sound = np.flatnonzero(np.isfinite(values))
+    at = steps[sound]
+    start = max(int(np.searchsorted(at, view.first)) - 1, 0)
+    stop = int(np.searchsorted(at, view.last, side="right")) + 1
+    return at[start:stop], values[sound[start:stop]]
+
+
+def _reduced(middles: np.ndarray, values: np.ndarray, view: View, width: int, reduce: np.ufunc) -> np.ndarray:
+    steps, shown = _visible(middles, values, view)
+    columns = _columns(steps, view, width)
+    inside = np.flatnonzero((columns >= 0) & (columns < width))
     result = np.full(width, np.nan)
     if len(inside):
         starts = np.flatnonzero(np.diff(columns[inside], prepend=-1))
-        result[columns[inside][starts]] = reduce.reduceat(values[inside], starts)
-    return _joined(result, middles, values, view)
+        result[columns[inside][starts]] = reduce.reduceat(shown[inside], starts)
+    return _joined(result, steps, shown, view)
 
 
 def _joined(shown: np.ndarray, steps: np.ndarray, values: np.ndarray, view: View) -> np.ndarray:
-    """Fill the columns between points, those beyond the edges included, as a line would."""
-    sound = np.isfinite(values)
-    if not sound.any():
-        return shown
+    """Fill the columns between points (finite, rising), those beyond the edges included, as a line would."""
     empty = np.flatnonzero(np.isnan(shown))
-    if not len(empty):
+    if not len(empty) or not len(steps):
         return shown
     at = view.first + empty / max(len(shown) - 1, 1) * view.span
-    inside = (at >= steps[sound][0]) & (at <= steps[sound][-1])
-    shown[empty[inside]] = np.interp(at[inside], steps[sound], values[sound])
+    inside = (at >= steps[0]) & (at <= steps[-1])
+    shown[empty[inside]] = np.interp(at[inside], steps, values)
     return shown

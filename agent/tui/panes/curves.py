@@ -109,6 +109,7 @@ class CurvesPane(Pane, can_focus=True):
         self._raw = self._marks = True
         self._smoother = Smoother()
         self._wanted: tuple[float, float] | None = None
+        self._titles = ("", "")
 
     def compose(self) -> ComposeResult:
         with Container(id="figures"):
@@ -193,7 +194,7 @@ class CurvesPane(Pane, can_focus=True):
             cursor=self._cursor,
             marks=marks,
         )
-        panel.legend.update(self._legend(panel.figure, data, view))
+        panel.legend.update(self._legend(panel.figure, data, view), layout=False)
 
     def _legend(self, figure: Figure, data: Data, view: View) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
@@ -231,8 +232,10 @@ class CurvesPane(Pane, can_focus=True):
         chosen = [name for on, name in ((self._log, "log"), (self._follow is not None, "following")) if on]
         if self._smoother.amount != "auto":
             chosen.append(f"smoothing {self._smoother.amount}")
-        self.border_title = " · ".join(parts)
-        self.border_subtitle = " · ".join(chosen)
+        titles = " · ".join(parts), " · ".join(chosen)
+        if titles != self._titles:  # setting them paints the whole pane
+            self._titles = titles
+            self.border_title, self.border_subtitle = titles
 
     def _visible_marks(self) -> list[tuple[float, str, str]]:
         seen = self._seen
@@ -249,7 +252,8 @@ class CurvesPane(Pane, can_focus=True):
     def _ask_for_detail(self, data: Data, view: View) -> None:
         if self._seen is None or data.steps.rows_a_bucket == 1 or data.within(view) is not data.steps:
             return
-        inside = np.count_nonzero((data.steps.last_step >= view.first) & (data.steps.first_step <= view.last))
+        first = int(np.searchsorted(data.steps.last_step, view.first))
+        inside = int(np.searchsorted(data.steps.first_step, view.last, side="right")) - first
         wanted = (view.first, view.last)
         if inside < 2 * max(self.size.width - AXIS_WIDTH, 8) and wanted != self._wanted:
             self._wanted = wanted
