@@ -30,7 +30,7 @@ from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input
 # 800 steps, and traces of the whole grid, take minutes: longer than a test may
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 
-HEADS, VIDEO_HEAD, AUDIO_HEAD, LAYERS = 4, 64, 32, 3  # the released blocks at a sixteenth of their width
+HEADS, VIDEO_HEAD, AUDIO_HEAD, LAYERS = 4, 64, 32, 4  # the released blocks at a sixteenth of their width
 GRID, AUDIO_FRAMES, TEXT_TOKENS = (2, 3, 4), 8, 32
 STEPS = 200
 BASES = {
