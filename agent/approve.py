@@ -74,9 +74,12 @@ def approve_call(
     if answer["approved"]:
         granted = {**state.get("granted", {}), call_fingerprint(call, desk.project): card.approval}
         return Command(goto="approve_call", update={"granted": granted})
-    declined = [answer_to(call, DECLINED, failed=True) for call in calls_of(reply)]
+    answers = [answer_to(call, DECLINED, failed=True) for call in calls_of(reply)]
     words = [HumanMessage(answer["words"])] if answer["words"] else []
-    return Command(goto=stage, update={"messages": [*declined, *words]})
+    declined = state.get("declined", {})
+    if not words:  # words are a wish for something else, not a no to this for good
+        declined = {**declined, card.approval: fingerprint_of("plan", desk.project)}
+    return Command(goto=stage, update={"messages": [*answers, *words], "declined": declined})
 
 
 def approve_fallback(

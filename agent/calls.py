@@ -15,7 +15,8 @@ from agent.desk import Desk, desk_of
 from agent.digest import as_text, fenced, printable
 from agent.events import Question
 from agent.reviews import fingerprint_of, is_approved, unreviewed
-from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of
+from agent.roots import refuse_foreign_paths
+from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of, is_from_person
 from tools.project import Project, Stopped
 from tools.spec import Tool
 from trainer_core.errors import ApprovalNeeded, ConfigError, LtxError
@@ -46,9 +47,11 @@ def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     answers: list[AnyMessage] = []
     repeats = dict(state.get("repeats", {}))
     update: dict[str, Any] = {"messages": answers, "error": None, "repeats": repeats}
+    started = False
     working: AgentState = {**state}
     for index, call in enumerate(calls_of(reply)):
         text, failed = _answer(stage, call, f"{reply.id}:{index}", working, update, runtime, desk)
+        started = started or (call["name"] == "start_training" and not failed)
         mark = _digest(call["name"], call["args"], text)
         repeats[mark] = repeats.get(mark, 0) + 1
         shown = f"{fenced(text)}\n{SAME_RESULT_AGAIN}" if repeats[mark] > 1 else fenced(text)
@@ -64,7 +67,9 @@ def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
         goto = END
     else:
         goto = stage if working["stage"] == stage else "route"
-    changed = {name: working.get(name) for name in ("stage", "finished", "approvals", "granted")}
+    changed: dict[str, Any] = {name: working.get(name) for name in ("stage", "finished", "approvals", "granted")}
+    if started:  # the way from clips to start is over: what comes is another one
+        changed["questions"] = 0
     return Command(goto=goto, update={**update, **changed, "artifacts": artifacts_of(desk.project)})
 
 
@@ -75,7 +80,7 @@ def first_unapproved(reply: AIMessage, state: AgentState, desk: Desk) -> tuple[A
         if tool is None or tool.needs_approval is None:
             continue
         try:
-            card = _needed_card(tool, checked_arguments(tool, call["args"], state), call, state, desk)
+            card = _needed_card(tool, _permitted_arguments(tool, call["args"], state, desk), call, state, desk)
         except LtxError:
             continue
         if card is not None:
@@ -116,6 +121,14 @@ def checked_arguments(tool: Tool, arguments: Any, state: AgentState) -> BaseMode
         raise WrongArguments(tool, _faults(error)) from error
 
 
+def _permitted_arguments(tool: Tool, arguments: Any, state: AgentState, desk: Desk) -> BaseModel:
+    """The same, refused when they name files that are neither the project's nor in the person's words."""
+    checked = checked_arguments(tool, arguments, state)
+    said = [state["goal"], *state.get("earlier", []), *(m.text for m in state["messages"] if is_from_person(m))]
+    refuse_foreign_paths(tool, checked, desk.project, said)
+    return checked
+
+
 def _answer(
     stage: Stage,
     call: Any,
@@ -154,7 +167,7 @@ def _run_once(
     The ledger is written before and after the tool: a call that ended is never run again, one that was cut off is
     first looked for in what it left behind.
     """
-    arguments = checked_arguments(tool, call["args"], working)
+    arguments = _permitted_arguments(tool, call["args"], working, desk)
     name, project = desk.conversation, desk.project
     granted, fingerprint = dict(working.get("granted", {})), call_fingerprint(call, project)
     plan_stood = is_approved("plan", working, project)
@@ -212,7 +225,8 @@ def _needed_card(tool: Tool, arguments: BaseModel, call: Any, state: AgentState,
         return None
     unseen = unreviewed(state, project) if tool.needs_approval == "start" else []
     card = call_card(tool, arguments, project, unseen, desk.settings)
-    if card is not None and card.approval == "change" and not is_approved("plan", state, project):
+    of_plan = card is not None and card.approval == "change" and FINISHED_BY.get(tool.name) == "draft"
+    if of_plan and not is_approved("plan", state, project):
         return None
     return card
 

@@ -13,8 +13,9 @@ from agent.screen import clean, clean_lines
 from agent.settings import Settings
 from tools.draft.annotated import is_as_drafted
 from tools.draft.edit import check_text
+from tools.monitor.cost import start_costs
 from tools.project import Project
-from tools.spec import CostLine, Preview, Tool
+from tools.spec import FREE, CostLine, Preview, Tool
 from trainer_core.config import TrainingConfig, load_config
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
@@ -22,7 +23,6 @@ from trainer_core.files import read_jsonl
 SPOT_CHECK_CAPTIONS = 3
 PLAN_LINES = 80
 FILES_SHOWN = 5
-_NO_COST = CostLine("money", "costs nothing", 0.0, "measured")
 
 
 def captions_card(project: Project) -> Question:
@@ -34,18 +34,18 @@ def captions_card(project: Project) -> Question:
     lines = [f"{len(rows)} captions, {waiting} of them drafts that need a review. All are in {where}."]
     lines += [f"{clean(row['path'])} ({row['source']}): {clean(row['caption'])}" for row in first]
     lines.append("Not right? Say what is wrong; they are written anew where you did not write them yourself.")
-    return Question("captions", "Are these captions right?", lines, [_NO_COST])
+    return Question("captions", "Are these captions right?", lines, FREE)
 
 
 def inputs_card(project: Project) -> Question:
     """The conditioning inputs: what is given to the model beside the text, and where each comes from."""
     lines = conditioning_inputs(project)
-    return Question("inputs", "Are these the inputs the training shall be given?", lines, [_NO_COST])
+    return Question("inputs", "Are these the inputs the training shall be given?", lines, FREE)
 
 
 def plan_card(project: Project) -> Question:
     """The plan as it stands."""
-    return Question("plan", "Is this plan right?", _plan_to_read(project), [_NO_COST])
+    return Question("plan", "Is this plan right?", [*_plan_to_read(project), *_forecast(project)], FREE)
 
 
 def call_card(
@@ -71,11 +71,18 @@ def call_card(
     return Question(preview.approval or tool.needs_approval, preview.question, lines, costs)
 
 
+def cost_lines(costs: list[CostLine]) -> list[str]:
+    """The costs as a person reads them: a line a kind, what costs nothing in one."""
+    free = [cost.kind for cost in costs if cost.value == 0 and cost.text == FREE[0].text]
+    lines = [f"{cost.kind}: {clean(cost.text)} ({cost.basis})" for cost in costs if cost.kind not in free]
+    return [*lines, *([f"{', '.join(free)}: {FREE[0].text}"] if free else [])]
+
+
 def fallback_card(error: dict[str, Any]) -> Question:
     """Consent to go on without the language model."""
     lines = [clean_lines(f"{error['message']} {error['hint']}".strip())]
     lines.append("The built-in planner is made of rules: it knows the whole path, but not every sentence.")
-    return Question("fallback", "Go on with the built-in planner?", lines, [_NO_COST])
+    return Question("fallback", "Go on with the built-in planner?", lines, FREE)
 
 
 def as_json(question: Question) -> dict[str, Any]:
@@ -157,6 +164,19 @@ def _plan_to_read(project: Project) -> list[str]:
     if len(lines) > PLAN_LINES:
         lines = [*lines[:PLAN_LINES], f"… {len(lines) - PLAN_LINES} lines more in {_name(project.plan_path)}."]
     return [*lines, "", *edited, f"Every value with its reason: {_name(project.config_path)}."]
+
+
+def _forecast(project: Project) -> list[str]:
+    """What the training itself will take once it is started: its card says it again, measured where it can be."""
+    try:
+        costs = start_costs(project)
+    except LtxError:
+        return []
+    return [
+        "",
+        "Saying yes here starts nothing. The training will then take:",
+        *(f"- {line}" for line in cost_lines(costs)),
+    ]
 
 
 def _edited_by_hand(project: Project) -> list[str]:

@@ -6,7 +6,17 @@ from typing import Any, Literal
 from tools.spec import CostLine
 
 Approval = Literal[
-    "captions", "inputs", "plan", "change", "start", "overwrite", "resume", "push", "download", "fallback"
+    "captions",
+    "inputs",
+    "plan",
+    "change",
+    "rehearse",
+    "start",
+    "overwrite",
+    "resume",
+    "push",
+    "download",
+    "fallback",
 ]
 """What a person may be asked to allow. A tool may name others; a policy file lists them by these names."""
 

@@ -16,12 +16,13 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ValidationError
 
-from agent.cards import call_card
+from agent.cards import call_card, cost_lines
 from agent.desk import Desk
 from agent.digest import as_text, digest, fenced
 from agent.events import Question
 from agent.policy import Policy
 from agent.reviews import fingerprint_of, unreviewed
+from agent.roots import refuse_foreign_paths
 from agent.state import AgentState
 from agent.store import open_store
 from tools.spec import Tool
@@ -79,6 +80,7 @@ async def _call(
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'arguments'}: {f['msg']}" for f in error.errors())
         return _failed(f"The arguments of {tool.name} are wrong: {faults}.")
+    refuse_foreign_paths(tool, arguments, desk.project, [])
     card = await anyio.to_thread.run_sync(_card, tool, arguments, desk)
     if card is not None and (policy is None or policy.refusal(card)):
         mark = _mark(tool.name, arguments, desk)
@@ -110,7 +112,7 @@ async def _asked(
 
     Their answer counts only for the very call and config they were shown.
     """
-    message = "\n".join([card.question, *card.details, *(f"{cost.kind}: {cost.text}" for cost in card.costs)])
+    message = "\n".join([card.question, *card.details, *cost_lines(card.costs)])
     schema = {
         "type": "object",
         "properties": {"allow": {"type": "boolean", "title": card.question}},

@@ -1,17 +1,19 @@
 """The built-in planner's moves: from what a person wants and where the work stands to words or one tool call."""
 
 import json
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import ToolMessage
 
+from agent.adapter_words import NEWEST
 from agent.approve import DECLINED
 from agent.run_text import advice_lines, best_lines, speed_lines
 from agent.state import STAGES, Stage
 from agent.summaries import SUMMARIES
-from agent.wishes import relative_values
+from agent.wishes import draft_values, numbers_in, relative_values
 from agent.words import Wish, read_goal
 from prompts.fence import unfence
 from prompts.render import section, sections
@@ -26,18 +28,31 @@ _KEY_OF = {
     "learning_rate": "optimization.learning_rate",
     "batch_size": "optimization.batch_size",
 }
-_AFTER_A_RUN = {"sample": "sample_adapter", "export": "export_adapter"}
+_AFTER_A_RUN = {
+    "sample": "sample_adapter",
+    "export": "export_adapter",
+    "push": "push_to_hub",
+    "doctor": "examine_adapter",
+    "compare_files": "compare_adapters",
+    "edit": "edit_adapter",
+    "rehearse": "rehearse_training",
+}
+_NEEDS_A_PLAN = {"memory": "plan_memory", "fit": "draft_config"}
 _ABOUT_A_RUN = ("status", "advice", "slow", "best")
+_MORE = r"\b(?:more|higher|bigger|larger|raise|increase|longer|slower)\b"
 _FREE_TEXT_REASON = 160
 _CAPTIONING = ("caption_clips", "caption_rest", "retune_captions")
 
 
-def answer(words: str, wishes: list[Wish], state: dict[str, Any], bound: Collection[str]) -> str | Call:
+def answer(
+    words: str, wishes: list[Wish], state: dict[str, Any], bound: Collection[str], *, assume: bool = False
+) -> str | Call:
     """Answer what the person said last: with words, with a tool of this stage, or by going to the stage that has it.
 
     Training needs a plan, a plan captions, captions the report: what is missing is made first, in this order.
+    `assume`: no question is left, so what is unclear is taken as it most likely was meant.
     """
-    wish = _in_numbers(wishes[-1], words, state)
+    wish = _in_numbers(_assumed(wishes[-1], words, state) if assume else wishes[-1], words, state)
     stage: Stage = state["stage"]
     missing = _first_missing(state)
     spoken = _in_words(wish, state)
@@ -46,11 +61,15 @@ def answer(words: str, wishes: list[Wish], state: dict[str, Any], bound: Collect
     if wish.intent in _ABOUT_A_RUN:
         return _in_stage("monitor", ("run_status", {}), state)
     if wish.intent in _AFTER_A_RUN:
-        return _in_stage("monitor", (_AFTER_A_RUN[wish.intent], {}), state)
+        return _about_an_adapter(wish, state)
+    if wish.intent in _NEEDS_A_PLAN and missing == "monitor":
+        return _in_stage("draft", (_NEEDS_A_PLAN[wish.intent], {}), state)
+    if wish.intent in _NEEDS_A_PLAN:
+        return _in_stage(missing, _work_of_stage(missing, wishes, state, ""), state)
     if wish.intent == "stop":
         return _in_stage("monitor", ("stop_training", {}), state)
     if wish.intent == "resume":
-        return _resume(state, bound)
+        return _resume(wish, words, state, bound)
     if wish.intent == "compare":
         return _in_stage("draft", ("list_experiments", {}), state)
     if wish.intent in _STAGE_OF:
@@ -112,6 +131,10 @@ def after_tool(message: ToolMessage, wish: Wish) -> str | Call:
             return "\n".join(speed_lines(result))
         if wish.intent == "best":
             return "\n".join(best_lines(result))
+    if name == "rehearse_training":
+        lacking = result["fits"] and not result["trials"][0]["fits"]
+        follows = section("planner", "rehearsed_lacking" if lacking else "rehearsed")
+        return "\n".join([*SUMMARIES[name](result), follows])
     if name in SUMMARIES:
         return "\n".join(SUMMARIES[name](result))
     return "\n".join(
@@ -150,6 +173,18 @@ def _in_numbers(wish: Wish, words: str, state: dict[str, Any]) -> Wish:
     return replace(wish, intent="draft", draft={**wish.draft, **found}) if found else wish
 
 
+def _assumed(wish: Wish, words: str, state: dict[str, Any]) -> Wish:
+    """What unclear words most likely mean: twice or half of the value, the last of several that were named."""
+    text = " ".join(words.lower().split())
+    if wish.intent == "vague" and isinstance(now := state.get("plan", {}).get(wish.term), int | float):
+        value = now * (2 if re.search(_MORE, text) else 0.5)
+        return replace(wish, intent="draft", draft={wish.term: value if isinstance(now, float) else max(1, int(value))})
+    if wish.intent == "contradiction":
+        last = {name: numbers[-1] for name, numbers in numbers_in(text).items()}
+        return replace(wish, intent="draft", draft={**draft_values(text), **last})
+    return wish
+
+
 def _go_on(stage: Stage, missing: Stage, wishes: list[Wish], state: dict[str, Any]) -> str | Call:
     """Where "yes" and "go on" lead; never to a second run of what was trained already."""
     if stage == "monitor" and missing == "monitor" and state.get("runs"):
@@ -164,12 +199,32 @@ def _go_on(stage: Stage, missing: Stage, wishes: list[Wish], state: dict[str, An
     return _in_stage(wanted, _work_of_stage(wanted, wishes, state, ""), state)
 
 
-def _resume(state: dict[str, Any], bound: Collection[str]) -> str | Call:
+def _about_an_adapter(wish: Wish, state: dict[str, Any]) -> str | Call:
+    """The call that a sentence about an adapter names; "my adapter" is the newest checkpoint of the project's runs."""
+    arguments = dict(wish.call)
+    if wish.intent == "compare_files" and not arguments:
+        return section("planner", "which_files")
+    if wish.intent == "edit" and not arguments:
+        return section("planner", "which_edit")
+    if NEWEST in arguments.values():
+        newest = next((run["checkpoint"] for run in reversed(state.get("runs", [])) if run.get("checkpoint")), None)
+        if newest is None:
+            return section("planner", "no_adapter")
+        arguments = {name: newest if value == NEWEST else value for name, value in arguments.items()}
+    if "output" in arguments and "/" not in arguments["output"]:
+        arguments["output"] = f"{state['project']}/{arguments['output']}"
+    return _in_stage("monitor", (_AFTER_A_RUN[wish.intent], arguments), state)
+
+
+def _resume(wish: Wish, words: str, state: dict[str, Any], bound: Collection[str]) -> str | Call:
+    """Resume with what was named; after memory ran out, with the saving that the trainer offers, unless told not to."""
     if state["stage"] != "monitor":
         return "go_to", {"stage": "monitor"}
-    if "resume_training" in bound:
-        return "resume_training", {}
-    return section("planner", "no_resume")
+    if "resume_training" not in bound:
+        return section("planner", "no_resume")
+    offer = state["runs"][-1].get("offer") if state.get("runs") else None
+    unchanged = "without" in words.lower() or "as it was" in words.lower()
+    return "resume_training", {**wish.call, **({"settings": offer} if offer and not unchanged else {})}
 
 
 def _following(stage: Stage, missing: Stage) -> Stage:

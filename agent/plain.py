@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from agent.approve import DECLINED
+from agent.cards import cost_lines
 from agent.commands import is_command, obey
 from agent.desk import open_desk
 from agent.events import Alerted, Called, Event, Progressed, Question, Returned, Said, Streamed
@@ -63,8 +64,8 @@ def ask_approval(question: Question, session: Session | None = None) -> bool | s
     """Show what there is to judge and ask; True and False, other words as they are, None when the person left."""
     for line in question.details:
         _say(f"  {line}")
-    for cost in question.costs:
-        _say(f"  {cost.kind}: {clean(cost.text)} ({cost.basis})")
+    for line in cost_lines(question.costs):
+        _say(f"  {line}")
     words = _ask(f"{question.question} [y/n]", session)
     if words is None or words.lower() in LEAVE:
         return None

@@ -18,6 +18,7 @@ from langchain_core.runnables import Runnable
 from agent.approve import DECLINED
 from agent.memory import words_of
 from agent.moves import Call, after_tool, answer, begin_stage, goal_wish
+from agent.questions import NONE_LEFT
 from agent.state import GOAL, is_from_person
 from agent.words import understand
 from prompts.fence import unfence
@@ -68,8 +69,9 @@ def next_move(messages: Sequence[AnyMessage | BaseMessage], bound: Collection[st
     wishes = [goal_wish(state, is_latest=is_latest), *map(understand, said)]
     if isinstance(last, ToolMessage) and last.name != "go_to":
         return after_tool(last, wishes[-1] if said else wishes[0])
-    if said and (isinstance(last, ToolMessage) or is_from_person(last)):
-        return answer(said[-1], wishes, state, bound)
+    assume = str(last.content).startswith(NONE_LEFT)
+    if said and (isinstance(last, ToolMessage) or is_from_person(last) or assume):
+        return answer(said[-1], wishes, state, bound, assume=assume)
     if str(last.content).startswith(DECLINED):
         return section("planner", "no_captions" if state["stage"] == "caption" else "no_plan")
     return begin_stage(state, wishes)

@@ -3,12 +3,14 @@
 from typing import Any
 
 from agent.desk import Desk
+from agent.digest import printable
+from agent.questions import MOST_QUESTIONS
 from agent.state import AgentState, Stage
 from tools.project import Project
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
+from trainer_core.run_folder import RunFolder
 
-MOST_QUESTIONS = 5
 RUNS_SHOWN = 3
 _PLAN = {
     "objective": "ltx_agent.objective",
@@ -34,7 +36,7 @@ def seen(stage: Stage, state: AgentState, desk: Desk) -> dict[str, Any]:
         "facts": {**project.facts.model_dump(exclude={"sources"}), "goal": state["goal"]},
         "plan": plan_of(project),
         "captions_by_model": _captions_by_model(project),
-        "runs": [{"id": run.id, "state": _state_of(run)} for run in project.runs()[-RUNS_SHOWN:]],
+        "runs": [_run_seen(run) for run in project.runs()[-RUNS_SHOWN:]],
         "questions_left": max(0, MOST_QUESTIONS - state.get("questions", 0)),
         "earlier": state.get("earlier", []),
     }
@@ -61,8 +63,19 @@ def _captions_by_model(project: Project) -> bool:
     return any(isinstance(row, dict) and row.get("source") in ("endpoint", "local") for row in rows)
 
 
-def _state_of(run: Any) -> str:
+def _run_seen(run: RunFolder) -> dict[str, Any]:
+    """A run's state, its checkpoint to look at, and what its trainer offers to save when memory ran out."""
     try:
-        return str(run.read_status().state)
+        status = run.read_status()
+        events = run.events() if status.state == "failed" else []
     except LtxError:
-        return "unknown"
+        return {"id": run.id, "state": "unknown"}
+    checkpoint = status.best_checkpoint or status.last_checkpoint
+    begun = max((index for index, event in enumerate(events) if event["kind"] in ("started", "resumed")), default=0)
+    failed = next((event for event in events[begun:] if event["kind"] == "out of memory"), {})
+    return {
+        "id": run.id,
+        "state": str(status.state),
+        "checkpoint": printable(str(run.path / checkpoint)) if checkpoint else None,
+        "offer": (failed.get("offer") or {}).get("settings"),
+    }

@@ -73,7 +73,10 @@ class Session:
         """Start the work at its first stage, with a goal in the person's words."""
         goal = printable(goal)
         about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
-        start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {})}
+        start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), "questions": 0}
+        facts = self._desk.project.facts
+        if facts.assumed:  # they belonged to the way before
+            self._desk.project.write_facts(facts.model_copy(update={"assumed": []}))
         messages = [*self._unanswered(), note_from_graph(f"{about}\nNext stage: inspect.")]
         return self._turn({**start, "messages": messages}, goal or "begin")
 
@@ -166,7 +169,7 @@ class Session:
     def _turn(self, update: dict[str, Any], what: str) -> Iterator[Event]:
         project = self._desk.project
         before = self.state
-        facts = {
+        facts: dict[str, Any] = {
             "project": printable(str(project.path)),
             "artifacts": artifacts_of(project),
             "finished": None,
@@ -176,6 +179,7 @@ class Session:
             "stage": before.get("stage", "inspect"),
             "approvals": before.get("approvals", {}),
             "granted": {},
+            "held": [],
             "fixed": {},
         }
         news = [note_from_graph(f"News: {alert.message}") for alert in self._news]

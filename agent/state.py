@@ -39,6 +39,10 @@ class AgentState(TypedDict, total=False):
     """What was reviewed and approved, by name, with the fingerprint of the file as the person saw it."""
     granted: dict[str, str]
     """Tool calls that may run, by the fingerprint of the call and its config, with the approval each was given."""
+    held: list[dict[str, Any]]
+    """Calls of this turn that wait for the rehearsal which comes before them."""
+    declined: dict[str, str]
+    """What the person did without, by approval, with the fingerprint of the plan it was declined for."""
     fixed: dict[str, Any]
     """Tool arguments that the person fixed on the command line; they win over the model's."""
     artifacts: dict[str, str]
@@ -48,7 +52,7 @@ class AgentState(TypedDict, total=False):
     repeats: dict[str, int]
     """How often this turn's calls were made with the same arguments and the same result, by their hash."""
     questions: int
-    """How many questions the model has put to the person."""
+    """How many questions the model has put to the person since the work began, or since the last start."""
     earlier: list[str]
     """What older messages came to, a line each: the person's words, decisions and results, when they are forgotten."""
     fallback: bool

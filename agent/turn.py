@@ -13,6 +13,8 @@ from agent.calls import calls_of, error_json, first_unapproved
 from agent.desk import Desk, desk_of
 from agent.llm import ask, is_endpoint
 from agent.memory import compacted
+from agent.questions import NONE_LEFT, asks, assume_instead, is_one_too_many
+from agent.rehearsal import rehearsal_first, said_again
 from agent.seen import seen
 from agent.state import STAGES, AgentState, Stage, is_from_person
 from prompts.fence import fence
@@ -43,21 +45,45 @@ def take_turn(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
         return Command(goto=END)
     kept, earlier, forgotten = compacted(state, desk.settings.llm.context_tokens)
     remembered: AgentState = {**state, "earlier": earlier}
+    held: list[Any] = []
+    reply = said_again(state, desk)
     try:
-        reply = _reply(stage, remembered, kept, runtime, desk)
+        if reply is None:
+            reply, held = rehearsal_first(_reply(stage, remembered, kept, runtime, desk), state, desk)
     except (ExternalError, ApprovalNeeded) as error:
         return Command(goto="approve_fallback", update={"error": error_json(error)})
     except Stopped:
         return Command(goto=END)
+    if is_one_too_many(reply, state):
+        return _assumed(stage, state, desk, reply, forgotten, earlier)
     calls = calls_of(reply)
     if not calls:
         goto = "route" if state["finished"] else END
     else:
         goto = "approve_call" if first_unapproved(reply, state, desk) is not None else f"{stage}_tools"
-    asked = not calls and reply.text.rstrip().endswith("?")
-    messages: list[Any] = [*(RemoveMessage(id=message.id or "") for message in forgotten), reply]
-    update = {"messages": messages, "earlier": earlier, "questions": state.get("questions", 0) + asked}
+    asked = not calls and asks(reply.text)
+    messages = [*_removed(forgotten), reply]
+    questions = state.get("questions", 0) + asked
+    update = {"messages": messages, "earlier": earlier, "questions": questions, "held": held}
     return Command(goto=goto, update=update)
+
+
+def _assumed(
+    stage: Stage, state: AgentState, desk: Desk, reply: AIMessage, forgotten: list[AnyMessage], earlier: list[str]
+) -> Command[Any]:
+    """Go on without an answer; a model that asks again in the same turn has had its say."""
+    again = NONE_LEFT in state.get("repeats", {})
+    instead = assume_instead(reply, desk.project)
+    update = {
+        "messages": [*_removed(forgotten), *(instead[:1] if again else instead)],
+        "earlier": earlier,
+        "repeats": {**state.get("repeats", {}), NONE_LEFT: 1},
+    }
+    return Command(goto=END if again else stage, update=update)
+
+
+def _removed(messages: list[AnyMessage]) -> list[Any]:
+    return [RemoveMessage(id=message.id or "") for message in messages]
 
 
 def _reply(stage: Stage, state: AgentState, kept: list[AnyMessage], runtime: Runtime[Desk], desk: Desk) -> AIMessage:

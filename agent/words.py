@@ -1,10 +1,21 @@
 """What a person wants with a sentence, by rules: an intent, and the values it names. Knows nothing of the chat."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from agent.wishes import caption_values, contradiction_in, draft_values, vague_value
+from agent.adapter_words import (
+    compare_values,
+    doctor_values,
+    edit_values,
+    export_values,
+    is_edit,
+    push_values,
+    resume_values,
+    sample_values,
+)
+from agent.wishes import caption_values, contradiction_in, draft_values, numbers_in, vague_value
 
 Intent = Literal[
     "empty",
@@ -16,6 +27,13 @@ Intent = Literal[
     "status",
     "best",
     "compare",
+    "compare_files",
+    "doctor",
+    "edit",
+    "push",
+    "memory",
+    "rehearse",
+    "fit",
     "sample",
     "export",
     "resume",
@@ -41,10 +59,35 @@ _RUN = r"(?:it|training|the (?:run|training)|this run|now|here)"
 _INTENTS: tuple[tuple[Intent, str], ...] = (
     ("help", r"^\W*(?:help|what can (?:you|i) (?:do|say)|how does this work)\b|^\?+$"),
     (
+        "push",
+        r"\b(?:push|upload|publish|send)\b[^.]*\b(?:to (?:the |my )?(?:hub|hugging ?face)|to [\w.-]+/[\w.-]+)",
+    ),
+    (
         "refused",
         r"\b(?:api[- ]?key|password|token|secret|credential)s?\b|\brm -rf\b|\bsudo\b|\bshell\b"
         r"|\bdelete (?:all|every|the|my)\b"
         r"|\b(?:upload|publish|push|send|e-?mail|post|tweet)\b|\bdownload\b|\bcurl\b|\bwget\b|/etc/|\.\./|\bexecute\b",
+    ),
+    (
+        "doctor",
+        r"\bdoctor\b|\b(?:examine|diagnose|x-?ray)\b|\b(?:check|inspect|look at|test)\b[^.]*"
+        r"(?:\b(?:adapter|lora|checkpoint|weights)\b|\.safetensors)"
+        r"|\b(?:is|are|has) (?:my|the|this|that)\b[^.]*\b(?:adapter|lora|checkpoint)\b[^.]*"
+        r"\b(?:ok|okay|broken|dead|alive|healthy|nan|learned|any good|exploded)\b",
+    ),
+    (
+        "compare_files",
+        r"\bcompare\b[^.]*(?:\.safetensors|\b(?:adapters|loras|checkpoints)\b)|\b\w+\.safetensors\b[^.]*\b(?:versus|vs)\b",
+    ),
+    (
+        "fit",
+        r"\b(?:make|let) (?:it|this|that|the plan) fit\b|\b(?:take|use|set) (?:the|those|these) (?:memory )?switch",
+    ),
+    ("rehearse", r"\brehears|\bdry[- ]run\b|\b(?:try|test|run) (?:just )?(?:one|a single) (?:clip|sample|step)\b"),
+    (
+        "memory",
+        r"\bhow much (?:gpu |video |device |v)?(?:memory|ram)\b|\bv?ram\b|\bwhich (?:card|gpu)\b"
+        r"|\b(?:does|will|would) (?:it|this|the plan|training) fit\b|\bmemory (?:does|will|would)\b",
     ),
     (
         "advice",
@@ -89,7 +132,28 @@ _INTENTS: tuple[tuple[Intent, str], ...] = (
     ),
     ("no", r"^\W*(?:n|no|nope|not yet|wait|don't|never mind|nothing)\b"),
 )
-_ABOUT_VALUES = ("help", "advice", "slow", "status", "best", "compare", "refused", "why", "resume", "stop")
+_CALLS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "doctor": doctor_values,
+    "compare_files": compare_values,
+    "sample": sample_values,
+    "export": export_values,
+    "push": push_values,
+    "resume": lambda words: resume_values(words, numbers_in(_plain(words))),
+}
+_ABOUT_VALUES = (
+    "memory",
+    "rehearse",
+    "fit",
+    "help",
+    "advice",
+    "slow",
+    "status",
+    "best",
+    "compare",
+    "refused",
+    "why",
+    "stop",
+)
 """Intents whose sentence names no value, whatever words it holds."""
 
 
@@ -102,6 +166,8 @@ class Wish:
     """Arguments of draft_config."""
     caption: dict[str, Any] = field(default_factory=dict)
     """Arguments of caption_clips."""
+    call: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the tool that the intent names."""
     term: str = ""
     """What is asked about: a word of the glossary, what contradicts itself, the value that is vague."""
 
@@ -120,6 +186,10 @@ def understand(words: str) -> Wish:
     intent: Intent = next((intent for intent, pattern in _INTENTS if re.search(pattern, text)), "other")
     if question and intent not in ("help", "status", "slow", "best", "compare", "advice"):
         return Wish("term", term=" ".join(question["term"].lower().split()))
+    if is_edit(text):
+        return Wish("edit", call=edit_values(words))
+    if intent in _CALLS:
+        return Wish(intent, call=_CALLS[intent](words))
     if intent in _ABOUT_VALUES:
         return Wish(intent)
     clash = contradiction_in(text)

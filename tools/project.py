@@ -36,6 +36,8 @@ class ProjectFacts(BaseModel):
     caption_style: str | None = None
     caption_notes: list[str] = []
     speech: str | None = None
+    assumed: list[str] = []
+    """What the assistant would have asked beyond its five questions, a sentence each: the plan lists them."""
     asked: dict[str, Any] = {}
     """Draft arguments and dotted config keys that the person asked for: every new draft holds them."""
 

@@ -20,9 +20,19 @@ class CostLine:
     basis: CostBasis = "unknown"
 
 
+def nothing(*kinds: CostKind) -> list[CostLine]:
+    """The lines of what a yes costs nothing of."""
+    return [CostLine(kind, "nothing", 0.0, "measured") for kind in kinds]
+
+
+FREE = nothing("time", "memory", "disk", "money")
+
+
 @dataclass(frozen=True)
 class Preview:
     """What a person judges before a tool runs: one question, lines to read (a diff, names), what it costs.
+
+    `costs` name time, memory and disk; money too, unless it is the price of that time on the GPU.
 
     `approval` is another approval than the tool's own, such as overwrite instead of change.
     """
@@ -49,6 +59,8 @@ class Tool:
     needs_approval: str | None = None
     preview: Callable[..., Preview | None] | None = None
     recover: Callable[..., BaseModel | None] | None = None
+    paths: Callable[[Any], list[str]] | None = None
+    """The files that arguments name: a chat model may name those of the project, its clips and the person's words."""
 
     @property
     def description(self) -> str:

@@ -199,6 +199,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     async def _happened(self, event: Any) -> None:
         from agent import events
         from agent.approve import DECLINED
+        from agent.cards import cost_lines
 
         talk = self.talk
         if isinstance(event, events.Streamed):
@@ -223,8 +224,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
                 self.notify(event.message, severity="warning" if event.level == "warn" else "error")
         elif isinstance(event, events.Asked):
             question = event.question
-            costs = [f"{cost.text} ({cost.basis})" for cost in question.costs]
-            talk.ask(question.approval, question.question, question.details, costs)
+            talk.ask(question.approval, question.question, question.details, cost_lines(question.costs))
             self.workbench.show_beside(BESIDE.get(question.approval, "plan"))
 
     def _ended(self, ended: Ended) -> None:

@@ -55,7 +55,7 @@ def test_a_person_judges_three_captions_changes_them_and_lets_the_rest_be_writte
         card = asked(heard(session.begin("", until="caption", fixed={}))).question
         assert (card.approval, card.question) == ("captions", "Caption the other 2 clips like these?")
         assert sum(GOOD in line for line in card.details) == 3
-        assert {cost.kind for cost in card.costs} == {"money", "time"}
+        assert {cost.kind for cost in card.costs} == {"time", "memory", "disk", "money"}
         assert len(server.requests) == 3
 
         again = asked(heard(session.answer(False, "call him a courier", until="caption"))).question

@@ -54,6 +54,8 @@ class Line(BaseModel):
     begin: str | None = None
     """A goal, with which the work starts."""
     say: str | None = None
+    undo: bool = False
+    """Take back the last decision."""
     answer: str | bool | None = None
     """The answer to the pending approval: yes, no, or other words."""
     calls: list[str] | None = None
@@ -81,8 +83,12 @@ class Scenario(BaseModel):
     stage: Literal["new", "captioned", "planned"] = "new"
     run: str | None = None
     """A run that is there: `running falling`, `done flat`, `failed none` …"""
+    rehearses: bool = False
+    """The rehearsal comes before the first start; most scenarios are about something else and leave it out."""
     captions: dict[str, str] = {}
     talk: list[Line]
+    plan: str | None = None
+    """A regular expression that plan.md must match at the end."""
     config: dict[str, Any] = {}
     """What the final config.yaml holds, by dotted key; `null` is absent or null."""
     skipped: list[str] | None = None
@@ -126,7 +132,7 @@ def play(scenario: Scenario, model: BaseChatModel, folder: Path) -> Score:
     project = make_project(folder, scenario.clips, scenario.goal, scenario.captions)
     done: set[str] = set()
     _bring_to(scenario, project)
-    with open_session(Desk(project, model, played_tools())) as session:
+    with open_session(Desk(project, model, played_tools(rehearses=scenario.rehearses))) as session:
         for number, line in enumerate(scenario.talk, start=1):
             try:
                 events = list(_speak(line, session))
@@ -137,6 +143,9 @@ def play(scenario: Scenario, model: BaseChatModel, folder: Path) -> Score:
             _judge_line(score, number, line, events, exact_words=name_of(model) == PLANNER)
     for tool in scenario.forbidden:
         score.expect(tool not in done, f"{tool} ran, and must not have")
+    if scenario.plan is not None:
+        text = project.plan_path.read_text(encoding="utf-8") if project.plan_path.exists() else ""
+        score.expect(re.search(scenario.plan, text) is not None, f"plan.md lacks {scenario.plan!r}")
     _judge_config(score, scenario, project)
     score.seconds = time.monotonic() - begun
     return score
@@ -167,6 +176,8 @@ def _speak(line: Line, session: Session) -> Iterator[Event]:
         return session.begin(line.begin, until="monitor")
     if line.say is not None:
         return session.say(line.say)
+    if line.undo:
+        return iter([Said(text) for text in session.undo()])
     if isinstance(line.answer, bool):
         return session.answer(line.answer, until="monitor")
     return session.answer(False, str(line.answer), until="monitor")

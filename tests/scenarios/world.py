@@ -6,6 +6,8 @@ that a hundred conversations take seconds. Everything a person talks to is the r
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,28 @@ from pydantic import BaseModel, ConfigDict
 
 from agent.state import Stage
 from tools.caption.tool import CaptionArguments, RetuneArguments
+from tools.deliver.export import EXPORT_FOLDER, ExportArguments
+from tools.deliver.hub import PushArguments
+from tools.deliver.sample import SampleArguments
+from tools.deliver.tool import DELIVER_TOOLS
+from tools.draft.rehearse import (
+    REHEARSAL_NAME,
+    RehearseArguments,
+    RehearseResult,
+    Trial,
+    digest,
+    switches_of,
+)
 from tools.draft.tool import DRAFT_TOOLS
 from tools.inspect.objectives import judge_objectives
 from tools.inspect.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
 from tools.inspect.tool import InspectArguments
-from tools.monitor.tool import MONITOR_TOOLS, StartArguments, StopArguments
+from tools.monitor.doctor import CompareArguments, DoctorArguments, EditArguments
+from tools.monitor.find import find_run
+from tools.monitor.tool import MONITOR_TOOLS, ResumeArguments, StartArguments, StopArguments
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
+from trainer_core.config import load_config, resolve_paths
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import append_jsonl, write_json, write_jsonl, write_text
 from trainer_core.run_folder import LIVE_STATES, RunStatus, create_run_folder
@@ -42,18 +59,28 @@ def make_project(folder: Path, clips: str, goal: str = "", captions: dict[str, s
     return project
 
 
-def played_tools() -> dict[Stage, list[Tool]]:
-    """The four nodes' tools, those that need footage or a trainer played."""
-    monitor = {tool.name: tool for tool in MONITOR_TOOLS}
-    start = Tool(
-        "start_training",
-        play_start,
-        StartArguments,
-        needs_approval="start",
-        preview=monitor["start_training"].preview,
-        recover=monitor["start_training"].recover,
-    )
-    played = {"start_training": start, "stop_training": Tool("stop_training", play_stop, StopArguments)}
+def played_tools(*, rehearses: bool = False) -> dict[Stage, list[Tool]]:
+    """The four nodes' tools, those that need footage, a trainer or the Hub played; the rest of each tool is its own.
+
+    `rehearses`: the monitor has the rehearsal too, which then comes before each first start.
+    """
+    playing: dict[str, Callable[..., BaseModel]] = {
+        "start_training": play_start,
+        "stop_training": play_stop,
+        "resume_training": play_resume,
+        "rehearse_training": play_rehearsal,
+        "examine_adapter": play_examination,
+        "compare_adapters": play_comparison,
+        "edit_adapter": play_edit,
+        "sample_adapter": play_sample,
+        "export_adapter": play_export,
+        "push_to_hub": play_push,
+    }
+    monitor = [
+        replace(tool, function=documented(playing[tool.name], tool)) if tool.name in playing else tool
+        for tool in [*MONITOR_TOOLS, *DELIVER_TOOLS]
+        if rehearses or tool.name != "rehearse_training"
+    ]
     return {
         "inspect": [Tool("inspect_clips", play_inspect, InspectArguments)],
         "caption": [
@@ -61,7 +88,7 @@ def played_tools() -> dict[Stage, list[Tool]]:
             Tool("retune_captions", play_retune, RetuneArguments),
         ],
         "draft": DRAFT_TOOLS,
-        "monitor": [played.get(name, tool) for name, tool in monitor.items()],
+        "monitor": monitor,
     }
 
 
@@ -129,8 +156,7 @@ def play_retune(project: Project, arguments: RetuneArguments, progress: Progress
     raise ConfigError("No model writes these captions.", "Edit captions.jsonl.")
 
 
-def play_start(project: Project, arguments: StartArguments, progress: Progress | None = None) -> Played:
-    """Start training with the project's config.yaml, as a process of its own. The person must approve it."""
+def play_start(project: Project, arguments: StartArguments) -> Played:
     for run in project.runs():
         if run.read_status().state in LIVE_STATES:
             raise ConfigError(f"The run {run.id} is still going on.", "Wait for it, or stop it.")
@@ -139,8 +165,7 @@ def play_start(project: Project, arguments: StartArguments, progress: Progress |
     return Played(run=newest.id, path=str(newest.path), state="running", steps=400, error=None, notes=[])
 
 
-def play_stop(project: Project, arguments: StopArguments, progress: Progress | None = None) -> Played:
-    """Ask a run to stop: it finishes its step, saves and ends."""
+def play_stop(project: Project, arguments: StopArguments) -> Played:
     if not project.runs():
         raise ConfigError("There is no run yet.", "Start one.")
     run = project.runs()[-1]
@@ -148,8 +173,118 @@ def play_stop(project: Project, arguments: StopArguments, progress: Progress | N
     return Played(message=f"Run {run.id} ended as done at step 120 of 400.")
 
 
+def documented(function: Callable[..., BaseModel], tool: Tool) -> Callable[..., BaseModel]:
+    """`function` with the words that the model reads of the real tool."""
+
+    def played(project: Project, arguments: Any, progress: Progress | None = None) -> BaseModel:
+        return function(project, arguments)
+
+    played.__doc__ = tool.function.__doc__
+    return played
+
+
+def play_resume(project: Project, arguments: ResumeArguments) -> Played:
+    run = find_run(project, arguments.run)
+    start = arguments.from_step or 100
+    run.write_status(replace(run.read_status(), state="queued", error=None))
+    return Played(
+        run=run.id,
+        state="running",
+        from_step=start,
+        steps=arguments.steps or 400,
+        restored=["adapter", "optimizer"],
+        overridden=[f"{name}" for name in arguments.overrides()],
+        set_aside=[],
+        error=None,
+    )
+
+
+def play_rehearsal(project: Project, arguments: RehearseArguments) -> RehearseResult:
+    """What a machine without a GPU measures; one whose world is `tight` runs out until the base is in 8 bits."""
+    config = resolve_paths(load_config(project.config_path), project.path)
+    tight = _world(project)["clips"].endswith("tight") and config.acceleration.quantization is None
+    needed = {"acceleration.quantization": "int8-quanto"} if tight else {}
+    common = {"step_s": 0.5, "device_peak_bytes": None, "tensors_peak_bytes": 2 * 2**30, "host_peak_bytes": 3 * 2**30}
+    drafted = Trial(
+        change="as drafted",
+        changes={},
+        fits=not tight,
+        kept=not tight,
+        ran_out="the training step" if tight else None,
+        stages=[],
+        seconds=1.0,
+        switches=switches_of(config),
+        **common,
+    )
+    fitted = drafted.model_copy(update={"change": "int8-base", "changes": needed, "fits": True, "kept": True})
+    fitted = fitted.model_copy(update={"ran_out": None, "switches": {**drafted.switches, **needed}})
+    result = RehearseResult(
+        device="no GPU: the CPU",
+        sample="96x64x17",
+        real_sample=True,
+        fits=True,
+        changes=needed,
+        diff="",
+        trials=[drafted, fitted] if tight else [drafted],
+        not_measured=["the step time of a card"],
+        config_digest=digest(config),
+        time=time.time(),
+    )
+    write_json(project.path / REHEARSAL_NAME, result.model_dump(mode="json"))
+    return result
+
+
+def play_examination(project: Project, arguments: DoctorArguments) -> Played:
+    file = arguments.file or find_run(project, arguments.run).read_status().last_checkpoint
+    if file is None:
+        raise ConfigError("The run has no checkpoint yet.", "Wait for its first save, or give a LoRA file.")
+    branches = {"audio": {"mean_ratio": 0.004, "max_ratio": 0.01}}
+    return Played(
+        file=file, verdict="healthy", evidence=["every module moved"], branches=branches, base="LTX-2.3", picture=None
+    )
+
+
+def play_comparison(project: Project, arguments: CompareArguments) -> Played:
+    branches = {"video": {"modules": 4, "cosine": 0.5, "norm_ratio": 1.1}}
+    return Played(
+        first=arguments.first,
+        second=arguments.second,
+        branches=branches,
+        only_first=[],
+        only_second=[],
+        least_alike=[],
+    )
+
+
+def play_edit(project: Project, arguments: EditArguments) -> Played:
+    return Played(sentence=f"Made {arguments.output} of {arguments.file}.")
+
+
+def play_sample(project: Project, arguments: SampleArguments) -> Played:
+    prompts = arguments.prompts or ["a caption it trained on"]
+    return Played(
+        files=["a.mp4"], prompts=prompts, model="LTX-2.3", page="index.html", conflicts=[], notes=[], tiny=False
+    )
+
+
+def play_export(project: Project, arguments: ExportArguments) -> Played:
+    run = find_run(project, arguments.run)
+    folder = run.path / EXPORT_FOLDER
+    if folder.exists() and not arguments.overwrite:
+        raise ConfigError(f"{folder} holds an export already.", "Add --overwrite to make it anew.")
+    write_text(folder / "README.md", "A card.")
+    return Played(run=run.id, folder=str(folder), checked=dict.fromkeys(arguments.forms, "checked"), notes=[])
+
+
+def play_push(project: Project, arguments: PushArguments) -> Played:
+    return Played(files=["README.md"], repo_id=arguments.repo_id, public=arguments.public, url="https://hub/commit")
+
+
 def add_run(project: Project, state: str, loss: str) -> None:
-    """A run folder as the trainer leaves it: `loss` is falling, flat, rising or none."""
+    """A run folder as the trainer leaves it: `loss` is falling, flat, rising or none; `oom` is a failed one's state.
+
+    A run that took steps has a checkpoint, and a state to go on from.
+    """
     run = create_run_folder(project.runs_path)
     write_text(run.config_path, project.config_path.read_text(encoding="utf-8"))
     steps = 0 if loss == "none" else 120
@@ -158,10 +293,23 @@ def add_run(project: Project, state: str, loss: str) -> None:
         value = level + 0.02 * ((step * 7919) % 13 - 6) / 6
         row = {"step": step, "time_s": float(step), "loss": value, "loss_video": value, "step_s": SECONDS, **STEP}
         append_jsonl(run.metrics_path, {**row, "samples_seen": step, "clips": []})
+    if state == "oom":
+        offer = {"settings": {"optimization.enable_gradient_checkpointing": True}, "command": "ltx-agent resume"}
+        append_jsonl(
+            run.events_path, {"kind": "out of memory", "step": steps, "message": "Memory ran out.", "offer": offer}
+        )
+        state = "failed"
+    checkpoint = None
+    if steps and state not in LIVE_STATES:
+        checkpoint = "checkpoints/lora_weights_step_00100.safetensors"
+        write_text(run.path / checkpoint, "weights")
+        write_text(run.states / "step_00100" / "manifest.json", "{}")
     # a queued run without a process counts as live: nothing here has one
-    seen = "queued" if state in LIVE_STATES else state
+    seen: Any = "queued" if state in LIVE_STATES else state
     error = "The GPU ran out of memory." if state == "failed" else None
-    run.write_status(RunStatus(seen, step=steps, steps=400, started_at=time.time(), error=error))  # type: ignore[arg-type]
+    run.write_status(
+        RunStatus(seen, step=steps, steps=400, started_at=time.time(), error=error, last_checkpoint=checkpoint)
+    )
 
 
 def _world(project: Project) -> dict[str, Any]:
@@ -171,7 +319,7 @@ def _world(project: Project) -> dict[str, Any]:
 def _clips(described: str) -> list[Clip]:
     """`2 sound` → clip_1.mp4, clip_2.mp4 with sound; kinds: sound, silent, short, photo, audio, masked, referenced."""
     found: list[Clip] = []
-    for part in described.split(","):
+    for part in described.removesuffix(", tight").split(","):
         count, kind = part.split()
         found += [_clip(f"clip_{len(found) + index + 1}", kind) for index in range(int(count))]
     return found

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tools.caption.local_models import GIB, hub_cache, suggested, this_machine
 from tools.project import Progress, Project
-from tools.spec import CostLine, Preview
+from tools.spec import CostLine, Preview, nothing
 from trainer_core.errors import ConfigError, ExternalError
 
 MIB = 2**20
@@ -69,7 +69,12 @@ def preview_download(project: Project | None, arguments: DownloadArguments) -> P
         f"{name} comes from the hub into {hub_cache()}.",
         "Its licence is its makers' own: read it on the model's page.",
     ]
-    return Preview(f"Download {name}?", lines, [CostLine("disk", f"{size / GIB:.1f} GiB", float(size), "measured")])
+    costs = [
+        CostLine("disk", f"{size / GIB:.1f} GiB", float(size), "measured"),
+        CostLine("time", "as long as your line takes"),
+        *nothing("memory", "money"),
+    ]
+    return Preview(f"Download {name}?", lines, costs)
 
 
 def hub_size(name: str) -> int:

@@ -13,7 +13,7 @@ from tools.caption.session import CaptionSession, captions_opened, open_captions
 from tools.caption.text import plain_text
 from tools.inspect.names import displayed
 from tools.project import Progress, Project
-from tools.spec import CostLine, Preview
+from tools.spec import CostLine, Preview, nothing
 from trainer_core.errors import ConfigError
 
 
@@ -120,8 +120,12 @@ def preview_fix(project: Project, arguments: FixArguments) -> Preview | None:
         return None
     rows = [row for row in session.rows() if any(flag.id in LINT_IDS for flag in row.flags)]
     lines = [f"{row.path}: {', '.join(flag.id for flag in row.flags if flag.id in LINT_IDS)}" for row in rows]
-    most = CostLine("money", f"at most {len(rows)} captions more", None, "unknown")
-    return Preview(f"Write up to {len(rows)} captions again?", lines, [most]) if rows else None
+    costs = [
+        CostLine("money", f"at most {len(rows)} captions more", None, "unknown"),
+        CostLine("time", f"that of {len(rows)} captions"),
+        *nothing("memory", "disk"),
+    ]
+    return Preview(f"Write up to {len(rows)} captions again?", lines, costs) if rows else None
 
 
 def _edit_words(

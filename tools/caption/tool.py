@@ -20,7 +20,7 @@ from tools.caption.speech import parse_transcriber
 from tools.caption.text import plain_text
 from tools.inspect.names import displayed
 from tools.project import Progress, Project
-from tools.spec import CostLine, Preview, Tool
+from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.errors import ConfigError, DataError
 
 NAMED_CLIPS = 5
@@ -177,6 +177,10 @@ def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | Non
     costs = [
         CostLine("money", _money(ahead.cost_usd), ahead.cost_usd, "unknown" if ahead.cost_usd is None else "estimated"),
         CostLine("time", ahead.sentence(), ahead.seconds, "measured" if ahead.measured else "estimated"),
+        CostLine("memory", "what the captioner holds already")
+        if session.captioner.source == "local"
+        else nothing("memory")[0],
+        *nothing("disk"),
     ]
     return Preview(f"Caption the other {len(remaining)} clips like these?", lines, costs)
 

@@ -13,7 +13,7 @@ from tools.deliver.comfyui import TEXT_ENCODERS, WorkflowFiles, workflow
 from tools.monitor.curve import loss_curve_png
 from tools.monitor.find import find_run
 from tools.project import Progress, Project
-from tools.spec import Preview
+from tools.spec import CostLine, Preview, nothing
 from trainer_core.config import TrainingConfig, load_config
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import write_json, write_text
@@ -70,7 +70,15 @@ def preview_export(project: Project, arguments: ExportArguments) -> Preview | No
         return None
     files = sorted(path.name for path in folder.iterdir())
     lines = [f"{folder} holds {', '.join(files)}.", "It is moved aside under a name with today's date."]
-    return Preview("Make the export anew?", lines, approval="overwrite")
+    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    costs = [
+        CostLine("time", f"writing {len(arguments.forms)} forms once more"),
+        CostLine(
+            "disk", f"{kept / 1e6:.1f} MB stay in the old export, and the new one beside it", float(kept), "measured"
+        ),
+        *nothing("memory", "money"),
+    ]
+    return Preview("Make the export anew?", lines, costs, approval="overwrite")
 
 
 def export_run(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tools.deliver.export import EXPORT_FOLDER
 from tools.monitor.find import find_run
 from tools.project import Progress, Project
-from tools.spec import CostLine, Preview
+from tools.spec import CostLine, Preview, nothing
 from trainer_core.config import load_config
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.run_folder import RunFolder
@@ -62,8 +62,13 @@ def preview_run(run: RunFolder, arguments: PushArguments) -> Preview:
         f"From {folder} to {repo_id} ({who}).",
         *(f"{path.relative_to(folder).as_posix()}, {path.stat().st_size / 1e6:.1f} MB" for path in files),
     ]
-    cost = CostLine("disk", f"{size / 1e6:.1f} MB leave this machine", float(size), "measured")
-    return Preview(f"Push {len(files)} files to {repo_id}?", lines, [cost])
+    costs = [
+        CostLine("disk", f"nothing here; {size / 1e6:.1f} MB leave this machine", float(size), "measured"),
+        CostLine("time", "as long as your line takes"),
+        CostLine("money", "nothing here; the Hub may charge for large private repositories"),
+        *nothing("memory"),
+    ]
+    return Preview(f"Push {len(files)} files to {repo_id}?", lines, costs)
 
 
 def push_run(run: RunFolder, arguments: PushArguments, progress: Progress | None = None) -> PushResult:

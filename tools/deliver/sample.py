@@ -87,6 +87,15 @@ def sample_adapter(project: Project, arguments: SampleArguments, progress: Progr
     return sample_run(find_run(project, arguments.run), arguments, progress)
 
 
+def sample_paths(arguments: SampleArguments) -> list[str]:
+    """The files that arguments name: adapters, and what conditions are made of."""
+    files = []
+    for condition in arguments.conditions:
+        head, *rest = condition.split(",")
+        files += [part.partition("=")[2] for part in (head, *(part for part in rest if part.startswith("mask=")))]
+    return [*(str(_weighted(given)[0]) for given in arguments.adapters), *(file for file in files if file)]
+
+
 def sample_run(run: RunFolder, arguments: SampleArguments, progress: Progress | None, to: Path | None = None) -> Any:
     """Sample the adapter of `run`, with other files beside it."""
     from trainer_core.sampling.gallery import gallery, run_section

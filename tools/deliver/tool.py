@@ -2,11 +2,11 @@
 
 from tools.deliver.export import ExportArguments, export_adapter, preview_export
 from tools.deliver.hub import PushArguments, preview_push, push_to_hub
-from tools.deliver.sample import SampleArguments, sample_adapter
+from tools.deliver.sample import SampleArguments, sample_adapter, sample_paths
 from tools.spec import Tool
 
 DELIVER_TOOLS: list[Tool] = [
-    Tool("sample_adapter", sample_adapter, SampleArguments),
+    Tool("sample_adapter", sample_adapter, SampleArguments, paths=sample_paths),
     Tool("export_adapter", export_adapter, ExportArguments, needs_approval="overwrite", preview=preview_export),
     Tool("push_to_hub", push_to_hub, PushArguments, needs_approval="push", preview=preview_push),
 ]

@@ -10,7 +10,7 @@ from tools.draft.draft import draft_of, write_draft
 from tools.draft.edit import set_value
 from tools.draft.experiments import Change, changes_since_last_run, flat_values, record_change, unified_diff
 from tools.project import Progress, Project, ProjectFacts
-from tools.spec import CostLine, Preview
+from tools.spec import FREE, Preview
 from trainer_core.config import parse_config
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
@@ -24,7 +24,6 @@ ARGUMENT_OF = {
 """Config keys that are arguments of a draft too."""
 _DERIVED = ("ltx_agent.dataset", "ltx_agent.objective", "training_strategy", "data.preprocessed_data_root")
 """What a change of one value would contradict: these follow from the clips and the objective, by drafting anew."""
-FREE = CostLine("money", "costs nothing", 0.0, "measured")
 
 
 class ChangeArguments(BaseModel):
@@ -91,7 +90,7 @@ def preview_change(project: Project, arguments: ChangeArguments) -> Preview | No
         diff.append(
             f"Since the last run {', '.join(sorted(since))} changed too: with both, effects can't be told apart."
         )
-    return Preview("Change the plan like this?", diff, [FREE])
+    return Preview("Change the plan like this?", diff, FREE)
 
 
 def several_changes(project: Project) -> str:

@@ -149,7 +149,7 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
         training=training,
         left_out=left_out,
         notes=_notes(facts, wishes, objective, silent, training, left_out),
-        assumptions=assumptions_of(choices.reasons, choices.values, facts.trigger),
+        assumptions=[*assumptions_of(choices.reasons, choices.values, facts.trigger), *facts.assumed],
         split=split,
     )
 

@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 
 from tools.draft.choices import Draft
-from tools.draft.rehearse import REHEARSAL_NAME, RehearseResult, digest
-from trainer_core.config import TrainingConfig, is_tiny, parse_config, resolve_paths
+from tools.draft.rehearse import RehearseResult
+from tools.draft.rehearsed import kept_rehearsal
+from trainer_core.config import is_tiny, parse_config, resolve_paths
 from trainer_core.errors import LtxError
-from trainer_core.files import read_json
 from trainer_core.memory.ladder import ladder_of
 from trainer_core.memory.plan import plan
 from trainer_core.objective import merged
@@ -25,7 +25,7 @@ def fitted(draft: Draft, folder: Path, device_bytes: Callable[[], int | None]) -
     A rehearsal of this very training counts more than arithmetic. The tiny model fits anywhere.
     """
     config = resolve_paths(parse_config(yaml.safe_dump(draft.config), "the draft"), folder)
-    seen = _rehearsal(folder, config)
+    seen = kept_rehearsal(folder, config)
     if seen is not None:
         reason = f"measured: the rehearsal on {seen.device} {'fitted' if seen.fits else 'came nearest'} with it"
         return _with(draft, dict.fromkeys(seen.changes, reason), seen.changes, _seen_note(seen))
@@ -53,17 +53,6 @@ def fitted(draft: Draft, folder: Path, device_bytes: Callable[[], int | None]) -
             f"Estimated: {needed / 1e9:.0f} GB even with every switch; the GPU has {room / 1e9:.0f}. Use smaller clips."
         )
     return _with(draft, reasons, changes, note)
-
-
-def _rehearsal(folder: Path, config: TrainingConfig) -> RehearseResult | None:
-    path = folder / REHEARSAL_NAME
-    if not path.exists():
-        return None
-    try:
-        found = RehearseResult.model_validate(read_json(path))
-    except (LtxError, ValueError):  # written by another version: rehearse again
-        return None
-    return found if found.config_digest == digest(config) else None
 
 
 def _seen_note(seen: RehearseResult) -> str:

@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tools.monitor.launch import trainer_environment
 from tools.project import Progress, Project
-from tools.spec import Tool
+from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.config import TrainingConfig, dump_config, load_config, resolve_paths
-from trainer_core.errors import ExternalError
+from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.files import read_json, write_json, write_text
 from trainer_core.memory.ladder import RUNGS, Proposal, next_rung, undone
+from trainer_core.run_folder import LIVE_STATES
 
 CHILD_MODULE = "trainer_core.training.rehearsal"
 FASTER = 0.97
@@ -52,6 +53,8 @@ class Trial(BaseModel):
     host_peak_bytes: int | None
     stages: list[dict[str, Any]]
     seconds: float
+    switches: dict[str, Any] = {}
+    """Its memory settings by dotted key: the figures are those of a config that has them."""
 
 
 class RehearseResult(BaseModel):
@@ -82,10 +85,36 @@ def rehearse_training(
     The result is kept in the project (rehearsal.json) and the next draft takes its switches from it. It takes a minute
     or more and uses the GPU. Without one it measures host memory and the tensors of a step, and says what it could not.
     """
+    refuse_beside_a_run(project)
     config = resolve_paths(load_config(project.config_path), project.path)
     result = search(config, arguments, progress or _quiet)
     write_json(project.path / REHEARSAL_NAME, result.model_dump(mode="json"))
     return result
+
+
+def refuse_beside_a_run(project: Project) -> None:
+    """A rehearsal beside a run that trains would measure both, and may take the memory that the run needs."""
+    live = next((run for run in project.runs() if run.read_status().state in LIVE_STATES), None)
+    if live is not None:
+        raise ConfigError(f"Run {live.id} is still going on and needs the machine.", "Wait for it, or stop it.")
+
+
+def preview_rehearsal(project: Project, arguments: RehearseArguments) -> Preview:  # noqa: ARG001 (as for every tool)
+    """What a person judges before the machine is used to measure."""
+    refuse_beside_a_run(project)
+    load_config(project.config_path)
+    lines = [
+        "The largest sample goes once through forward, backward, optimizer, evaluation, sampling and save, in a "
+        "process of its own; nothing of it is kept but its figures.",
+        "They then stand on the card of the start: seconds a step, memory, and what could not be measured here.",
+        "No leaves it out: training can start without, on estimates.",
+    ]
+    costs = [
+        CostLine("time", "usually one to a few minutes: loading the model takes the most of it"),
+        CostLine("memory", "as much of this machine's as the training will take: that is what it measures"),
+        *nothing("disk"),
+    ]
+    return Preview("Rehearse the training once before it starts?", lines, costs)
 
 
 def rehearse_file(path: Path, arguments: RehearseArguments, progress: Progress | None = None) -> RehearseResult:
@@ -164,6 +193,19 @@ def _samples_gb(best: Trial) -> float | None:
     return math.ceil(best.device_peak_bytes / 1e7) / 100
 
 
+def switches_of(config: TrainingConfig) -> dict[str, Any]:
+    """The settings that a step's memory and time depend on beside those of `digest`, by dotted key."""
+    document = config.model_dump(mode="json")
+    memory = {name: value for name, value in document["ltx_agent"]["memory"].items() if name not in _LIMITS}
+    found = {f"acceleration.{name}": value for name, value in document["acceleration"].items()}
+    found |= {f"ltx_agent.memory.{name}": value for name, value in memory.items()}
+    return found | {f"optimization.{name}": document["optimization"][name] for name in _SWITCHES}
+
+
+_LIMITS = ("limit_gb", "samples_gb")
+_SWITCHES = ("enable_gradient_checkpointing", "optimizer_type", "gradient_accumulation_steps")
+
+
 def _faster(config: TrainingConfig, best: Trial, attempt: Any, among: set[str] | None) -> tuple[TrainingConfig, Trial]:
     """Switch single savings off again (of `among`, None: any), dearest first; keep what still fits and is faster."""
     for rung in reversed(RUNGS):
@@ -219,6 +261,7 @@ def _child(change: str, changes: dict[str, Any], config: TrainingConfig) -> tupl
             host_peak_bytes=_most(stages, "host"),
             stages=stages,
             seconds=time.monotonic() - started,
+            switches=switches_of(config),
         ),
         document,
     )
@@ -261,4 +304,10 @@ def _quiet(_what: str, _done: int, _total: int) -> None:
     return
 
 
-REHEARSE_TOOL = Tool("rehearse_training", rehearse_training, RehearseArguments)
+REHEARSE_TOOL = Tool(
+    "rehearse_training",
+    rehearse_training,
+    RehearseArguments,
+    needs_approval="rehearse",
+    preview=preview_rehearsal,
+)

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tools.draft.annotated import is_as_drafted
-from tools.draft.change import FREE, ChangeArguments, change_config, preview_change
+from tools.draft.change import ChangeArguments, change_config, preview_change
 from tools.draft.draft import DraftArguments, draft_of, facts_with, write_draft
 from tools.draft.experiments import (
     ExperimentsArguments,
@@ -15,9 +15,10 @@ from tools.draft.experiments import (
     record_change,
     unified_diff,
 )
+from tools.draft.memory import MEMORY_TOOL
 from tools.draft.plan import clip_count_sentence
 from tools.project import Progress, Project
-from tools.spec import Preview, Tool
+from tools.spec import FREE, Preview, Tool
 from trainer_core.config import is_tiny
 
 
@@ -124,13 +125,14 @@ def preview_draft(project: Project, arguments: DraftArguments) -> Preview | None
     if not diff:
         return None
     if is_as_drafted(path):
-        return Preview("Change the plan like this?", diff, [FREE])
+        return Preview("Change the plan like this?", diff, FREE)
     diff.append("You edited config.yaml; your version is kept beside it as config.yaml.bak-N.")
-    return Preview("Draft anew, over your edited config.yaml?", diff, [FREE], approval="overwrite")
+    return Preview("Draft anew, over your edited config.yaml?", diff, FREE, approval="overwrite")
 
 
 DRAFT_TOOLS: list[Tool] = [
     Tool("draft_config", draft_config, DraftArguments, needs_approval="change", preview=preview_draft),
     Tool("change_config", change_config, ChangeArguments, needs_approval="change", preview=preview_change),
     Tool("list_experiments", list_experiments, ExperimentsArguments),
+    MEMORY_TOOL,
 ]

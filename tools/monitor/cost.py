@@ -1,8 +1,9 @@
-"""What starting a run costs: measured where an earlier run here tells, estimated from the data, else unknown."""
+"""What starting a run costs: by an earlier run here, else by its rehearsal, else by arithmetic, each said to be so."""
 
 import shutil
 from pathlib import Path
 
+from tools.draft.rehearsed import Rehearsed, rehearsed
 from tools.monitor.status import describe_run
 from tools.project import Project
 from tools.spec import CostLine
@@ -10,6 +11,7 @@ from trainer_core.config import TrainingConfig, load_config, resolve_paths
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
+from trainer_core.memory.plan import Plan, plan
 from trainer_core.run_folder import RunFolder
 
 LATENT_BYTES_A_TOKEN = 128 * 2
@@ -21,12 +23,50 @@ TEXT_BYTES_A_SAMPLE = 8 * 1024 * 1024
 def start_costs(project: Project) -> list[CostLine]:
     """Time, memory and disk of a run of config.yaml; money is the asker's to work out from the time."""
     config = load_config(project.config_path)
-    before = _run_like(project, config)
-    return [_time(config, before), _memory(before), _disk(project, config, before)]
+    before, seen, planned = _run_like(project, config), rehearsed(project), _planned(project, config)
+    return [_time(config, before, seen), *_memory(before, seen, planned), _disk(project, config, before, planned)]
+
+
+def resume_costs(run: RunFolder, config: TrainingConfig, from_step: int) -> list[CostLine]:
+    """The same for a run that goes on at `from_step` with `config`, by what it measured itself."""
+    left = max(config.optimization.steps - from_step, 0)
+    step_s = describe_run(run).step_s.get("whole")
+    time = CostLine("time", f"{left} steps; how long one takes was not measured yet")
+    if step_s is not None:
+        text = f"about {_duration(left * step_s)}: {left} steps of {step_s:.2g} s, as in the run so far"
+        time = CostLine("time", text, left * step_s, "estimated")
+    peak, one = _peak_bytes(run), _checkpoint_bytes(run)
+    memory = CostLine("memory", "not measured: the run made no step yet")
+    if peak is not None:
+        memory = CostLine("memory", f"{_size(peak)} on the device at its peak so far", peak, "measured")
+    free = _size(shutil.disk_usage(run.path).free)
+    saves = _saves(config, left)
+    if one is None:
+        return [time, memory, CostLine("disk", f"{saves} checkpoints; {free} free")]
+    return [
+        time,
+        memory,
+        CostLine("disk", f"{saves} checkpoints of {_size(one)}; {free} free", saves * one, "estimated"),
+    ]
+
+
+def rehearsal_lines(project: Project) -> list[str]:
+    """What a person should know of the rehearsal before they start: what it ran, what it lacked, what it can't tell."""
+    seen = rehearsed(project)
+    if seen is None:
+        return ["Not rehearsed as it now stands: what nobody measured is estimated (`ltx-agent rehearse` measures)."]
+    lines = [f"Rehearsed on {seen.result.device}, {seen.result.sample}."]
+    if not seen.trial.fits:
+        needed = ", ".join(f"{key}: {value}" for key, value in seen.lacking.items())
+        lines.append(
+            f"As the plan stands, memory ran out while {seen.trial.ran_out}. "
+            + (f"It fits with {needed}." if needed else "Not even every switch helps: use smaller or shorter clips.")
+        )
+    return lines + [f"Not measured: {what}." for what in seen.result.not_measured]
 
 
 def _run_like(project: Project, config: TrainingConfig) -> RunFolder | None:
-    """The newest run on this machine with the same samples a step, whose speed tells of the next."""
+    """The newest run on this machine with the same model and samples a step, whose speed tells of the next."""
     for run in reversed(project.runs()):
         try:
             then = load_config(run.config_path)
@@ -35,26 +75,52 @@ def _run_like(project: Project, config: TrainingConfig) -> RunFolder | None:
             continue
         same = then.optimization.batch_size == config.optimization.batch_size
         same = same and then.ltx_agent.buckets == config.ltx_agent.buckets
-        if measured and same and then.model.training_mode == config.model.training_mode:
+        if measured and same and then.model == config.model:
             return run
     return None
 
 
-def _time(config: TrainingConfig, before: RunFolder | None) -> CostLine:
+def _planned(project: Project, config: TrainingConfig) -> Plan | None:
+    try:
+        return plan(resolve_paths(config, project.path))
+    except LtxError:
+        return None
+
+
+def _time(config: TrainingConfig, before: RunFolder | None, seen: Rehearsed | None) -> CostLine:
     steps = config.optimization.steps
-    if before is None:
-        text = f"{steps} steps; how long one takes was not measured here yet (`ltx-agent rehearse` measures it)"
-        return CostLine("time", text)
-    step_s = describe_run(before).step_s["whole"]
-    text = f"about {_duration(steps * step_s)}: {steps} steps of {step_s:.2g} s, as in run {before.id}, plus encoding"
+    step_s = seen.trial.step_s if seen is not None else None
+    source = f"rehearsed on {seen.result.device}" if seen is not None else ""
+    if before is not None:
+        step_s, source = describe_run(before).step_s["whole"], f"as in run {before.id}"
+    if step_s is None:
+        return CostLine("time", f"{steps} steps; how long one takes was not measured here yet")
+    text = f"about {_duration(steps * step_s)}: {steps} steps of {step_s:.2g} s, {source}, plus encoding"
     return CostLine("time", text, steps * step_s, "estimated")
 
 
-def _memory(before: RunFolder | None) -> CostLine:
+def _memory(before: RunFolder | None, seen: Rehearsed | None, planned: Plan | None) -> list[CostLine]:
+    """The device's memory: of a run, else of a rehearsal, else by arithmetic; and what a rehearsal without one saw."""
     peak = _peak_bytes(before) if before is not None else None
-    if peak is None or before is None:
-        return CostLine("memory", "not measured here yet (`ltx-agent plan-memory` estimates it)")
-    return CostLine("memory", f"{_size(peak)} on the device at its peak in run {before.id}", peak, "measured")
+    if peak is not None and before is not None:
+        return [CostLine("memory", f"{_size(peak)} on the device at its peak in run {before.id}", peak, "measured")]
+    lines = []
+    if seen is not None and seen.trial.device_peak_bytes is not None:
+        peak = seen.trial.device_peak_bytes
+        return [CostLine("memory", f"{_size(peak)} on the device at its peak, rehearsed", peak, "measured")]
+    if seen is not None and seen.trial.host_peak_bytes is not None:
+        host = seen.trial.host_peak_bytes
+        tensors = f", {_size(seen.trial.tensors_peak_bytes)} of it tensors" if seen.trial.tensors_peak_bytes else ""
+        lines.append(
+            CostLine("memory", f"{_size(host)} of host memory at its peak{tensors}, rehearsed", host, "measured")
+        )
+    if planned is None:
+        return lines or [CostLine("memory", "unknown: neither config.yaml nor the data says how large a sample is")]
+    peak = planned.estimate.device_peak_bytes
+    text = (
+        f"{_size(peak)} on a GPU at its peak, {_size(planned.estimate.host_peak_bytes)} of host memory, by arithmetic"
+    )
+    return [*lines, CostLine("memory", text, peak, "estimated")]
 
 
 def _peak_bytes(run: RunFolder) -> int | None:
@@ -63,21 +129,22 @@ def _peak_bytes(run: RunFolder) -> int | None:
     return max((row.get("memory_bytes") or 0 for row in described_steps(run.metrics_path)), default=0) or None
 
 
-def _disk(project: Project, config: TrainingConfig, before: RunFolder | None) -> CostLine:
+def _disk(project: Project, config: TrainingConfig, before: RunFolder | None, planned: Plan | None) -> CostLine:
     latents = _latent_bytes(project, config)
-    saves = _saves(config)
+    saves = _saves(config, config.optimization.steps)
     one = _checkpoint_bytes(before) if before is not None else None
     free = shutil.disk_usage(project.path).free
     if one is None:
-        text = f"about {_size(latents)} of latents and {saves} checkpoints; {_size(free)} are free"
-        return CostLine("disk", text, latents, "estimated")
+        total = planned.disk_bytes if planned is not None else latents
+        text = f"about {_size(total)} of latents, {saves} checkpoints and the state to resume from; {_size(free)} free"
+        return CostLine("disk", text, total, "estimated")
     total = latents + saves * one
     text = f"about {_size(total)}: {_size(latents)} of latents, {saves} checkpoints of {_size(one)}; {_size(free)} free"
     return CostLine("disk", text, total, "estimated")
 
 
-def _saves(config: TrainingConfig) -> int:
-    interval, steps = config.checkpoints.interval, config.optimization.steps
+def _saves(config: TrainingConfig, steps: int) -> int:
+    interval = config.checkpoints.interval
     saves = steps // interval + (steps % interval > 0) if interval else 1
     keep = config.checkpoints.keep_last_n
     return min(saves, keep) if keep > 0 else saves

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
-from trainer_core.config import LoraSection, ModelSection, load_config
+from trainer_core.config import LoraSection, ModelSection, is_tiny, load_config
 from trainer_core.errors import ConfigError
 from trainer_core.files import file_digest, read_jsonl
 from trainer_core.run_folder import RunFolder
@@ -68,6 +68,12 @@ def examine_adapter(
     """
     target = Path(arguments.file) if arguments.file else find_run(project, arguments.run).path
     return diagnosis_of(target, arguments.model)
+
+
+def doctor_paths(arguments: DoctorArguments) -> list[str]:
+    """The files that arguments name; a model that is no file is one of the tiny ones."""
+    model = arguments.model if arguments.model and not is_tiny(arguments.model) else None
+    return [path for path in (arguments.file, model) if path]
 
 
 def diagnosis_of(target: Path | None, model: str | None = None, picture: Path | None = None) -> BaseModel:

@@ -5,12 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tools.monitor.cost import start_costs
+from tools.draft.rehearse import REHEARSE_TOOL, refuse_beside_a_run
+from tools.monitor.cost import rehearsal_lines, resume_costs, start_costs
 from tools.monitor.doctor import (
     CompareArguments,
     DoctorArguments,
     EditArguments,
     compare_adapters,
+    doctor_paths,
     edit_adapter,
     examine_adapter,
 )
@@ -18,7 +20,7 @@ from tools.monitor.find import find_run
 from tools.monitor.launch import POLL_S, request_stop, resume_run, start_run
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Progress, Project
-from tools.spec import CostLine, Preview, Tool
+from tools.spec import Preview, Tool
 from trainer_core.config import is_tiny, load_config, settings_without_effect
 from trainer_core.objective import merged, objective_of
 from trainer_core.resume import changed_config, changes_in_words, run_config
@@ -149,6 +151,7 @@ def start_training(
 
 def preview_start(project: Project, arguments: StartArguments) -> Preview:  # noqa: ARG001 (as for every tool)
     """What a person judges before training starts."""
+    refuse_beside_a_run(project)
     config = load_config(project.config_path)
     objective_of(config.strategy)
     lines = [
@@ -157,6 +160,7 @@ def preview_start(project: Project, arguments: StartArguments) -> Preview:  # no
     ]
     if is_tiny(config.model.model_path):
         lines.append("The model is tiny and random: the run shows that everything works, it can't generate anything.")
+    lines += rehearsal_lines(project)
     lines += [f"Without effect: {note}" for note in settings_without_effect(config)]
     return Preview("Start training now?", lines, start_costs(project))
 
@@ -245,21 +249,11 @@ def resume_preview(project: Project, arguments: ResumeArguments) -> Preview:
     start = arguments.from_step if arguments.from_step is not None else max(steps, default=0)
     before = run_config(run)
     after = changed_config(before, arguments.overrides())
-    left = max(after.optimization.steps - start, 0)
-    seconds = describe_run(run).step_s.get("whole")
     lines = [f"Run {run.id} goes on at step {start} and trains to step {after.optimization.steps}."]
     lines += [f"Changed: {change}" for change in changes_in_words(before, after)] or ["Nothing else changes."]
     if any(step > start for step in steps):
         lines.append(f"Later checkpoints move to {run.set_aside.name}/; none is deleted.")
-    return Preview(
-        question=f"Resume run {run.id}?",
-        lines=lines,
-        costs=[
-            CostLine("time", f"{left} steps at {seconds:.2g} s", left * seconds, "measured")
-            if seconds
-            else CostLine("time", f"{left} steps")
-        ],
-    )
+    return Preview(f"Resume run {run.id}?", lines, resume_costs(run, after, start))
 
 
 def resumed(run: RunFolder, arguments: ResumeArguments) -> ResumeResult:
@@ -298,6 +292,7 @@ def _await_restored(run: RunFolder, before: int) -> dict[str, Any]:
 
 
 MONITOR_TOOLS: list[Tool] = [
+    REHEARSE_TOOL,
     Tool(
         "start_training",
         start_training,
@@ -309,7 +304,7 @@ MONITOR_TOOLS: list[Tool] = [
     Tool("run_status", run_status, StatusArguments),
     Tool("stop_training", stop_training, StopArguments),
     Tool("resume_training", resume_training, ResumeArguments, needs_approval="resume", preview=resume_preview),
-    Tool("examine_adapter", examine_adapter, DoctorArguments),
-    Tool("compare_adapters", compare_adapters, CompareArguments),
-    Tool("edit_adapter", edit_adapter, EditArguments),
+    Tool("examine_adapter", examine_adapter, DoctorArguments, paths=doctor_paths),
+    Tool("compare_adapters", compare_adapters, CompareArguments, paths=lambda given: [given.first, given.second]),
+    Tool("edit_adapter", edit_adapter, EditArguments, paths=lambda given: [given.file, given.output, *given.merge]),
 ]

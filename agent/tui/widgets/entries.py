@@ -158,7 +158,7 @@ class ApprovalCard(VerticalGroup, can_focus=True):
             else:
                 yield Static(clean_lines(text.replace("\n", "\n\n")), markup=False)
         if self._costs:
-            yield Static(clean_lines("\n".join(f"cost: {line}" for line in self._costs)), classes="costs", markup=False)
+            yield Static(clean_lines("\n".join(self._costs)), classes="costs", markup=False)
         keys = "[b $primary]y[/] yes   [b $primary]n[/] no   [$muted]or answer in your own words[/]"
         yield Static(Content.from_markup(keys), classes="keys")
 

@@ -20,7 +20,7 @@ from tools.inspect.remedies.recode import Change, Draw, Stretch, write_copies
 from tools.inspect.remedies.tool import named
 from tools.inspect.report import Clip, Report
 from tools.project import Progress, Project
-from tools.spec import CostLine, Preview, Tool
+from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.data.decode import read_frames
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
@@ -204,8 +204,12 @@ def preview_inputs(project: Project, arguments: InputsArguments) -> Preview:
         f"{arguments.column}: {recipe.words(arguments)}.",
         "In a mask, white (or full level) is kept and black (or silence) is generated.",
     ]
-    cost = CostLine("time", f"every picture or sound of {seconds:.0f} s is gone through")
-    return Preview(f"Give {len(chosen)} clips this {arguments.column}?", lines, [cost])
+    costs = [
+        CostLine("time", f"every picture or sound of {seconds:.0f} s is gone through"),
+        CostLine("disk", "a file of its own for each clip, smaller than the clip"),
+        *nothing("memory", "money"),
+    ]
+    return Preview(f"Give {len(chosen)} clips this {arguments.column}?", lines, costs)
 
 
 def _check(arguments: InputsArguments, recipe: _Recipe) -> None:

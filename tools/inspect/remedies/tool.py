@@ -22,7 +22,7 @@ from tools.inspect.remedies.plans import REMEDIES, Plan, Settings
 from tools.inspect.remedies.recode import Change, Stretch, write_copies
 from tools.inspect.report import Clip, Report
 from tools.project import Progress, Project
-from tools.spec import CostLine, Preview, Tool
+from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 
@@ -123,6 +123,7 @@ def preview_remedies(project: Project, arguments: RemedyArguments) -> Preview:
     costs = [
         CostLine("time", f"every picture of {seconds:.0f} s is decoded and encoded again"),
         CostLine("disk", f"{copies}, nearly lossless: several times the clips' size"),
+        *nothing("memory", "money"),
     ]
     return Preview(f"Make {copies} of {_count(len(plans), 'clip')}?", lines, costs)
 
