@@ -11,9 +11,12 @@ from typing import Any
 
 from agent.desk import Desk
 from agent.events import Alerted, Called, Event, Progressed, Question, Returned, Said
+from agent.llm import PLANNER
 from agent.policy import Policy
+from agent.seen import offer_of
 from agent.session import Session, open_session
 from agent.state import artifacts_of
+from tools.draft.rehearsed import rehearsed
 from tools.monitor.launch import request_stop
 from tools.monitor.status import describe_run
 from tools.project import Project
@@ -42,11 +45,11 @@ def run_pipeline(desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[
         session.set_budget(policy.model_budget())
         run = _run_of_this(project)
         if run is None:
-            _prepare(session, desk, policy, emit, goal, fixed)
-            run = _run_of_this(project)
-        if run is None:
-            raise ExternalError("The language model ended without starting to train.", "Try --llm builtin.")
+            run = _prepare(session, desk, policy, emit, goal, fixed)
         _watch(session, run, policy, emit)
+        while policy.out_of_memory == "next_rung" and offer_of(run) is not None:
+            _resume_with_saving(session, desk, policy, emit)  # each rung is offered once, so this ends
+            _watch(session, run, policy, emit)
     status = describe_run(run)
     if status.state != "done":
         raise TrainingError(f"Run {run.id} {status.state} at step {status.step} of {status.steps}: {status.error}")
@@ -89,8 +92,8 @@ def _run_of_this(project: Project) -> RunFolder | None:
     return run if state == "done" and not changes_since_last_run(project) else None
 
 
-def _prepare(session: Session, desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]) -> None:
-    """Bring the conversation to a started run."""
+def _prepare(session: Session, desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]) -> RunFolder:
+    """Bring the conversation to a started run and return it, however it has ended since."""
     heard = _Heard(emit, desk)
     if session.is_unfinished:
         events = session.resume()
@@ -101,18 +104,54 @@ def _prepare(session: Session, desk: Desk, policy: Policy, emit: Emit, goal: str
     else:
         events = session.begin(goal, until="monitor", fixed=fixed)
     for _ in range(ENDS_TURN):
-        heard.turn(events)
-        question = session.pending()
-        while question is not None:
-            events = _answered(session, question, policy, emit)
-            heard.turn(events)
-            question = session.pending()
-        error = session.state.get("error")
-        if error is not None:
-            raise error_of(error["message"], error["hint"], error["exit_code"])
-        if newest_run_of(desk.project) is not None and newest_run_of(desk.project) != heard.run_before:
-            return
+        _hear_out(session, heard, events, policy, emit)
+        run = newest_run_of(desk.project)
+        if run is not None and (heard.resumed or run != heard.run_before):
+            return run
+        _fit_to_memory(session, heard, policy, emit)
+        run = newest_run_of(desk.project)
+        if run is not None and run != heard.run_before:
+            return run
         events = session.say("start" if session.state.get("stage") == "monitor" else "go on")
+    raise ExternalError("The language model ended without starting to train.", "Try --llm builtin.")
+
+
+def _resume_with_saving(session: Session, desk: Desk, policy: Policy, emit: Emit) -> None:
+    """Let the run that ran out of memory go on with what its trainer offers; the rules say it, whatever model talks."""
+    session.set_model(PLANNER)
+    heard = _Heard(emit, desk)
+    _hear_out(session, heard, session.say("resume"), policy, emit)
+
+
+def _fit_to_memory(session: Session, heard: "_Heard", policy: Policy, emit: Emit) -> None:
+    """Refuse a plan that didn't fit its rehearsal, or let it take the switches it lacked where the policy says so."""
+    seen = rehearsed(session.project)
+    if seen is None or seen.trial.fits:
+        return
+    if not seen.lacking:
+        raise TrainingError(
+            f"The rehearsal ran out of memory while {seen.trial.ran_out}, with every switch.", "Use smaller clips."
+        )
+    if policy.out_of_memory != "next_rung":
+        lacking = ", ".join(f"{name}: {value}" for name, value in seen.lacking.items())
+        raise ApprovalNeeded(
+            f"The rehearsal ran out of memory while {seen.trial.ran_out}; the plan fits with {lacking}.",
+            "Put these into config.yaml, or permit them with out_of_memory: next_rung and `change` in the policy.",
+        )
+    session.set_model(PLANNER)
+    _hear_out(session, heard, session.say("make it fit"), policy, emit)
+
+
+def _hear_out(session: Session, heard: "_Heard", events: Iterator[Event], policy: Policy, emit: Emit) -> None:
+    """Hear a turn to its end, its approvals answered by the policy. Raises the error of a tool that failed."""
+    heard.turn(events)
+    question = session.pending()
+    while question is not None:
+        heard.turn(_answered(session, question, policy, emit))
+        question = session.pending()
+    error = session.state.get("error")
+    if error is not None:
+        raise error_of(error["message"], error["hint"], error["exit_code"])
 
 
 def _answered(session: Session, question: Question, policy: Policy, emit: Emit) -> Iterator[Event]:
@@ -128,8 +167,8 @@ def _answered(session: Session, question: Question, policy: Policy, emit: Emit) 
         question=question.question,
         costs=costs,
     )
-    if refusal and question.approval == "fallback":
-        return session.answer(False)  # what failed is raised then
+    if refusal and question.approval in ("fallback", "rehearse"):
+        return session.answer(False, until="monitor")  # what failed is raised then; a start needs no rehearsal
     if refusal:
         raise ApprovalNeeded(
             f"The approval `{question.approval}` is needed: {refusal}.",
@@ -178,6 +217,8 @@ class _Heard:
 
     def __init__(self, emit: Emit, desk: Desk) -> None:
         self.run_before = newest_run_of(desk.project)
+        self.resumed = False
+        """Whether a run was resumed, which is then the one to watch."""
         self._emit = emit
         self._stage_of = {tool.name: stage for stage, tools in desk.tools.items() for tool in tools}
         self._stage = ""
@@ -197,6 +238,7 @@ class _Heard:
                 self._emit("tool", tool=event.tool, arguments=event.arguments, state="called")
         elif isinstance(event, Returned) and event.tool != "go_to":
             state = "failed" if event.refusal else "returned"
+            self.resumed = self.resumed or (event.tool == "resume_training" and not event.refusal)
             self._emit("tool", tool=event.tool, state=state, result=event.result, error=event.refusal or None)
         elif isinstance(event, Said):
             self._emit("node", node=self._stage, said=event.text)

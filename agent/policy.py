@@ -7,7 +7,7 @@ What isn't named is refused, and a cost that nobody knows beforehand is watched 
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -34,10 +34,15 @@ class Budgets(_Section):
 
 
 class Policy(_Section):
-    """The permitted approvals by name, and the budgets."""
+    """The permitted approvals by name, the budgets, and what follows when memory runs out.
+
+    `out_of_memory: next_rung` lets a run that ran out go on with the saving its trainer offers (`resume` must be
+    permitted too), and a plan that didn't fit its rehearsal take the switches it lacked (`change` must be).
+    """
 
     approvals: list[Approval] = []
     budgets: Budgets = Budgets()
+    out_of_memory: Literal["stop", "next_rung"] = "stop"
 
     def refusal(self, question: Question, spent_money: float = 0.0) -> str:
         """Why the policy doesn't give this approval; empty when it does."""

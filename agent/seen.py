@@ -63,19 +63,28 @@ def _captions_by_model(project: Project) -> bool:
     return any(isinstance(row, dict) and row.get("source") in ("endpoint", "local") for row in rows)
 
 
+def offer_of(run: RunFolder) -> dict[str, Any] | None:
+    """The settings that a run whose memory ran out could go on with; None where it ended otherwise, or none is left."""
+    try:
+        events = run.events() if run.read_status().state == "failed" else []
+    except LtxError:
+        return None
+    begun = max((index for index, event in enumerate(events) if event["kind"] in ("started", "resumed")), default=0)
+    failed = next((event for event in events[begun:] if event["kind"] == "out of memory"), {})
+    settings: dict[str, Any] | None = (failed.get("offer") or {}).get("settings")
+    return settings
+
+
 def _run_seen(run: RunFolder) -> dict[str, Any]:
     """A run's state, its checkpoint to look at, and what its trainer offers to save when memory ran out."""
     try:
         status = run.read_status()
-        events = run.events() if status.state == "failed" else []
     except LtxError:
         return {"id": run.id, "state": "unknown"}
     checkpoint = status.best_checkpoint or status.last_checkpoint
-    begun = max((index for index, event in enumerate(events) if event["kind"] in ("started", "resumed")), default=0)
-    failed = next((event for event in events[begun:] if event["kind"] == "out of memory"), {})
     return {
         "id": run.id,
         "state": str(status.state),
         "checkpoint": printable(str(run.path / checkpoint)) if checkpoint else None,
-        "offer": (failed.get("offer") or {}).get("settings"),
+        "offer": offer_of(run),
     }

@@ -103,7 +103,7 @@ def test_explains_words_and_admits_unknown_ones() -> None:
         ("use 500 steps and 900 steps", "steps 500 and 900"),
         ("more steps", "It is 60 now"),
         ("why?", "reason"),
-        ("push it to the hub", "nothing leaves this machine"),
+        ("upload it to my channel", "nothing leaves this machine"),
         ("what does held-out loss mean?", "kept apart"),
     ],
 )

@@ -56,7 +56,7 @@ def test_the_github_job_leaves_what_it_uploads(trained: Path) -> None:
     assert ElementTree.parse(trained / "clips.xml").getroot().get("tests") == "2"
     assert json.loads((trained / "clips.sarif").read_text())["version"] == "2.1.0"
     granted = {event["approval"] for event in events if event["event"] == "approval" and event["granted"]}
-    assert granted == {"captions", "plan", "start"}
+    assert granted == {"captions", "plan", "rehearse", "start"}
 
 
 def test_the_gitlab_job_run_again_finds_the_run_done(trained: Path) -> None:

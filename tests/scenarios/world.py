@@ -39,7 +39,7 @@ from tools.spec import Tool
 from trainer_core.config import load_config, resolve_paths
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import append_jsonl, write_json, write_jsonl, write_text
-from trainer_core.run_folder import LIVE_STATES, RunStatus, create_run_folder
+from trainer_core.run_folder import LIVE_STATES, RunFolder, RunStatus, create_run_folder
 
 STEP = {"epoch": 0, "lr": 1e-4, "grad_norm": 0.5, "sigma_video": 0.5, "sigma_audio": 0.5, "memory_bytes": 8 * 2**30}
 SECONDS = {"data": 0.1, "forward": 0.5, "backward": 1.0, "optimizer": 0.1}
@@ -186,6 +186,7 @@ def documented(function: Callable[..., BaseModel], tool: Tool) -> Callable[..., 
 def play_resume(project: Project, arguments: ResumeArguments) -> Played:
     run = find_run(project, arguments.run)
     start = arguments.from_step or 100
+    append_jsonl(run.events_path, {"kind": "resumed", "step": start})
     run.write_status(replace(run.read_status(), state="queued", error=None))
     return Played(
         run=run.id,
@@ -294,10 +295,7 @@ def add_run(project: Project, state: str, loss: str) -> None:
         row = {"step": step, "time_s": float(step), "loss": value, "loss_video": value, "step_s": SECONDS, **STEP}
         append_jsonl(run.metrics_path, {**row, "samples_seen": step, "clips": []})
     if state == "oom":
-        offer = {"settings": {"optimization.enable_gradient_checkpointing": True}, "command": "ltx-agent resume"}
-        append_jsonl(
-            run.events_path, {"kind": "out of memory", "step": steps, "message": "Memory ran out.", "offer": offer}
-        )
+        tell_out_of_memory(run)
         state = "failed"
     checkpoint = None
     if steps and state not in LIVE_STATES:
@@ -310,6 +308,13 @@ def add_run(project: Project, state: str, loss: str) -> None:
     run.write_status(
         RunStatus(seen, step=steps, steps=400, started_at=time.time(), error=error, last_checkpoint=checkpoint)
     )
+
+
+def tell_out_of_memory(run: RunFolder) -> None:
+    """What the trainer says when memory ran out, with the saving that it offers."""
+    offer = {"settings": {"optimization.enable_gradient_checkpointing": True}, "command": "ltx-agent resume"}
+    event = {"kind": "out of memory", "step": 120, "message": "Memory ran out.", "offer": offer}
+    append_jsonl(run.events_path, event)
 
 
 def _world(project: Project) -> dict[str, Any]:
