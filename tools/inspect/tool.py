@@ -1,5 +1,6 @@
 """The inspection tool: look at every clip, write report.json and report.html, and say what was found."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -117,7 +118,7 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
     with look_store(project.looks_path) as store:
         known = result_kept(store, key, written)
         if known is not None:
-            return InspectResult.model_validate_json(known)
+            return InspectResult.model_validate(json.loads(known))
         looks = look_at_all(taken.found, store, progress)
         if all(look.kind == "other" for look in looks):
             raise DataError(
@@ -142,7 +143,8 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
                 f"None of the {_plural(result.clips, 'clip')} can train. {' '.join(result.problems)}",
                 f"Every clip with its reason stands in {displayed(result.report_html)}.",
             )
-        keep_result(store, key if looks.lasting else None, written, result.model_dump_json())
+        told = json.dumps(result.model_dump(mode="python"), default=str)  # ASCII escapes carry names of any bytes
+        keep_result(store, key if looks.lasting else None, written, told)
     return result
 
 

@@ -68,8 +68,9 @@ def test_repeated_and_held_out_and_torn_rows_are_told_apart(write_run: WriteRun)
     ]
 
 
-def test_only_starting_needs_an_approval() -> None:
+def test_what_takes_the_machine_needs_an_approval() -> None:
     assert {tool.name: tool.needs_approval for tool in MONITOR_TOOLS} == {
+        "rehearse_training": "rehearse",
         "start_training": "start",
         "run_status": None,
         "stop_training": None,
