@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from agent.events import Alerted, AlertLevel
 from tools.draft.annotated import is_as_drafted
@@ -15,6 +16,8 @@ from trainer_core.run_folder import LIVE_STATES, RunFolder
 STALLED_STEPS = 20
 """A run that took this many of its usual steps' time without making one stands still."""
 STALLED_S = 120.0
+GROWN = 1.02
+"""A run is judged again when its metrics have grown by this factor: judging reads them, and a long run's are large."""
 _ENDED = {"done": "is done", "failed": "failed", "diverged": "diverged and was stopped"}
 _VERDICTS = {
     "diverging": "The loss is rising: stopping loses nothing that was saved.",
@@ -32,6 +35,8 @@ class Watch:
         self._config = _content(project.config_path)
         self._told: dict[str, set[str]] = {}
         self._steps: dict[str, tuple[int, float]] = {}
+        self._judged: dict[str, tuple[int, Any, StatusResult | None]] = {}
+        """The size of a run's metrics and the trainer's own verdict when it was last judged, and what was seen then."""
         for run in project.runs():
             self._told[run.id] = set()
             if run.read_status().state not in LIVE_STATES:
@@ -67,7 +72,7 @@ class Watch:
         return [Alerted(path.name, "note", f"{path.name} was edited and is valid.", unified_diff(*texts))]
 
     def _news_of(self, run: RunFolder, told: set[str]) -> list[Alerted]:
-        status = describe_run(run)
+        status = self._described(run)
         about = f"run {run.id}"
         if status.state in _ENDED:
             told.add("ended")
@@ -88,6 +93,17 @@ class Watch:
             evidence = [f"no step for {stalled_s:.0f} s; a step took {usual:.1f} s before"]
             news.append(Alerted(about, "warn", f"Run {run.id} stands still at step {status.step}.", evidence))
         return news
+
+    def _described(self, run: RunFolder) -> StatusResult:
+        """What the run's folder says: judged anew when it ended, was evaluated or has grown, else only its step."""
+        now = run.read_status()
+        size = run.metrics_path.stat().st_size if run.metrics_path.exists() else 0
+        judged, verdict, status = self._judged.get(run.id, (0, None, None))
+        grown = not judged <= size < judged * GROWN
+        if status is None or grown or now.state not in LIVE_STATES or now.verdict != verdict:
+            status = describe_run(run)
+            self._judged[run.id] = (size, now.verdict, status)
+        return status.model_copy(update={"state": now.state, "step": now.step, "steps": now.steps})
 
     def _stands_still(self, name: str, status: StatusResult) -> float:
         """Seconds since the last step when that is suspiciously long, else 0."""

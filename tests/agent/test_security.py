@@ -6,19 +6,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 
-from agent.desk import Desk
+from agent.desk import Desk, real_tools
 from agent.events import Asked, Called, Returned
 from agent.screen import clean
 from agent.session import open_session
 from prompts.fence import fence, unfence
 from tools.project import Project
 from trainer_core.files import write_jsonl
+from trainer_core.run_folder import RunStatus, create_run_folder
 
 CANARY = "sk-canary-7f3a9e51c2"
 SCRIPT = Path(sys.executable).with_name("ltx-agent")
@@ -92,6 +94,64 @@ def test_a_model_reaches_no_tool_outside_its_node(
     }
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("examine_adapter", {"file": "/etc/passwd"}),
+        ("examine_adapter", {"file": "../../other/lora.safetensors"}),
+        ("examine_adapter", {"model": "/etc"}),
+        ("compare_adapters", {"first": "/etc/passwd", "second": "/etc/shadow"}),
+        ("edit_adapter", {"file": "/etc/passwd", "output": "/etc/cron.d/x"}),
+        ("edit_adapter", {"file": "PROJECT/a.safetensors", "output": "PROJECT/../outside.safetensors"}),
+        ("edit_adapter", {"file": "PROJECT/a.safetensors", "output": "PROJECT/b", "merge": {"/root/c": 1.0}}),
+        ("sample_adapter", {"prompts": ["x"], "adapters": ["/etc/passwd=0.5"]}),
+        ("sample_adapter", {"prompts": ["x"], "conditions": ["first_frame=/etc/secret.png"]}),
+        ("sample_adapter", {"prompts": ["x"], "conditions": ["prefix=PROJECT/a.mp4,mask=/etc/secret.png"]}),
+    ],
+)
+def test_a_model_names_no_file_outside_the_project(
+    scripted: Callable[..., Desk], project: Project, tool: str, arguments: dict[str, Any]
+) -> None:
+    """A real tool of the monitor, called with a path the person never named, is refused before it opens anything."""
+    text = json.dumps(arguments).replace("PROJECT", str(project.path))
+    go = {"name": "go_to", "args": {"stage": "monitor"}, "id": "g"}
+    call = {"name": tool, "args": json.loads(text), "id": "x"}
+    replies = (AIMessage("", tool_calls=[go]), AIMessage("", tool_calls=[call]), AIMessage("I can't."))
+    desk = replace(scripted(*replies), tools=real_tools())
+    with open_session(desk) as session:
+        events = list(session.say("look at my adapter"))
+    refusals = [event.refusal for event in events if isinstance(event, Returned) and event.tool == tool]
+    assert len(refusals) == 1
+    assert "lies outside the project" in refusals[0]
+
+
+def test_the_person_may_name_any_file(scripted: Callable[..., Desk], tmp_path: Path) -> None:
+    foreign = str(tmp_path / "elsewhere" / "foreign.safetensors")
+    go = {"name": "go_to", "args": {"stage": "monitor"}, "id": "g"}
+    call = {"name": "examine_adapter", "args": {"file": foreign}, "id": "x"}
+    replies = (AIMessage("", tool_calls=[go]), AIMessage("", tool_calls=[call]), AIMessage("It is not there."))
+    with open_session(replace(scripted(*replies), tools=real_tools())) as session:
+        events = list(session.say(f"examine {foreign}"))
+    refusal = next(event.refusal for event in events if isinstance(event, Returned) and event.tool == "examine_adapter")
+    assert "There is no file" in refusal
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_log_and_report_start_nothing(desk: Desk, project: Project, text: str) -> None:
+    """What a run's log, its events and the clips' metadata say reaches the model in a fence, and moves nothing."""
+    run = create_run_folder(project.runs_path)
+    run.log_path.write_text(f"{text}\n")
+    run.write_status(RunStatus("failed", step=1, steps=9, started_at=1.0, error=text))
+    tools = {**desk.tools, "monitor": [tool for tool in real_tools()["monitor"] if tool.name != "rehearse_training"]}
+    with open_session(replace(desk, tools=tools)) as session:
+        events = [*session.say("status"), *session.say("is it working?")]
+        told = [message for message in session.state["messages"] if isinstance(message, ToolMessage)]
+    assert [event.tool for event in events if isinstance(event, Called)] == ["go_to", "run_status", "run_status"]
+    assert not any(isinstance(event, Asked) for event in events)
+    assert all("<data " in str(message.content) for message in told if message.name == "run_status")
+    assert len(project.runs()) == 1
+
+
 def test_a_model_can_not_approve_for_the_person(scripted: Callable[..., Desk], project: Project) -> None:
     """Words, arguments and repeated calls that claim an approval end at the person's card."""
     start = {"name": "start_training", "args": {}, "id": "s"}
@@ -131,6 +191,7 @@ def test_the_key_is_nowhere(endpoint: Any, tmp_path: Path, cut_footage: Path, ll
     clip = sorted(cut_footage.iterdir())[0]
     shutil.copy(clip, clips / "a.mp4")
     (clips / "a.txt").write_text(f"A caption. {HOSTILE[0]}")
+    (clips / "a.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\n" + " ".join(HOSTILE[:3]).replace("\n", " ") + "\n")
     endpoint.answers = [(401, {})]
     environment = {**os.environ, "OPENAI_API_KEY": CANARY, "HF_TOKEN": CANARY, "HOME": str(tmp_path)}
     environment["XDG_STATE_HOME"] = environment["XDG_CONFIG_HOME"] = str(tmp_path / "xdg")
