@@ -85,7 +85,7 @@ def sigma_sampler(mode: str, params: dict[str, Any]) -> SigmaSampler:
 
 def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     """x_t = (1 - sigma)·x0 + sigma·noise; `sigma` broadcasts against `clean`."""
-    return (1 - sigma) * clean + sigma * noise
+    return torch.lerp(clean, noise, sigma)
 
 
 def velocity_target(clean: Tensor, noise: Tensor) -> Tensor:

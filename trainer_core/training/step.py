@@ -183,6 +183,8 @@ def masked_mse(predicted: Tensor, target: Tensor, trained: Tensor | None) -> Ten
 
     Without `trained` over all of them.
     """
+    if trained is None and len(target) == 1:
+        return torch.nn.functional.mse_loss(predicted.float(), target)[None]
     squared = torch.nn.functional.mse_loss(predicted.float(), target, reduction="none")
     if trained is None:
         return squared.flatten(1).mean(dim=1)
@@ -226,5 +228,6 @@ def _loss(predicted: Tensor | None, prepared: PreparedModality | None) -> Tensor
         return None
     target = prepared.target.to(predicted.device, non_blocking=True)
     trained = None if prepared.trained is None else prepared.trained.to(predicted.device, non_blocking=True)
-    # reference tokens stand before the target's: the prediction is cut to the target's length
-    return masked_mse(predicted[:, -target.shape[1] :], target, trained)
+    if predicted.shape[1] > target.shape[1]:  # reference tokens stand before the target's
+        predicted = predicted[:, -target.shape[1] :]
+    return masked_mse(predicted, target, trained)
