@@ -36,7 +36,7 @@ async def record(out: Path) -> None:
         project = project_of(clips, Path(name) / "shapes-project", goal=f"the look of these shapes, {STEPS} steps")
         app = LtxApp(project.path, "builtin", theme="ltx-dark")
         async with app.run_test(size=SIZE) as pilot:
-            for approval in ("captions", "plan", "start"):
+            for approval in ("captions", "plan", "rehearse", "start"):
                 await until(
                     pilot, lambda wanted=approval: app.talk.card is not None and app.talk.card.approval == wanted
                 )
