@@ -15,6 +15,8 @@ from typing import Any
 
 from trainer_core.errors import ConfigError, ExternalError, LtxError
 
+SEARCHED_BYTES = 1 << 22
+
 
 def storage_error(path: Path, error: OSError) -> LtxError:
     """Say an OS error on `path` in a person's words: a full disk is external, a refused write is wrong usage."""
@@ -128,16 +130,28 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def read_jsonl(path: Path, holding: bytes = b"") -> list[dict[str, Any]]:
-    """Return the rows of a JSONL file, only those whose line has `holding` in it.
-
-    A last line without its newline (a crash while appending) is left out.
-    """
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSONL file; a last line without its newline (a crash while appending) is left out."""
     rows = []
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if holding in line and line.endswith(b"\n") and line.strip():
+            if line.endswith(b"\n") and line.strip():
                 rows.append(_row(path, line, f"line {number}"))
+    return rows
+
+
+def read_jsonl_with(path: Path, word: bytes) -> list[dict[str, Any]]:
+    """Return the rows of a JSONL file whose lines have `word` in them, few of many: a line without it isn't looked at.
+
+    A last line without its newline is left out.
+    """
+    rows = []
+    with path.open("rb") as file:
+        while piece := file.read(SEARCHED_BYTES):
+            piece += file.readline()
+            if word in piece:
+                whole = piece[: piece.rfind(b"\n") + 1]
+                rows += [_row(path, line, "a line") for line in whole.split(b"\n") if word in line]
     return rows
 
 

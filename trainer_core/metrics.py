@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer_core.files import append_jsonl, read_jsonl, read_jsonl_ends
+from trainer_core.files import append_jsonl, read_jsonl, read_jsonl_ends, read_jsonl_with
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,13 @@ def described_steps(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    rows = {row["step"]: row for row in read_jsonl_ends(path, HEAD_BYTES, TAIL_BYTES) if "heldout" not in row}
-    return [rows[step] for step in sorted(rows)]
+    return by_step([row for row in read_jsonl_ends(path, HEAD_BYTES, TAIL_BYTES) if "heldout" not in row])
+
+
+def by_step(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows in order of step, one a step: the later one."""
+    found = {row["step"]: row for row in rows}
+    return [found[step] for step in sorted(found)]
 
 
 def append_heldout(path: Path, row: dict[str, Any]) -> None:
@@ -78,7 +83,7 @@ def heldout_rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows: dict[int, dict[str, Any]] = {}
-    for row in read_jsonl(path, holding=b'"heldout"'):
+    for row in read_jsonl_with(path, b'"heldout"'):
         if "heldout" in row:
             rows.setdefault(row["step"], row)
     return [rows[step] for step in sorted(rows)]

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tools.monitor.speed import measure_speed
-from trainer_core.metrics import described_steps, heldout_rows, read_steps
+from trainer_core.metrics import by_step, described_steps, heldout_rows, read_steps
 from trainer_core.run_folder import RunFolder, RunState, RunStatus
 from trainer_core.verdict.judge import judge
 from trainer_core.verdict.trend import smoothed, smoothing_width
@@ -118,23 +118,18 @@ def describe_run(run: RunFolder) -> StatusResult:
         losses=_losses(rows),
         step_s=speed.step_s,
         speed=speed.remarks,
-        verdict=_verdict(run, rows, error if status.state == "diverged" else None),
+        verdict=verdict_of(run, status, rows),
     )
 
 
-def verdict_of(run: RunFolder, status: RunStatus) -> Verdict:
-    """The verdict on `run` as every surface tells it."""
-    return _verdict(run, described_steps(run.metrics_path), status.error if status.state == "diverged" else None)
-
-
-def _verdict(run: RunFolder, rows: list[dict[str, Any]], diverged: str | None) -> Verdict:
-    return judge(rows, heldout_rows(run.metrics_path), diverged)
+def verdict_of(run: RunFolder, status: RunStatus, rows: list[dict[str, Any]]) -> Verdict:
+    """The verdict on `run` as every surface tells it; `rows` are those that `described_steps` reads."""
+    return judge(rows, heldout_rows(run.metrics_path), status.error if status.state == "diverged" else None)
 
 
 def ordered_steps(run: RunFolder) -> list[dict[str, Any]]:
     """Return the training rows by step; where a resumed run repeated a step, the later row counts."""
-    rows = {row["step"]: row for row in read_steps(run.metrics_path)}
-    return [rows[step] for step in sorted(rows)]
+    return by_step(read_steps(run.metrics_path))
 
 
 def loss_points(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
