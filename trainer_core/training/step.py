@@ -183,7 +183,7 @@ def masked_mse(predicted: Tensor, target: Tensor, trained: Tensor | None) -> Ten
 
     Without `trained` over all of them.
     """
-    if trained is None and len(target) == 1:
+    if trained is None and len(target) == 1:  # the usual batch, without a tensor as large as the target in between
         return torch.nn.functional.mse_loss(predicted.float(), target)[None]
     squared = torch.nn.functional.mse_loss(predicted.float(), target, reduction="none")
     if trained is None:

@@ -121,8 +121,7 @@ def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> float:
 
     The value is needed anyway, so gradients below the limit are left alone instead of multiplied by one.
     """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # all of them are on one device
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
     value = float(norm)
     if 0 < max_norm < value < math.inf:
         torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
@@ -134,8 +133,9 @@ def mean_losses(session: Session, losses: list[StepLoss]) -> dict[str, float | N
     columns = ("video", "audio", "sigma_video", "sigma_audio")
     present = [name for name in columns if getattr(losses[0], name) is not None]
     device = session.accelerator.device
-    columns_of = [[getattr(loss, name).detach().mean().to(device) for name in present] for loss in losses]
-    means = torch.stack([torch.stack(row) for row in columns_of]).mean(dim=0)
+    means = torch.stack(
+        [torch.stack([getattr(loss, name).detach().mean().to(device) for name in present]) for loss in losses]
+    ).mean(dim=0)
     if session.accelerator.num_processes > 1:
         means = session.accelerator.reduce(means, reduction="mean")
     values = dict(zip(present, means.tolist(), strict=True))
