@@ -3,8 +3,6 @@
 import hashlib
 import shutil
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from measuring import in_a_child
 
 from trainer_core.config import TrainingConfig, dump_config, parse_config
 from trainer_core.data.buckets import Bucket
@@ -99,12 +98,11 @@ def peak_bytes(folder: Path, clip: Path, bucket: Bucket, windows: int) -> int:
     path = folder / "config.yaml"
     path.write_text(dump_config(config))
     code = (
-        "import sys, resource; from pathlib import Path; from trainer_core.config import load_config; "
-        "from trainer_core.data.encode import encode_dataset; encode_dataset(load_config(Path(sys.argv[1]))); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import sys; from pathlib import Path; from measuring import kibibytes; "
+        "from trainer_core.config import load_config; from trainer_core.data.encode import encode_dataset; "
+        "encode_dataset(load_config(Path(sys.argv[1]))); print(kibibytes('VmHWM'))"
     )
-    ran = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    return int(ran.stdout.split()[-1]) * 1024
+    return int(in_a_child("-c", code, str(path))[-1]) * 1024
 
 
 def test_memory_by_clip_length(tmp_path, record_ratio):

@@ -1,7 +1,6 @@
 """Inspection, whole, against a bare PyAV decode in as many processes; a rerun; memory against the clip's length."""
 
 import itertools
-import json
 import os
 import shutil
 import statistics
@@ -35,25 +34,25 @@ for line in sys.stdin:
         print(sum(len(packet.decode()) for packet in container.demux(*streams)), flush=True)
 """
 LOOK = """
-import json, resource, sys
-from fractions import Fraction
+import sys
 from pathlib import Path
-import av, cv2
+from measuring import kibibytes
 from tools.inspect.look import look_at
 seen = look_at(Path(sys.argv[1]))
-print(json.dumps([seen.probe.frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+print(seen.probe.frames, kibibytes("VmHWM"))
 """
 
 INSPECT_ONE = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
+from measuring import kibibytes
 from tools.inspect.tool import InspectArguments, inspect_clips
 from tools.project import Project, ProjectFacts
 project = Project(Path(sys.argv[2]))
 project.write_facts(ProjectFacts(sources=[sys.argv[1]]))
 started = time.perf_counter()
 inspect_clips(project, InspectArguments())
-print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(time.perf_counter() - started, kibibytes("VmHWM"))
 """
 
 
@@ -216,8 +215,7 @@ def lengthened(source: Path, target: Path, times: int) -> Path:
 
 def test_memory_against_the_length_of_the_clip(footage, tmp_path, record_ratio):
     def peak_kib(path: Path) -> tuple[int, int]:
-        said = subprocess.run([sys.executable, "-c", LOOK, str(path)], capture_output=True, text=True, check=True)
-        frames, kib = json.loads(said.stdout)
+        frames, kib = map(int, in_a_child("-c", LOOK, str(path)))
         return frames, kib
 
     frames, short_kib = peak_kib(footage / "bikes.mp4")
