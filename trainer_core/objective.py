@@ -182,12 +182,21 @@ def _add_references(strategy: dict[str, Any], columns: Collection[str]) -> None:
             conditions.append({"type": "reference", "latents_dir": directory})
 
 
+def recipe_strategy(name: str) -> FlexibleStrategy:
+    """The strategy of an objective's recipe as it stands."""
+    return FlexibleStrategy.model_validate(load_recipe(name)["training_strategy"])
+
+
+def objective_named(name: str) -> Objective:
+    """The objective of that name, as its recipe has it."""
+    return objective_of(recipe_strategy(name))
+
+
 def name_of(strategy: FlexibleStrategy) -> str | None:
     """Return which of the 13 objectives a strategy is, by roles and condition types; None when it is none of them."""
     wanted = _signature(strategy)
     for name in OBJECTIVE_NAMES:
-        recipe = FlexibleStrategy.model_validate(load_recipe(name)["training_strategy"])
-        if _signature(recipe) == wanted:
+        if _signature(recipe_strategy(name)) == wanted:
             return name
     return None
 

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
 from trainer_core.config import (
-    FlexibleStrategy,
     ModelSection,
     SampleCondition,
     ValidationSample,
@@ -19,7 +18,7 @@ from trainer_core.config import (
 )
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import ConfigError
-from trainer_core.objective import OBJECTIVE_NAMES, load_recipe, objective_of
+from trainer_core.objective import OBJECTIVE_NAMES, objective_named
 from trainer_core.run_folder import LIVE_STATES, RunFolder
 from trainer_core.sampling.prompts import Wanted
 
@@ -167,7 +166,7 @@ def _generated_by(files: list[Path]) -> dict[str, bool]:
 def _generated(objective: str | None) -> tuple[bool, bool]:
     if objective not in OBJECTIVE_NAMES:
         return True, True
-    roles = objective_of(FlexibleStrategy.model_validate(load_recipe(objective)["training_strategy"]))
+    roles = objective_named(objective)
     return roles.video.generated, roles.audio.generated
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from tools.inspect.report import Clip, ObjectiveVerdict
-from trainer_core.config import FlexibleStrategy
-from trainer_core.objective import OBJECTIVE_NAMES, load_recipe, objective_of
+from trainer_core.objective import OBJECTIVE_NAMES, objective_named
 
 WRITTEN_LATER = frozenset({"caption"})
 """Columns that the next steps fill in."""
@@ -22,8 +21,7 @@ def judge_objectives(clips: Sequence[Clip]) -> dict[str, ObjectiveVerdict]:
 
 
 def _needs(name: str) -> set[str]:
-    strategy = FlexibleStrategy.model_validate(load_recipe(name)["training_strategy"])
-    objective = objective_of(strategy)
+    objective = objective_named(name)
     needed = set(objective.columns().values()) - WRITTEN_LATER
     if any(objective.video.condition(kind) for kind in ("prefix", "suffix", "first_frame")):
         needed.add(MOVING)

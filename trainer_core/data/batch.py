@@ -39,8 +39,7 @@ class ModalityBatch:
     @property
     def width(self) -> int:
         """Numbers a token: the channels, of sound times the mel bins."""
-        channels = self.latents.shape[1]
-        return channels if self.latents.ndim == 5 else channels * self.latents.shape[3]
+        return token_width(self.latents[0])
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.clips)
+
+
+def token_width(latents: Tensor) -> int:
+    """Numbers a token of one sample: the channels of video [C, F, H, W], times the mel bins of audio [C, T, M]."""
+    return latents.shape[0] if latents.ndim == 4 else latents.shape[0] * latents.shape[2]
 
 
 def to_tokens(latents: Tensor) -> Tensor:

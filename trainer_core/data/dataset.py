@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainer_core.data.batch import Batch, ModalityBatch
+from trainer_core.data.batch import Batch, ModalityBatch, token_width
 from trainer_core.data.cache import read_header, read_tensors
 from trainer_core.errors import DataError
 from trainer_core.model.source import InputWidths
@@ -95,7 +95,7 @@ def check_widths(samples: list[SampleFiles], objective: Objective, widths: Input
             reference = role.condition("reference")
             directories = [role.latents_dir] if reference is None else [role.latents_dir, reference.latents_dir]
             found = {
-                f"{name} latents": (_width(_tensor(sample.paths[directory], "latents")), wanted)
+                f"{name} latents": (token_width(_tensor(sample.paths[directory], "latents")), wanted)
                 for directory in directories
             }
             found[f"{name} text features"] = (features[name].shape[-1], text[name])
@@ -281,11 +281,6 @@ def _tensor(path: Path, key: str) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise DataError(f"{path} holds no tensor `{key}`.", "Delete it and encode again.")
     return tensor
-
-
-def _width(latents: Tensor) -> int:
-    """Numbers a token: channels of video latents [C, F, H, W], channels times mel bins of audio ones [C, T, M]."""
-    return latents.shape[0] if latents.ndim == 4 else latents.shape[0] * latents.shape[2]
 
 
 def _grid(latents: Tensor) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from torch import nn
 from trainer_core.doctor.diagnosis import Diagnosis, diagnose
 from trainer_core.doctor.measure import base_shapes, base_weight_norms, measure
 from trainer_core.doctor.read import AdapterFile, read_adapter
-from trainer_core.doctor.trial import change_on_noise, relative_change
+from trainer_core.doctor.trial import Prediction, change_on_noise, relative_changes
 from trainer_core.files import file_digest
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.names import to_upstream
@@ -83,9 +83,7 @@ def unmatched_of(adapter: AdapterFile, transformer: nn.Module | None) -> list[st
 
 
 @torch.no_grad()
-def prediction_change(
-    model: LtxModel, predict: Callable[[], tuple[torch.Tensor | None, torch.Tensor | None]]
-) -> dict[str, float]:
+def prediction_change(model: LtxModel, predict: Callable[[], Prediction]) -> dict[str, float]:
     """‖with − without‖ / ‖without‖ of what `predict` returns, per modality; the adapter is on again afterwards."""
     transformer: Any = model.transformer
     with_adapter = predict()
@@ -94,11 +92,7 @@ def prediction_change(
         without = predict()
     finally:
         transformer.enable_adapters()
-    found = {}
-    for name, on, off in zip(("video", "audio"), with_adapter, without, strict=True):
-        if on is not None and off is not None:
-            found[name] = relative_change(on, off)
-    return found
+    return relative_changes(with_adapter, without)
 
 
 def _reader_key(name: str) -> str:

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer_core.model.ltx import LtxModel, ModalityInput
+from trainer_core.model.ltx import LtxModel, ModalityInput, context_widths
 
 GRID, AUDIO_FRAMES, TEXT_TOKENS = (2, 4, 4), 13, 16
 """So few tokens that the largest base is read from the disk for longer than it computes."""
 FRAME_RATE, SIGMA, SEED = 24.0, 0.625, 0
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
+Prediction = tuple[Tensor | None, Tensor | None]
+"""What the model predicts of video and of audio."""
 
 
 @torch.no_grad()
@@ -25,19 +27,17 @@ def change_on_noise(model: LtxModel, pairs: Pairs) -> dict[str, float]:
     inputs = _inputs(model)
     without = model(*inputs)
     with _acting(model.transformer, pairs):
-        acting = model(*inputs)
+        return relative_changes(model(*inputs), without)
+
+
+def relative_changes(with_adapter: Prediction, without: Prediction) -> dict[str, float]:
+    """‖with − without‖ / ‖without‖ of each modality that was predicted."""
     found = {}
-    for name, on, off in zip(("video", "audio"), acting, without, strict=True):
-        assert on is not None
-        assert off is not None
-        found[name] = relative_change(on, off)
+    for name, on, off in zip(("video", "audio"), with_adapter, without, strict=True):
+        if on is not None and off is not None:
+            reference = float(torch.linalg.vector_norm(off.float()))
+            found[name] = float(torch.linalg.vector_norm(on.float() - off.float())) / max(reference, 1e-12)
     return found
-
-
-def relative_change(on: Tensor, off: Tensor) -> float:
-    """‖on − off‖ / ‖off‖."""
-    reference = float(torch.linalg.vector_norm(off.float()))
-    return float(torch.linalg.vector_norm(on.float() - off.float())) / max(reference, 1e-12)
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def _acting(transformer: nn.Module, pairs: Pairs) -> Iterator[None]:
 
 def _inputs(model: LtxModel) -> tuple[ModalityInput, ModalityInput]:
     config, generator = model.transformer.config, torch.Generator().manual_seed(SEED)
-    narrow = config.caption_channels if config.use_prompt_embeddings else None
+    video_text, audio_text = context_widths(config)
 
     def side(tokens: int, channels: int, positions: Tensor, width: int) -> ModalityInput:
         return ModalityInput(
@@ -69,13 +69,13 @@ def _inputs(model: LtxModel) -> tuple[ModalityInput, ModalityInput]:
             timesteps=torch.full((1, tokens), SIGMA),
             sigma=torch.tensor([SIGMA]),
             positions=positions,
-            context=torch.randn(1, TEXT_TOKENS, narrow or width, generator=generator),
+            context=torch.randn(1, TEXT_TOKENS, width, generator=generator),
         )
 
     frames, rows, columns = GRID
     video = model.video_positions(GRID, torch.tensor([FRAME_RATE]))
     audio = model.audio_positions(1, AUDIO_FRAMES, torch.device("cpu"))
     return (
-        side(frames * rows * columns, config.in_channels, video, config.cross_attention_dim),
-        side(AUDIO_FRAMES, config.audio_in_channels, audio, config.audio_cross_attention_dim),
+        side(frames * rows * columns, config.in_channels, video, video_text),
+        side(AUDIO_FRAMES, config.audio_in_channels, audio, audio_text),
     )

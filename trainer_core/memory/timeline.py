@@ -72,7 +72,10 @@ class Timeline:
 
 
 def peak_of(stretches: list[Stretch], resting: int, layers: int = TRACED_BLOCKS) -> int:
-    """The most bytes at once in a step of `layers` blocks; `stretches` are those of one of TRACED_BLOCKS."""
+    """The most bytes at once in a step of `layers` blocks; `stretches` are those of one of TRACED_BLOCKS.
+
+    Without `layers` nothing is laid out again: the stretches, of however many blocks, are the whole step.
+    """
     live = peak = resting
     for one in stretches:
         again = layers - TRACED_BLOCKS + 1 if one.block == TRACED_BLOCKS // 2 else 1

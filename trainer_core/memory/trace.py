@@ -19,7 +19,7 @@ from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.live import LiveBytes
 from trainer_core.memory.timeline import TRACED_BLOCKS, Stretch, Timeline, peak_of
 from trainer_core.model.block_swap import BlockSwap
-from trainer_core.model.ltx import LtxModel, ModalityInput
+from trainer_core.model.ltx import LtxModel, ModalityInput, context_widths
 from trainer_core.model.quantize import Packed, QuantizedLinear, quantizable, quantized_layer, replace_layer
 from trainer_core.model.released import released_transformer
 from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
@@ -59,11 +59,7 @@ def trace_depths(cell: Cell, depths: Sequence[int]) -> list[Trace]:
 def step(cell: Cell) -> Trace:
     """Run a step of a model of all `cell.layers` blocks whose optimizer has its state already."""
     ran = _run_blocks(cell)
-    live = peak = ran.resting
-    for one in ran.stretches:
-        peak = max(peak, live + one.above)
-        live += one.kept
-    return Trace(ran.resting, peak)
+    return Trace(ran.resting, peak_of(ran.stretches, ran.resting))
 
 
 @dataclass(frozen=True)
@@ -235,11 +231,8 @@ def _run(cell: Cell, model: LtxModel, optimizer: Optimizer, timeline: Timeline) 
 
 
 def _input(cell: Cell, model: LtxModel, name: str, side: Side) -> ModalityInput:
-    config, batch, tokens = model.transformer.config, cell.batch, side.tokens
-    video = name == "video"
-    width = config.cross_attention_dim if video else config.audio_cross_attention_dim
-    if config.use_prompt_embeddings:
-        width = config.caption_channels
+    batch, tokens, video = cell.batch, side.tokens, name == "video"
+    width = context_widths(model.transformer.config)[0 if video else 1]
     return ModalityInput(
         tokens=torch.empty(batch, tokens, LATENT_CHANNELS),
         timesteps=torch.empty(batch, tokens),

@@ -36,6 +36,13 @@ class ModalityInput:
     context_mask: Tensor | None = None
 
 
+def context_widths(config: Any) -> tuple[int, int]:
+    """How wide the text contexts of video and audio are that a transformer of `config` takes."""
+    if config.use_prompt_embeddings:
+        return config.caption_channels, config.caption_channels
+    return config.cross_attention_dim, config.audio_cross_attention_dim
+
+
 class _NoAttention:
     """Attention processor of an absent modality's layers: no work, a residual of zero."""
 

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from trainer_core.adapters import load_full, read_lora
-from trainer_core.config import FlexibleStrategy
 from trainer_core.errors import ConfigError
 from trainer_core.model.source import ModelSource
-from trainer_core.objective import OBJECTIVE_NAMES, load_recipe, objective_of
+from trainer_core.objective import OBJECTIVE_NAMES, objective_named
 
 MODULES_NAMED = 8
 """So many modules are named in a report; their count is always whole."""
@@ -57,8 +56,7 @@ class AdapterFile:
         objective = self.metadata.get("objective")
         if objective not in OBJECTIVE_NAMES:
             return None
-        strategy = FlexibleStrategy.model_validate(load_recipe(objective)["training_strategy"])
-        return objective_of(strategy).video.condition("reference") is not None
+        return objective_named(objective).video.condition("reference") is not None
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from trainer_core.adapters import add_lora
-from trainer_core.config import FlexibleStrategy, LoraSection, ModelSection, is_tiny
+from trainer_core.config import LoraSection, ModelSection, is_tiny
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.model.load import open_model
-from trainer_core.model.ltx import LtxModel
+from trainer_core.model.ltx import LtxModel, context_widths
 from trainer_core.model.source import ModelSource, Placement
-from trainer_core.objective import Objective, load_recipe, objective_of
+from trainer_core.objective import Objective, objective_named
 from trainer_core.quantization import SCHEMES
 from trainer_core.training.noise import sigma_sampler
 from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input, prepare
@@ -87,7 +87,7 @@ def _relative(found: Tensor, wanted: Tensor) -> float:
 def _see(source: ModelSource, scheme: str | None, dtype: torch.dtype, name: str) -> _Seen:
     """Prediction, adapter gradient and loss of one step at fixed draws."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    objective = objective_of(FlexibleStrategy.model_validate(load_recipe(name)["training_strategy"]))
+    objective = objective_named(name)
     transformer = source.transformer(dtype, Placement(device, scheme))
     model = LtxModel(transformer)
     parameters = add_lora(transformer, LoraSection(rank=RANK, alpha=RANK), objective, 0)
@@ -124,9 +124,7 @@ def _batch(objective: Objective, config: Any, generator: torch.Generator) -> Bat
     def random(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    widths = (config.cross_attention_dim, config.audio_cross_attention_dim)
-    if config.use_prompt_embeddings:
-        widths = (config.caption_channels, config.caption_channels)
+    widths = context_widths(config)
     frames, height, width = SMALL_GRID
     half = (torch.arange(frames * height * width).view(1, *SMALL_GRID) % 2).float()
     video = ModalityBatch(random(1, 128, *SMALL_GRID), torch.tensor([24.0]), half, random(1, 128, *SMALL_GRID))
