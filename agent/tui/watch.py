@@ -20,7 +20,7 @@ from tools.monitor.status import verdict_of
 from tools.project import Project
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
-from trainer_core.metrics import described_steps
+from trainer_core.metrics import described_steps, heldout_rows
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunStatus
 
 LIVE_S = 0.5
@@ -115,8 +115,8 @@ class _Watched:
         if seen != self.judged and due:
             self.judged, self.judged_s = seen, time.monotonic()
             with contextlib.suppress(LtxError):  # a line that is no JSON: the reader counts those, the curve tells them
-                rows = described_steps(self.run.metrics_path)
-                self.verdict = verdict_of(self.run, status, rows).model_dump()
+                rows, heldout = described_steps(self.run.metrics_path), heldout_rows(self.run.metrics_path)
+                self.verdict = verdict_of(status, rows, heldout).model_dump()
         return replace(status, verdict=self.verdict)
 
 

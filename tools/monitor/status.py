@@ -86,7 +86,7 @@ class StatusResult(BaseModel):
 def describe_run(run: RunFolder) -> StatusResult:
     """Return the state of `run`. Raises ConfigError when the folder holds no run."""
     status = run.read_status()
-    rows = described_steps(run.metrics_path)
+    rows, heldout = described_steps(run.metrics_path), heldout_rows(run.metrics_path)
     speed = measure_speed(rows, status)
     error = status.error
     if status.state == "failed":
@@ -113,18 +113,18 @@ def describe_run(run: RunFolder) -> StatusResult:
         process=status.process,
         machine=status.machine,
         eta_parts_s=status.eta_parts_s,
-        heldout=_latest_heldout(run),
+        heldout=_latest_heldout(heldout),
         alerts=alerts(run),
         losses=_losses(rows),
         step_s=speed.step_s,
         speed=speed.remarks,
-        verdict=verdict_of(run, status, rows),
+        verdict=verdict_of(status, rows, heldout),
     )
 
 
-def verdict_of(run: RunFolder, status: RunStatus, rows: list[dict[str, Any]]) -> Verdict:
-    """The verdict on `run` as every surface tells it; `rows` are those that `described_steps` reads."""
-    return judge(rows, heldout_rows(run.metrics_path), status.error if status.state == "diverged" else None)
+def verdict_of(status: RunStatus, rows: list[dict[str, Any]], heldout: list[dict[str, Any]]) -> Verdict:
+    """The verdict on a run as every surface tells it, from `described_steps` and `heldout_rows`."""
+    return judge(rows, heldout, status.error if status.state == "diverged" else None)
 
 
 def ordered_steps(run: RunFolder) -> list[dict[str, Any]]:
@@ -175,8 +175,7 @@ def _losses(rows: list[dict[str, Any]]) -> dict[str, LossSummary]:
     return found
 
 
-def _latest_heldout(run: RunFolder) -> dict[str, Any] | None:
-    rows = heldout_rows(run.metrics_path)
+def _latest_heldout(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     if not rows:
         return None
     return {
