@@ -376,10 +376,15 @@ def test_a_first_run_needs_a_folder_and_nothing_else(
         async with app.run_test(size=(80, 24)) as pilot:
             for _ in range(500):
                 await pilot.pause(0.01)
-                if isinstance(app.screen, Welcome) and app.screen.query_one("#welcome-folders").display:
+                if isinstance(app.screen, Welcome) and app.screen.query_one("#welcome-folders").has_focus:
                     break
             await pilot.press("enter")
-            app.screen.query_one("#welcome-goal", Input).value = "the look of my film"
+            goal = app.screen.query_one("#welcome-goal", Input)
+            for _ in range(500):  # the keys go there as soon as the folder is taken
+                await pilot.pause(0.01)
+                if goal.has_focus:
+                    break
+            goal.value = "the look of my film"
             await pilot.press("enter")
             await settle(pilot)
             assert app.project is not None
