@@ -79,6 +79,8 @@ def caption(
     result = _captioned(opened, arguments.model_copy(update={"clips": "all" if yes else "auto"}))
     if result.remaining and not as_json:
         result = _spot_checked(opened, arguments, result)
+        if result.remaining and not _is_terminal():
+            _tell_spot_check(result)
     if as_json:
         say_json({"project": str(opened.path), **result.model_dump()})
     else:

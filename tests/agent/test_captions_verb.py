@@ -97,6 +97,8 @@ def test_without_a_person_the_spot_check_ends_it_and_yes_goes_on(
     assert code == 4
     assert json.loads(out)["remaining"] == 1
     assert "4 to caption: a guess: " in err
+    shown = ltx("caption", str(folder))[1]
+    assert all(row["caption"] in shown for row in json.loads(out)["spot_check"])
     code, out, _ = ltx("caption", str(folder), "--yes", "--json")
     assert code == 0
     assert (json.loads(out)["kept"], json.loads(out)["written"]) == (3, 1)

@@ -20,6 +20,15 @@ _NEGATION = re.compile(
     r"\b(?:no|not|without|never|nobody|no one|neither|nor|free of|lacks?|absence of|isn(?:'|’)t|silent|muted)\b[^.;]*$",
     re.IGNORECASE,
 )
+_ANIMALS = (
+    r"birds?|songbirds?|robins?|sparrows?|larks?|nightingales?|blackbirds?|finch(?:es)?|canar(?:y|ies)|thrush(?:es)?"
+    r"|wrens?|warblers?|parrots?|owls?|cockerels?|roosters?|crickets?|cicadas?|grasshoppers?|insects?|frogs?|toads?|whales?"
+)
+_OF_ANIMALS = re.compile(  # "birds sing", "crickets are singing", "singing birds", "the song of a lark"
+    rf"\b(?:{_ANIMALS})\b(?:\s+\w+){{0,3}}?\s+(?:sings?|singing|sang|songs?|chants?)\b"
+    rf"|\b(?:singing|songs? of)(?:\s+\w+){{0,2}}?\s+(?:{_ANIMALS})\b",
+    re.IGNORECASE,
+)
 _QUIET_WORDS = frozenset({"silence", "silent", "quiet", "quietly", "audio"})
 LEAST_SPEECH_S = 0.3
 """Less measured speech than this counts as none."""
@@ -51,6 +60,11 @@ def with_quote(caption: str, spoken: str) -> str:
     return f'{caption.rstrip()} A voice says, "{quoted}"'.strip()
 
 
+def _claimed_of_people(text: str, words: str) -> str | None:
+    """The first of `words` that the caption claims of anything but an animal: a bird's song is no singing voice."""
+    return claimed(_OF_ANIMALS.sub(lambda match: " " * len(match[0]), text), words)
+
+
 def _claims_sound(text: str, context: LintContext) -> str | None:
     if context.clip.has_sound is not False and context.clip.kind != "image":
         return None
@@ -63,12 +77,12 @@ def _claims_speech(text: str, context: LintContext) -> str | None:
     seconds = context.clip.speech_s
     if context.clip.has_sound is not True or seconds is None or seconds >= LEAST_SPEECH_S:
         return None
-    word = claimed(text, _SPEECH)
+    word = _claimed_of_people(text, _SPEECH)
     return f"it tells of speech (“{word}”), but {seconds:.1f} s of speech were measured" if word else None
 
 
 def _claims_music(text: str, context: LintContext) -> str | None:
-    word = claimed(text, _MUSIC) if context.clip.has_sound and context.clip.music_likely is False else None
+    word = _claimed_of_people(text, _MUSIC) if context.clip.has_sound and context.clip.music_likely is False else None
     return f"it tells of music (“{word}”), but none was measured" if word else None
 
 
@@ -90,12 +104,12 @@ def _quote_speech(text: str, context: LintContext) -> str:
     return with_quote(text, context.transcript.text)
 
 
-def _leaving_out(words: str) -> Callable[[str, LintContext], str]:
+def _leaving_out(words: str, claims: Callable[[str, str], str | None]) -> Callable[[str, LintContext], str]:
     """Return a fix that leaves out the sentences which claim `words`."""
 
     def mend(text: str, _: LintContext) -> str:
         sentences = re.split(r"(?<=[.!?])\s+", text)
-        return " ".join(sentence for sentence in sentences if claimed(sentence, words) is None).strip()
+        return " ".join(sentence for sentence in sentences if claims(sentence, words) is None).strip()
 
     return mend
 
@@ -108,11 +122,11 @@ SOUND_CHECKS: tuple[Check, ...] = (
     Check(
         "claims_sound",
         _claims_sound,
-        _leaving_out(f"{_SPEECH}|{_MUSIC}|{_SOUND}"),
+        _leaving_out(f"{_SPEECH}|{_MUSIC}|{_SOUND}", claimed),
         "The clip has no sound: write nothing about sound.",
     ),
-    Check("claims_speech", _claims_speech, _leaving_out(_SPEECH), "Nobody speaks in the clip."),
-    Check("claims_music", _claims_music, _leaving_out(_MUSIC), "There is no music in the clip."),
+    Check("claims_speech", _claims_speech, _leaving_out(_SPEECH, _claimed_of_people), "Nobody speaks in the clip."),
+    Check("claims_music", _claims_music, _leaving_out(_MUSIC, _claimed_of_people), "There is no music in the clip."),
     Check("speech_not_quoted", _speech_not_quoted, _quote_speech, "Quote the transcript in full, in double quotes."),
     Check("missing_sound", _missing, hint="Describe what is heard as well."),
 )
