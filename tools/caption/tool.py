@@ -342,8 +342,8 @@ def _notes(
     if failed:
         path, reason = next(iter(failed.items()))
         notes.append(
-            f"The captioner failed on {len(failed)} clips, which have measured drafts instead; the same command tries "
-            f"them again. {displayed(path)}: {reason}"
+            f"The captioner failed on {len(failed)} of {len(entries)} clips: measured drafts stand there instead, and "
+            f"the same command tries again. {displayed(path)}: {reason}"
         )
     if trigger:
         holding = [entry.path for entry in entries if trigger.casefold() in entry.caption.casefold()]
