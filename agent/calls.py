@@ -14,6 +14,7 @@ from agent.cards import call_card
 from agent.desk import Desk, desk_of
 from agent.digest import as_text, fenced, printable
 from agent.events import Question
+from agent.memory import words_of
 from agent.reviews import fingerprint_of, is_approved, unreviewed
 from agent.roots import refuse_foreign_paths
 from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of, is_from_person
@@ -124,7 +125,8 @@ def checked_arguments(tool: Tool, arguments: Any, state: AgentState) -> BaseMode
 def _permitted_arguments(tool: Tool, arguments: Any, state: AgentState, desk: Desk) -> BaseModel:
     """The same, refused when they name files that are neither the project's nor in the person's words."""
     checked = checked_arguments(tool, arguments, state)
-    said = [state["goal"], *state.get("earlier", []), *(m.text for m in state["messages"] if is_from_person(m))]
+    said = [state["goal"], *words_of(state.get("earlier", []))]
+    said += [message.text for message in state["messages"] if is_from_person(message)]
     refuse_foreign_paths(tool, checked, desk.project, said)
     return checked
 

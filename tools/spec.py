@@ -1,6 +1,6 @@
 """What a tool is: one function with typed arguments and a typed result, three faces (Python, agent tool, CLI verb)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,6 +43,16 @@ class Preview:
     approval: str | None = None
 
 
+def as_given(name: str) -> Mapping[str, Callable[[Any, Any], list[str]]]:
+    """`Tool.paths` of one argument that is a path, a list of paths or has paths as its keys."""
+
+    def paths(_project: Any, arguments: Any) -> list[str]:
+        value = getattr(arguments, name)
+        return [value] if isinstance(value, str) else list(value or [])
+
+    return {name: paths}
+
+
 @dataclass(frozen=True)
 class Tool:
     """A function `(project, arguments, progress) -> result`; its docstring is what the model reads.
@@ -59,8 +69,9 @@ class Tool:
     needs_approval: str | None = None
     preview: Callable[..., Preview | None] | None = None
     recover: Callable[..., BaseModel | None] | None = None
-    paths: Callable[[Any], list[str]] | None = None
-    """The files that arguments name: a chat model may name those of the project, its clips and the person's words."""
+    paths: Mapping[str, Callable[[Any, Any], list[str]]] = field(default_factory=dict)
+    """For every argument that can name files `(project, arguments) -> paths`: a chat model may name those of the
+    project, its clips and the person's words, and no others."""
 
     @property
     def description(self) -> str:

@@ -544,33 +544,51 @@ def resolve_paths(config: TrainingConfig, base: Path) -> TrainingConfig:
         beside, here = base / Path(value).expanduser(), Path(value).expanduser()
         return str((here if here.exists() and not beside.exists() else beside).absolute())
 
-    model = config.model
+    return _with_paths(config, absolute)
+
+
+def paths_of(config: TrainingConfig) -> list[str]:
+    """Return every file and folder that `config` names, as it spells them."""
+    found: list[str] = []
+
+    def note(value: str | None) -> str | None:
+        if value is not None:
+            found.append(value)
+        return value
+
+    _with_paths(config, note)
+    return found
+
+
+CONDITION_FILES = ("image_or_video", "video", "audio", "mask")
+"""The keys of a sample's conditions that name files."""
+
+
+def _with_paths(config: TrainingConfig, change: Callable[[str | None], str | None]) -> TrainingConfig:
+    """Return `config` with `change` done to every path in it."""
+
+    def changed(sample: ValidationSample) -> ValidationSample:
+        conditions = [
+            one.model_copy(update={name: change(getattr(one, name)) for name in CONDITION_FILES if hasattr(one, name)})
+            for one in sample.conditions
+        ]
+        return sample.model_copy(update={"conditions": conditions})
+
+    model, data, samples = config.model, config.data, config.validation.samples
     local = {
-        name: absolute(getattr(model, name))
+        name: change(getattr(model, name))
         for name in ("text_encoder_path", "video_vae_path", "audio_vae_path", "load_checkpoint")
     }
-    model_path = model.model_path if is_tiny(model.model_path) else absolute(model.model_path)
+    model_path = model.model_path if is_tiny(model.model_path) else change(model.model_path)
     return config.model_copy(
         update={
             "model": model.model_copy(update={**local, "model_path": model_path}),
-            "data": config.data.model_copy(
-                update={"preprocessed_data_root": absolute(config.data.preprocessed_data_root)}
-            ),
-            "validation": config.validation.model_copy(
-                update={"samples": [_with_paths(sample, absolute) for sample in config.validation.samples]}
-            ),
-            "output_dir": absolute(config.output_dir),
-            "ltx_agent": config.ltx_agent.model_copy(update={"dataset": absolute(config.ltx_agent.dataset)}),
+            "data": data.model_copy(update={"preprocessed_data_root": change(data.preprocessed_data_root)}),
+            "validation": config.validation.model_copy(update={"samples": [changed(sample) for sample in samples]}),
+            "output_dir": change(config.output_dir),
+            "ltx_agent": config.ltx_agent.model_copy(update={"dataset": change(config.ltx_agent.dataset)}),
         }
     )
-
-
-def _with_paths(sample: ValidationSample, absolute: Callable[[str | None], str | None]) -> ValidationSample:
-    def resolved(condition: SampleCondition) -> SampleCondition:
-        files = [name for name in ("image_or_video", "video", "audio", "mask") if hasattr(condition, name)]
-        return condition.model_copy(update={name: absolute(getattr(condition, name)) for name in files})
-
-    return sample.model_copy(update={"conditions": [resolved(condition) for condition in sample.conditions]})
 
 
 def _as_flexible(strategy: FlexibleStrategy | TextToVideoStrategy | VideoToVideoStrategy) -> FlexibleStrategy:

@@ -12,6 +12,7 @@ from mcp import Client, StdioServerParameters
 
 from agent.desk import Desk
 from agent.mcp_server import server_of
+from agent.planner import Planner
 from agent.policy import Policy
 from tools.project import Project
 from trainer_core.files import write_text
@@ -111,3 +112,16 @@ def test_over_stdio(project: Project) -> None:
     names, status = anyio.run(talk)
     assert {"inspect_clips", "caption_clips", "draft_config", "start_training", "run_status"} <= set(names)
     assert status.is_error
+
+
+def test_another_agent_names_no_file_outside_the_project(project: Project) -> None:
+    """Its person's words aren't heard here, so nothing outside the roots is theirs."""
+    desk = Desk(project, Planner())
+    for tool, arguments in [
+        ("make_inputs", {"column": "video_mask", "kind": "files", "folder": "/etc"}),
+        ("caption_clips", {"captioner": "local:/etc"}),
+        ("examine_adapter", {"file": "/etc/passwd"}),
+    ]:
+        result = call(desk, tool, arguments, policy=Policy(approvals=["change", "captions"]))
+        assert result.is_error
+        assert "lies outside the project" in result.content[0].text

@@ -94,37 +94,6 @@ def test_a_model_reaches_no_tool_outside_its_node(
     }
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments"),
-    [
-        ("examine_adapter", {"file": "/etc/passwd"}),
-        ("examine_adapter", {"file": "../../other/lora.safetensors"}),
-        ("examine_adapter", {"model": "/etc"}),
-        ("compare_adapters", {"first": "/etc/passwd", "second": "/etc/shadow"}),
-        ("edit_adapter", {"file": "/etc/passwd", "output": "/etc/cron.d/x"}),
-        ("edit_adapter", {"file": "PROJECT/a.safetensors", "output": "PROJECT/../outside.safetensors"}),
-        ("edit_adapter", {"file": "PROJECT/a.safetensors", "output": "PROJECT/b", "merge": {"/root/c": 1.0}}),
-        ("sample_adapter", {"prompts": ["x"], "adapters": ["/etc/passwd=0.5"]}),
-        ("sample_adapter", {"prompts": ["x"], "conditions": ["first_frame=/etc/secret.png"]}),
-        ("sample_adapter", {"prompts": ["x"], "conditions": ["prefix=PROJECT/a.mp4,mask=/etc/secret.png"]}),
-    ],
-)
-def test_a_model_names_no_file_outside_the_project(
-    scripted: Callable[..., Desk], project: Project, tool: str, arguments: dict[str, Any]
-) -> None:
-    """A real tool of the monitor, called with a path the person never named, is refused before it opens anything."""
-    text = json.dumps(arguments).replace("PROJECT", str(project.path))
-    go = {"name": "go_to", "args": {"stage": "monitor"}, "id": "g"}
-    call = {"name": tool, "args": json.loads(text), "id": "x"}
-    replies = (AIMessage("", tool_calls=[go]), AIMessage("", tool_calls=[call]), AIMessage("I can't."))
-    desk = replace(scripted(*replies), tools=real_tools())
-    with open_session(desk) as session:
-        events = list(session.say("look at my adapter"))
-    refusals = [event.refusal for event in events if isinstance(event, Returned) and event.tool == tool]
-    assert len(refusals) == 1
-    assert "lies outside the project" in refusals[0]
-
-
 def test_the_person_may_name_any_file(scripted: Callable[..., Desk], tmp_path: Path) -> None:
     foreign = str(tmp_path / "elsewhere" / "foreign.safetensors")
     go = {"name": "go_to", "args": {"stage": "monitor"}, "id": "g"}

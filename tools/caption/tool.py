@@ -1,8 +1,9 @@
 """The caption node's tools: caption every usable clip, where they cost something a spot check first; retune; rest."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -234,9 +235,31 @@ def _say_ahead(session: CaptionSession, chosen: Sequence[int], progress: Progres
     progress(_estimate(session, remaining, session.rows()).sentence(), 0, len(chosen))
 
 
+def model_folders(name: str) -> Mapping[str, Callable[[Any, Any], list[str]]]:
+    """`Tool.paths` of a captioner or speech recogniser: the folder of `local:FOLDER`. A model of the hub is none."""
+
+    def paths(_project: Any, arguments: Any) -> list[str]:
+        kind, _, model = (getattr(arguments, name) or "").partition(":")
+        of_the_hub = model.count("/") == 1 and not model.startswith((".", "/", "~"))
+        if kind != "local" or not model or (of_the_hub and not Path(model).exists()):
+            return []
+        return [model]
+
+    return {name: paths}
+
+
+_MODEL_FOLDERS = {**model_folders("captioner"), **model_folders("speech")}
+
 CAPTION_TOOLS: list[Tool] = [
-    Tool("caption_clips", caption_clips, CaptionArguments),
-    Tool("caption_rest", caption_rest, CaptionArguments, needs_approval="captions", preview=preview_rest),
+    Tool("caption_clips", caption_clips, CaptionArguments, paths=_MODEL_FOLDERS),
+    Tool(
+        "caption_rest",
+        caption_rest,
+        CaptionArguments,
+        needs_approval="captions",
+        preview=preview_rest,
+        paths=_MODEL_FOLDERS,
+    ),
     Tool("retune_captions", retune_captions, RetuneArguments),
     Tool("fix_captions", fix_captions, FixArguments, needs_approval="captions", preview=preview_fix),
     Tool("write_caption", write_caption, EditArguments),

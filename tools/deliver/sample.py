@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
 from trainer_core.config import (
+    CONDITION_FILES,
     ModelSection,
     SampleCondition,
     ValidationSample,
@@ -86,13 +87,18 @@ def sample_adapter(project: Project, arguments: SampleArguments, progress: Progr
     return sample_run(find_run(project, arguments.run), arguments, progress)
 
 
-def sample_paths(arguments: SampleArguments) -> list[str]:
-    """The files that arguments name: adapters, and what conditions are made of."""
-    files = []
-    for condition in arguments.conditions:
-        head, *rest = condition.split(",")
-        files += [part.partition("=")[2] for part in (head, *(part for part in rest if part.startswith("mask=")))]
-    return [*(str(_weighted(given)[0]) for given in arguments.adapters), *(file for file in files if file)]
+def adapter_paths(_project: Project, arguments: SampleArguments) -> list[str]:
+    """The adapter files beside the run's own."""
+    return [str(_weighted(given)[0]) for given in arguments.adapters]
+
+
+def condition_paths(_project: Project, arguments: SampleArguments) -> list[str]:
+    """What the conditions are made of, their masks too."""
+    found = []
+    for spelling in arguments.conditions:  # as it is spelled: reading it looks into the file
+        head, *rest = (part.partition("=") for part in spelling.split(","))
+        found += [head[2], *(value for key, _, value in rest if key in CONDITION_FILES)]
+    return [path for path in found if path]
 
 
 def sample_run(run: RunFolder, arguments: SampleArguments, progress: Progress | None, to: Path | None = None) -> Any:

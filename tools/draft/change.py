@@ -1,5 +1,6 @@
 """Changing one value of the plan: what follows from it follows, a person's own edits stay, the ledger remembers."""
 
+import json
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +12,7 @@ from tools.draft.edit import set_value
 from tools.draft.experiments import Change, changes_since_last_run, flat_values, record_change, unified_diff
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import FREE, Preview
-from trainer_core.config import parse_config
+from trainer_core.config import parse_config, paths_of, resolve_paths
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 
@@ -91,6 +92,17 @@ def preview_change(project: Project, arguments: ChangeArguments) -> Preview | No
             f"Since the last run {', '.join(sorted(since))} changed too: with both, effects can't be told apart."
         )
     return Preview("Change the plan like this?", diff, FREE)
+
+
+def changed_paths(project: Project, arguments: ChangeArguments) -> list[str]:
+    """The files that the config names after the change and didn't name before it."""
+    if '"' not in json.dumps(arguments.value, default=str):  # numbers name none
+        return []
+    before, after, _ = _changed(project, arguments)
+    known, named = (
+        paths_of(resolve_paths(parse_config(text, "config.yaml"), project.path)) for text in (before, after)
+    )
+    return [path for path in named if path not in known]
 
 
 def several_changes(project: Project) -> str:

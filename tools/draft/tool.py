@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tools.draft.annotated import is_as_drafted
-from tools.draft.change import ChangeArguments, change_config, preview_change
+from tools.draft.change import ChangeArguments, change_config, changed_paths, preview_change
 from tools.draft.draft import DraftArguments, draft_of, facts_with, write_draft
 from tools.draft.experiments import (
     ExperimentsArguments,
@@ -132,7 +132,14 @@ def preview_draft(project: Project, arguments: DraftArguments) -> Preview | None
 
 DRAFT_TOOLS: list[Tool] = [
     Tool("draft_config", draft_config, DraftArguments, needs_approval="change", preview=preview_draft),
-    Tool("change_config", change_config, ChangeArguments, needs_approval="change", preview=preview_change),
+    Tool(
+        "change_config",
+        change_config,
+        ChangeArguments,
+        needs_approval="change",
+        preview=preview_change,
+        paths={"value": changed_paths},
+    ),
     Tool("list_experiments", list_experiments, ExperimentsArguments),
     MEMORY_TOOL,
 ]

@@ -70,10 +70,9 @@ def examine_adapter(
     return diagnosis_of(target, arguments.model)
 
 
-def doctor_paths(arguments: DoctorArguments) -> list[str]:
-    """The files that arguments name; a model that is no file is one of the tiny ones."""
-    model = arguments.model if arguments.model and not is_tiny(arguments.model) else None
-    return [path for path in (arguments.file, model) if path]
+def base_paths(_project: Project, arguments: DoctorArguments) -> list[str]:
+    """The base model's file; one that is no file is one of the tiny ones."""
+    return [arguments.model] if arguments.model and not is_tiny(arguments.model) else []
 
 
 def diagnosis_of(target: Path | None, model: str | None = None, picture: Path | None = None) -> BaseModel:

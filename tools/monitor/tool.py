@@ -11,8 +11,8 @@ from tools.monitor.doctor import (
     CompareArguments,
     DoctorArguments,
     EditArguments,
+    base_paths,
     compare_adapters,
-    doctor_paths,
     edit_adapter,
     examine_adapter,
 )
@@ -20,8 +20,8 @@ from tools.monitor.find import find_run
 from tools.monitor.launch import POLL_S, request_stop, resume_run, start_run
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Progress, Project
-from tools.spec import Preview, Tool
-from trainer_core.config import is_tiny, load_config, settings_without_effect
+from tools.spec import Preview, Tool, as_given
+from trainer_core.config import is_tiny, load_config, paths_of, resolve_paths, settings_without_effect
 from trainer_core.objective import merged, objective_of
 from trainer_core.resume import changed_config, changes_in_words, run_config
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState
@@ -256,6 +256,16 @@ def resume_preview(project: Project, arguments: ResumeArguments) -> Preview:
     return Preview(f"Resume run {run.id}?", lines, resume_costs(run, after, start))
 
 
+def resume_paths(project: Project, arguments: ResumeArguments) -> list[str]:
+    """The files that the run's config names with the changed settings and didn't name before."""
+    if not arguments.settings:
+        return []
+    before = run_config(find_run(project, arguments.run))
+    after = changed_config(before, arguments.overrides())
+    known, named = (paths_of(resolve_paths(config, project.path)) for config in (before, after))
+    return [path for path in named if path not in known]
+
+
 def resumed(run: RunFolder, arguments: ResumeArguments) -> ResumeResult:
     """Resume this run and say what came of it: waits until the trainer has restored the state, or ended."""
     before = len(run.events())
@@ -303,8 +313,20 @@ MONITOR_TOOLS: list[Tool] = [
     ),
     Tool("run_status", run_status, StatusArguments),
     Tool("stop_training", stop_training, StopArguments),
-    Tool("resume_training", resume_training, ResumeArguments, needs_approval="resume", preview=resume_preview),
-    Tool("examine_adapter", examine_adapter, DoctorArguments, paths=doctor_paths),
-    Tool("compare_adapters", compare_adapters, CompareArguments, paths=lambda given: [given.first, given.second]),
-    Tool("edit_adapter", edit_adapter, EditArguments, paths=lambda given: [given.file, given.output, *given.merge]),
+    Tool(
+        "resume_training",
+        resume_training,
+        ResumeArguments,
+        needs_approval="resume",
+        preview=resume_preview,
+        paths={"settings": resume_paths},
+    ),
+    Tool("examine_adapter", examine_adapter, DoctorArguments, paths={**as_given("file"), "model": base_paths}),
+    Tool("compare_adapters", compare_adapters, CompareArguments, paths={**as_given("first"), **as_given("second")}),
+    Tool(
+        "edit_adapter",
+        edit_adapter,
+        EditArguments,
+        paths={**as_given("file"), **as_given("output"), **as_given("merge")},
+    ),
 ]

@@ -20,7 +20,7 @@ from tools.inspect.remedies.recode import Change, Draw, Stretch, write_copies
 from tools.inspect.remedies.tool import named
 from tools.inspect.report import Clip, Report
 from tools.project import Progress, Project
-from tools.spec import CostLine, Preview, Tool, nothing
+from tools.spec import CostLine, Preview, Tool, as_given, nothing
 from trainer_core.data.decode import read_frames
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
@@ -377,5 +377,12 @@ def _inspect_again(project: Project, report: Report, progress: Progress | None) 
 
 
 INPUT_TOOLS: list[Tool] = [
-    Tool("make_inputs", make_inputs, InputsArguments, needs_approval="change", preview=preview_inputs)
+    Tool(
+        "make_inputs",
+        make_inputs,
+        InputsArguments,
+        needs_approval="change",
+        preview=preview_inputs,
+        paths={**as_given("folder"), **as_given("model")},
+    )
 ]
