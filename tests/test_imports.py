@@ -73,13 +73,22 @@ except SystemExit:
 
 
 def test_importing_the_command_line_does_nothing(tmp_path: Path) -> None:
-    loaded_by("import agent.cli, agent.plain, agent.graph, agent.headless, tools.spec, prompts.render", tmp_path)
+    loaded_by(
+        "import agent.cli, agent.verbs.table, agent.plain, agent.graph, agent.headless, tools.spec, prompts.render",
+        tmp_path,
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_plain_talk_and_the_verbs_load_no_textual(tmp_path: Path) -> None:
-    code = "import agent.plain, agent.session, agent.headless, agent.cli, agent.tui.conversation, agent.tui.watch"
+    code = (
+        "import agent.plain, agent.session, agent.headless, agent.verbs.table, agent.tui.conversation, agent.tui.watch"
+    )
     assert "textual" not in loaded_by(code, tmp_path)
+
+
+def test_the_talk_opens_without_the_table_of_verbs(tmp_path: Path) -> None:
+    assert "typer" not in loaded_by("import agent.cli, agent.talk, agent.tui.open", tmp_path)
 
 
 def test_the_first_frame_waits_for_no_graph_and_no_numbers(tmp_path: Path) -> None:

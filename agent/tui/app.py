@@ -70,6 +70,8 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         for known in THEMES:
             self.register_theme(known)
         self.theme = theme or fitting_theme(self.console.color_system)
+        self._colours = self.get_css_variables()
+        self.stylesheet.set_variables(self._colours)
         self.picture_kind = picture_kind
         self.project: Project | None = None
         self.conversation: Conversation | None = None
@@ -87,6 +89,13 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
 
     def get_default_screen(self) -> Workbench:
         return self.workbench
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Apply the colours anew; mounting asks for this too, when they are those that were just parsed."""
+        colours = self.get_css_variables()
+        if colours != self._colours:
+            self._colours = colours
+            super().refresh_css(animate)
 
     def on_mount(self) -> None:
         self.call_after_refresh(self._fill)

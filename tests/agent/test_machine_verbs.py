@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 import tools.machine
-from agent.cli import app
+from agent.verbs.table import app
 from tools.machine import Gpu, check_machine
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import FORMS, estimate

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 import agent.desk
 import agent.pipeline
-from agent.cli import app
 from agent.desk import Desk
 from agent.state import Stage
+from agent.verbs.table import app
 from tools.project import Project
 from tools.spec import Tool
 from trainer_core.run_folder import RunStatus

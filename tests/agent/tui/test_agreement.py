@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli import app
 from agent.tui.watch import RunSeen, Watcher
+from agent.verbs.table import app
 from tools.monitor.tool import StatusArguments, run_status
 from tools.project import Project
 from trainer_core.metrics import append_heldout
