@@ -34,7 +34,7 @@ from trainer_core.sampling.room import (
     room_for_samples,
     tiles_that_fit,
 )
-from trainer_core.sampling.sampler import denoise, draw_noise
+from trainer_core.sampling.sampler import SampleInputs, denoise, draw_noise
 from trainer_core.sampling.schedule import dev_sigmas
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.setup import Session
@@ -92,8 +92,8 @@ def rehearse_samples(session: Session) -> None:
     room = room_for_samples(config.ltx_agent.memory, device)
     decoders = Decoders(session.source, device, partial(_tiles, session, room, lambda _tiles: None))
     try:
-        _refuse_too_large(session, largest, room)
         inputs = largest.inputs()
+        _refuse_too_large(session, largest.wanted, inputs, room)
         with _ready_to_sample(session), torch.random.fork_rng(), session.autocast():
             latents = denoise(
                 session.model, connectors_of(session), inputs, guidance, dev_sigmas(2), draw_noise(inputs, 0)
@@ -109,14 +109,13 @@ def rehearse_samples(session: Session) -> None:
         decoders.close()
 
 
-def _refuse_too_large(session: Session, prepared: Prepared, room: Room) -> None:
+def _refuse_too_large(session: Session, wanted: Wanted, inputs: SampleInputs, room: Room) -> None:
     """Raise NoRoom for a sample whose denoising would pass the room there is."""
     device = session.accelerator.device
     config, element_bytes = session.model.transformer.config, 4 if device.type == "cpu" else 2
     widths = {"video": config.num_attention_heads * config.attention_head_dim}
     widths["audio"] = config.audio_num_attention_heads * config.audio_attention_head_dim
-    batch = prepared.inputs().batch
-    sides = [(batch.modality(name), widths[name]) for name in MODALITIES]
+    sides = [(inputs.batch.modality(name), widths[name]) for name in MODALITIES]
     tokens = [
         (side.tokens + (to_tokens(side.reference).shape[1] if side.reference is not None else 0), width)
         for side, width in sides
@@ -126,7 +125,7 @@ def _refuse_too_large(session: Session, prepared: Prepared, room: Room) -> None:
         denoise_bytes(count, width, element_bytes) for count, width in tokens
     )
     if need > room.total:
-        raise no_room(f"The sample `{prepared.wanted.sample.prompt[:60]}`", need, room)
+        raise no_room(f"The sample `{wanted.sample.prompt[:60]}`", need, room)
 
 
 def _held(session: Session) -> Iterator[Tensor]:
@@ -202,15 +201,17 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
     with _ready_to_sample(session), torch.random.fork_rng():
         for number, one in enumerate(prepared, start=1):
             check_stop()
+            missing = [adapter for adapter in (False, True) if _is_missing(index, one, step, adapter, config)]
+            if not missing:
+                continue
             one.given.notes.extend(note for note in notes if note not in one.given.notes)
+            inputs = one.inputs()
             try:
-                _refuse_too_large(session, one, room)
+                _refuse_too_large(session, one.wanted, inputs, room)
             except NoRoom as error:
                 keeper.record("sample skipped", step=step, error=str(error))
                 continue
-            for adapter in (False, True):
-                if not _is_missing(index, one, step, adapter, config):
-                    continue
+            for adapter in missing:
 
                 def progress(done: int, total: int, number: int = number, adapter: bool = adapter) -> None:
                     check_stop()
@@ -218,7 +219,7 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
                     keeper.update(stage=f"sampling {number} of {len(prepared)}{which}: step {done} of {total}")
 
                 with _without_adapter(session, lora and not adapter):
-                    shots.append(_shoot(session, connectors, one, guidance, step, adapter, progress))
+                    shots.append(_shoot(session, connectors, one, inputs, guidance, step, adapter, progress))
         if not shots:
             return
         write_shots(
@@ -253,13 +254,13 @@ def _shoot(
     session: Session,
     connectors: Any,
     prepared: Prepared,
+    inputs: SampleInputs,
     guidance: Guidance,
     step: int,
     adapter: bool,
     progress: Callable[[int, int], None],
 ) -> Shot:
     started = time.perf_counter()
-    inputs = prepared.inputs()
     with session.autocast():
         latents = denoise(
             session.model,

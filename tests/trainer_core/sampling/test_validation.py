@@ -154,6 +154,17 @@ def test_too_little_room_is_told_and_training_goes_on(
         rehearse_samples(session)
 
 
+def test_a_sample_that_is_made_already_is_never_told_as_skipped(session: Session) -> None:
+    render(session, 2)
+    ours = session.config.ltx_agent
+    small = ours.model_copy(update={"memory": ours.memory.model_copy(update={"samples_gb": 0.001})})
+    session.config = session.config.model_copy(update={"ltx_agent": small})
+    render(session, 2)
+    assert "sample skipped" not in {event["kind"] for event in events(session.run)}
+    render(session, 4)
+    assert [event["step"] for event in events(session.run) if event["kind"] == "sample skipped"] == [4, 4]
+
+
 def test_room_for_smaller_tiles_alone_is_used(config_for: Callable[..., TrainingConfig], tmp_path: Path) -> None:
     session = session_of(config_for("t2v", {"validation": {**SAMPLES, "video_dims": [96, 64, 97]}}), tmp_path)
     vae = session.source.video_vae(torch.float32)
