@@ -17,6 +17,8 @@ def memory_summary(result: dict[str, Any]) -> list[str]:
         f"({parts}); {_bytes_text(result['host_peak_bytes'])} of host memory, "
         f"{_bytes_text(result['disk_bytes'])} on disk.",
         f"{result['flops_per_step'] / 1e12:.2f} TFLOP a step. Estimated; `ltx-agent rehearse` measures.",
+        f"Captions are encoded beforehand, with {_bytes_text(result['encoding_peak_bytes'])} on the device; where it "
+        "has less, the text encoder works in host memory.",
         f"Fits as it is: {', '.join(fits) if fits else 'none of the usual cards'}.",
     ]
     for card, savings in result["savings"].items():

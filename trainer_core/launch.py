@@ -74,7 +74,7 @@ def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeep
             keeper.update(stage=f"encoding {what} {done}/{total}")
             stop.check()
 
-        summary = encode_dataset(config, report)
+        summary = encode_dataset(config, report, lambda said: keeper.record("encoding", message=said))
         counts = {"samples": summary.samples, "encoded": summary.encoded, "reused": summary.reused}
         keeper.record("encoded", **counts, reasons=summary.reasons)
     if config.validation.samples and _rank() == 0:

@@ -132,6 +132,7 @@ def sample_run(run: RunFolder, arguments: SampleArguments, progress: Progress | 
         step=_step_of(checkpoint),
         quantization=config.acceleration.quantization,
         swap_blocks=config.ltx_agent.memory.swap_blocks,
+        text_in_8bit=config.acceleration.load_text_encoder_in_8bit,
         title=f"run {run.id}",
     )
     return _render(order, to or _new_folder(run.samples), missing, progress)

@@ -13,7 +13,7 @@ from tools.draft.rehearsed import kept_rehearsal
 from trainer_core.config import is_tiny, parse_config, resolve_paths
 from trainer_core.errors import LtxError
 from trainer_core.memory.ladder import ladder_of
-from trainer_core.memory.plan import plan
+from trainer_core.memory.plan import encoding_steps, plan
 from trainer_core.objective import merged
 
 USABLE = 0.98
@@ -40,6 +40,10 @@ def fitted(draft: Draft, folder: Path, device_bytes: Callable[[], int | None]) -
         return _with(draft, {}, {}, f"Estimated: {needed / 1e9:.0f} GB on the GPU as drafted; no GPU is visible here.")
     changes: dict[str, Any] = {}
     reasons: dict[str, str] = {}
+    for step, _ in encoding_steps(config, USABLE * room):
+        for key, (_, new) in step.changes.items():
+            changes[key] = new
+            reasons[key] = f"estimated: a card of {room / 1e9:.0f} GB holds the text encoder in 8 bits alone"
     steps = ladder_of(config)
     while needed > USABLE * room and steps:
         step = steps.pop(0)

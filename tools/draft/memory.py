@@ -38,7 +38,11 @@ class Saving(BaseModel):
 
 
 class MemoryResult(BaseModel):
-    """Estimated bytes, FLOPs a step, and the cards by GB. All is arithmetic: `ltx-agent rehearse` measures."""
+    """Estimated bytes, FLOPs a step, and the cards by GB. All is arithmetic: `ltx-agent rehearse` measures.
+
+    `encoding_peak_bytes`: the device's while captions are encoded, before the training; cards that don't `encodes`
+    leave the text encoder to the CPU. `savings`: for the cards that don't hold all of it as it is.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,8 +52,10 @@ class MemoryResult(BaseModel):
     host_peak_bytes: int
     disk_bytes: int
     flops_per_step: int
+    encoding_peak_bytes: int
     parts: dict[str, int]
     fits: dict[str, bool]
+    encodes: dict[str, bool]
     savings: dict[str, list[Saving] | None]
     notes: list[str]
     basis: str = "estimated"
@@ -81,8 +87,10 @@ def reckon(config: TrainingConfig, arguments: MemoryArguments) -> MemoryResult:
         host_peak_bytes=planned.estimate.host_peak_bytes,
         disk_bytes=planned.disk_bytes,
         flops_per_step=planned.estimate.flops_per_step,
+        encoding_peak_bytes=planned.estimate.encoding_peak_bytes,
         parts=planned.estimate.parts,
         fits=planned.estimate.fits,
+        encodes=planned.estimate.encodes,
         savings=_savings(config, planned, bucket, version),
         notes=planned.notes,
     )
@@ -91,10 +99,12 @@ def reckon(config: TrainingConfig, arguments: MemoryArguments) -> MemoryResult:
 def _savings(
     config: TrainingConfig, planned: Plan, bucket: Bucket | None, version: Version | None
 ) -> dict[str, list[Saving] | None]:
-    small = [card for card in CARDS_GB if not planned.estimate.fits[str(card)]]
+    found = planned.estimate
+    small = [card for card in CARDS_GB if not (found.fits[str(card)] and found.encodes[str(card)])]
     return {
         str(card): None if steps is None else [_saving(*step) for step in steps]
         for card, steps in smallest_steps(config, small, bucket, version).items()
+        if steps != []
     }
 
 

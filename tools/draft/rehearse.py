@@ -18,7 +18,7 @@ from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.config import TrainingConfig, dump_config, load_config, resolve_paths
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.files import read_json, write_json, write_text
-from trainer_core.memory.ladder import RUNGS, Proposal, next_rung, undone
+from trainer_core.memory.ladder import ENCODING_STAGE, RUNGS, Proposal, Stage, next_rung, undone
 from trainer_core.run_folder import LIVE_STATES
 
 CHILD_MODULE = "trainer_core.training.rehearsal"
@@ -142,7 +142,7 @@ def search(config: TrainingConfig, arguments: RehearseArguments, progress: Progr
 
     best = attempt("as drafted", {}, config)
     taken: list[Proposal] = []
-    while not best.fits and (step := next_rung(config)) is not None:
+    while not best.fits and (step := next_rung(config, stage=_stage(best))) is not None:
         config = step.config
         taken.append(step)
         best = attempt(step.rung, {key: new for key, (_, new) in step.changes.items()}, config)
@@ -185,12 +185,19 @@ def _with_memory(config: TrainingConfig, **settings: Any) -> TrainingConfig:
     return config.model_copy(update={"ltx_agent": config.ltx_agent.model_copy(update={"memory": memory})})
 
 
+def _stage(trial: Trial) -> Stage:
+    """Where memory ran out: a saving of the step is of no use where the text encoder was too large."""
+    return "encoding" if trial.ran_out == ENCODING_STAGE else "step"
+
+
 def _samples_gb(best: Trial) -> float | None:
-    """None where nothing of a card was measured, or no sample was made."""
+    """None where nothing of a card was measured, or no sample was made. What was held before the training began, by
+    the text encoder, doesn't count."""
     sampled = any(stage["name"] == "sampling" for stage in best.stages)
-    if not best.fits or not sampled or best.device_peak_bytes is None:
+    peak = _most([stage for stage in best.stages if stage["name"] != ENCODING_STAGE], "reserved")
+    if not best.fits or not sampled or peak is None:
         return None
-    return math.ceil(best.device_peak_bytes / 1e7) / 100
+    return math.ceil(peak / 1e7) / 100
 
 
 def switches_of(config: TrainingConfig) -> dict[str, Any]:
@@ -209,7 +216,7 @@ _SWITCHES = ("enable_gradient_checkpointing", "optimizer_type", "gradient_accumu
 def _faster(config: TrainingConfig, best: Trial, attempt: Any, among: set[str] | None) -> tuple[TrainingConfig, Trial]:
     """Switch single savings off again (of `among`, None: any), dearest first; keep what still fits and is faster."""
     for rung in reversed(RUNGS):
-        if among is not None and rung.name not in among:
+        if rung.stage != "step" or (among is not None and rung.name not in among):
             continue
         without = undone(config, rung)
         if without is None:

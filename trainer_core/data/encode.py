@@ -62,8 +62,8 @@ class _Work:
 def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tell: Tell | None = None) -> EncodeSummary:
     """Encode what the objective needs of `config.ltx_agent.dataset` into `config.data.preprocessed_data_root`.
 
-    `tell` hears, before anything is made, why files that are there are made anew, and which masks leave nothing to
-    learn. Paths in `config` are absolute
+    `tell` hears, before anything is made, why files that are there are made anew; then which masks leave nothing to
+    learn, and when captions are encoded on the CPU because the card has no room. Paths in `config` are absolute
     (`resolve_paths`). Raises DataError naming the clip that can't be encoded.
     """
     processes = _processes()
@@ -89,7 +89,13 @@ def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tel
         try:
             for model, stage in groupby(works, key=lambda work: work.job.model):
                 shares = [_share(work, processes.process_index, processes.num_processes) for work in stage]
-                _run(shares, partial(load, model, source, place), cache, progress or _silent, tell or _unheard)
+                _run(
+                    shares,
+                    partial(load, model, source, place, tell or _unheard),
+                    cache,
+                    progress or _silent,
+                    tell or _unheard,
+                )
             processes.wait_for_everyone()
         finally:
             if processes.is_main_process and (any(work.todo for work in works) or cache.manifest.has_journals):

@@ -17,7 +17,7 @@ from trainer_core.data.manifest import Facts
 from trainer_core.data.windows import Window, is_image
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.model.source import ModelSource, sampled_digest
-from trainer_core.model.text import count_tokens, encode_prompts
+from trainer_core.model.text import count_tokens, encode_prompts, load_prompt_encoder
 from trainer_core.objective import Objective
 
 PICTURES_AT_ONCE = 16
@@ -65,19 +65,14 @@ def jobs_of(config: TrainingConfig, objective: Objective, source: ModelSource) -
     return [make(config, source, wanted[column]) for column, make in build.items() if column in wanted]
 
 
-def load(model: ModelName | None, source: ModelSource, place: Place) -> Any:
-    """Load what jobs of this kind use; of the connectors, which text uses, only the projections go to the device."""
+def load(model: ModelName | None, source: ModelSource, place: Place, tell: Callable[[str], None]) -> Any:
+    """Load what jobs of this kind use; `tell` hears when that goes elsewhere than to `place`."""
     if model == "video VAE":
         return source.video_vae(place.dtype).to(place.device)
     if model == "audio VAE":
         return source.audio_vae(place.dtype).to(place.device)
     if model == "text encoder":
-        tokenizer, encoder = source.text_encoder(place.dtype, place.device, in_8bit=place.text_in_8bit)
-        connectors = source.connectors(place.dtype)
-        for name, part in connectors.named_children():
-            if name.endswith("text_proj_in"):
-                part.to(place.device)
-        return tokenizer, encoder, connectors
+        return load_prompt_encoder(source, place.dtype, place.device, in_8bit=place.text_in_8bit, tell=tell)
     return None
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.memory.cell import Cell, Version
+from trainer_core.memory.encoding import encoding_peak_bytes
 from trainer_core.memory.sizes import (
     CONNECTOR_WEIGHTS,
     RELEASED,
-    TEXT_ENCODER_WEIGHTS,
     Dimensions,
     adapted,
     block_linears,
@@ -38,24 +38,31 @@ ALLOCATOR_SHARE = 0.04
 """Rounding and fragmentation, as a share of what comes and goes in a step; a stated constant, unmeasured."""
 RUNTIME_HOST_BYTES = 3 * 2**30
 """The process with its libraries, the loader's workers and the pinned buffers in flight; a stated constant."""
-TEXT_ENCODER_8BIT_BYTES = 2 * 1.0e9 + (TEXT_ENCODER_WEIGHTS - 1.0e9)
-"""One byte a weight of its linear layers, two of its embedding: 262,144 words of 3,840 channels."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes and FLOPs of a training. `parts` are bytes on the device; the peak is their sum."""
+    """Bytes and FLOPs of a training. `parts` are bytes on the device; the peak is their sum.
+
+    `encoding_peak_bytes`: on the device while captions and prompts are encoded, before any of that is there.
+    """
 
     device_peak_bytes: int
     host_peak_bytes: int
     flops_per_step: int
     parts: dict[str, int]
     step_peak_bytes: int
+    encoding_peak_bytes: int
 
     @property
     def fits(self) -> dict[str, bool]:
         """Which cards hold it, by their size in GB (10^9 bytes, as they are sold), less a fiftieth kept back."""
         return {str(card): self.device_peak_bytes <= card * 1e9 * USABLE for card in CARDS_GB}
+
+    @property
+    def encodes(self) -> dict[str, bool]:
+        """Which cards hold the text encoder; beside the others it works in host memory."""
+        return {str(card): self.encoding_peak_bytes <= card * 1e9 * USABLE for card in CARDS_GB}
 
 
 USABLE = 0.98
@@ -79,10 +86,12 @@ def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool
     }
     return Estimate(
         device_peak_bytes=sum(parts.values()),
-        host_peak_bytes=_host_bytes(cell, size, text_encoder_8bit),
+        host_peak_bytes=_host_bytes(cell, size),
         flops_per_step=flops(cell, size),
         parts=parts,
         step_peak_bytes=weights + adapter + optimizer + activations,
+        encoding_peak_bytes=CUDA_CONTEXT_BYTES
+        + encoding_peak_bytes(cell.version, cell.text_tokens, ALLOCATOR_SHARE, size, in_8bit=text_encoder_8bit),
     )
 
 
@@ -259,12 +268,11 @@ def _inputs_bytes(video: int, audio: int, size: Dimensions) -> int:
     return 2 * (video * size.video + audio * size.audio)
 
 
-def _host_bytes(cell: Cell, size: Dimensions, text_encoder_8bit: bool) -> int:
-    """The largest of the stages: encoding captions holds the text encoder, training what is swapped and offloaded."""
+def _host_bytes(cell: Cell, size: Dimensions) -> int:
+    """The larger of two stages: encoding holds the connectors, training what is swapped and offloaded."""
     video = cell.batch * cell.video.tokens if cell.video is not None else 0
     audio = cell.batch * cell.audio.tokens if cell.audio is not None else 0
     swapped = min(cell.swap_blocks, cell.layers) * block_weights_bytes(cell, size)
     offloaded = cell.layers * _inputs_bytes(video, audio, size) if cell.offload else 0
-    encoder = round((TEXT_ENCODER_8BIT_BYTES if text_encoder_8bit else 4 * TEXT_ENCODER_WEIGHTS) * _scale(size))
-    connectors = round(4 * CONNECTOR_WEIGHTS[cell.version] * _scale(size))
-    return RUNTIME_HOST_BYTES + max(swapped + offloaded, encoder + connectors)
+    connectors = round(2 * CONNECTOR_WEIGHTS[cell.version] * _scale(size))
+    return RUNTIME_HOST_BYTES + max(swapped + offloaded, connectors)

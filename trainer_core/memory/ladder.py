@@ -20,8 +20,9 @@ INT8_NAMES = ("int8-quanto", "int8", "int8-dynamic", "fp8-quanto", "fp8")
 class Rung:
     """One step down: `changes` by dotted key, taken where the first key holds one of `instead_of`.
 
-    `exact`: the losses are those without it, up to rounding; otherwise the base is approximated. `needs` must hold
-    before, by dotted key.
+    `exact`: the losses are those without it, up to rounding; otherwise something is approximated. `needs` must hold
+    before, by dotted key. `stage`: whether it saves memory in the training's step, or before it, where captions and
+    prompts are encoded.
     """
 
     name: str
@@ -32,12 +33,25 @@ class Rung:
     exact: bool = True
     adapter: Literal["lora", "full"] | None = None
     needs: dict[str, Any] = field(default_factory=dict)
+    stage: "Stage" = "step"
 
 
+Stage = Literal["encoding", "step"]
+ENCODING_STAGE = "encoding prompts"
+"""What a rehearsal calls the stage that the rungs of `encoding` are for."""
 _CHECKPOINTING = {"optimization.enable_gradient_checkpointing": True}
 _SWAP = "ltx_agent.memory.swap_blocks"
 
 RUNGS: tuple[Rung, ...] = (
+    Rung(
+        "text-encoder-8bit",
+        {"acceleration.load_text_encoder_in_8bit": True},
+        (False,),
+        "hold the text encoder in 8-bit integers while captions and prompts are encoded",
+        "encoding takes a little longer; the text features are rounded slightly",
+        exact=False,
+        stage="encoding",
+    ),
     Rung(
         "gradient-checkpointing",
         _CHECKPOINTING,
@@ -143,13 +157,13 @@ class Proposal:
         return f"{self.rung}: {self.words} ({changed}). Cost: {self.cost}."
 
 
-def next_rung(config: TrainingConfig, skip: frozenset[str] = frozenset()) -> Proposal | None:
-    """Return the first rung that `config` doesn't stand on yet; None at the foot of the ladder.
+def next_rung(config: TrainingConfig, skip: frozenset[str] = frozenset(), stage: Stage = "step") -> Proposal | None:
+    """Return the first rung of a stage that `config` doesn't stand on yet; None at the foot of its ladder.
 
     `skip` names rungs that were tried and don't help here.
     """
     for rung in RUNGS:
-        if rung.name in skip:
+        if rung.stage != stage or rung.name in skip:
             continue
         changes = _changes(rung, config)
         if changes:
@@ -171,10 +185,10 @@ def undone(config: TrainingConfig, rung: Rung) -> Proposal | None:
         return None
 
 
-def ladder_of(config: TrainingConfig) -> list[Proposal]:
-    """Every rung below `config`, each laid over the one before it."""
+def ladder_of(config: TrainingConfig, stage: Stage = "step") -> list[Proposal]:
+    """Every rung of a stage below `config`, each laid over the one before it."""
     found = []
-    while (step := next_rung(config)) is not None:
+    while (step := next_rung(config, stage=stage)) is not None:
         found.append(step)
         config = step.config
     return found

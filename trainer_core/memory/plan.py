@@ -13,7 +13,7 @@ from trainer_core.data.buckets import Bucket, parse_buckets
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl
 from trainer_core.memory.cell import Cell, Side, Version
-from trainer_core.memory.estimate import Estimate, estimate, trained_weights
+from trainer_core.memory.estimate import USABLE, Estimate, estimate, trained_weights
 from trainer_core.memory.ladder import Proposal, ladder_of
 from trainer_core.memory.sizes import RELEASED, Dimensions
 from trainer_core.quantization import quantization_named
@@ -59,7 +59,9 @@ def smallest_steps(
     config: TrainingConfig, cards_gb: Sequence[int], bucket: Bucket | None = None, version: Version | None = None
 ) -> dict[int, list[tuple[Proposal, int]] | None]:
     """For each card the rungs to go down until the config fits it, each with the bytes that it saves of the device;
-    None where the foot of the ladder doesn't fit."""
+    None where the foot of the ladder doesn't fit. A text encoder that even 8 bits don't bring onto a card costs no
+    rung: it works in host memory.
+    """
     steps = ladder_of(config)
     estimates = [plan(rung, bucket, version).estimate for rung in (config, *(step.config for step in steps))]
     peaks = [one.device_peak_bytes for one in estimates]
@@ -67,8 +69,25 @@ def smallest_steps(
     found: dict[int, list[tuple[Proposal, int]] | None] = {}
     for card in cards_gb:
         first = next((number for number, one in enumerate(estimates) if one.fits[str(card)]), None)
-        found[card] = None if first is None else saved[:first]
+        beforehand = encoding_steps(config, USABLE * card * 1e9, bucket, version)
+        found[card] = None if first is None else beforehand + saved[:first]
     return found
+
+
+def encoding_steps(
+    config: TrainingConfig, room_bytes: float, bucket: Bucket | None = None, version: Version | None = None
+) -> list[tuple[Proposal, int]]:
+    """The rungs that bring encoding into `room_bytes` of a device, each with the bytes that it saves; none where it
+    fits as it is, or not even with them."""
+    needed = plan(config, bucket, version).estimate.encoding_peak_bytes
+    found: list[tuple[Proposal, int]] = []
+    for step in ladder_of(config, "encoding"):
+        if needed <= room_bytes:
+            break
+        after = plan(step.config, bucket, version).estimate.encoding_peak_bytes
+        found.append((step, needed - after))
+        needed = after
+    return found if needed <= room_bytes else []
 
 
 def sized(cell: Cell, bucket: Bucket, frame_rate: float = 24.0) -> Cell:

@@ -7,8 +7,8 @@ counted from their weights.
 from dataclasses import replace
 
 from trainer_core.memory.cell import Cell, Side
-from trainer_core.memory.estimate import TEXT_ENCODER_8BIT_BYTES, estimate
-from trainer_core.memory.sizes import TEXT_ENCODER_WEIGHTS
+from trainer_core.memory.encoding import text_encoder_bytes
+from trainer_core.memory.estimate import estimate
 
 LORA = Cell("2.3", Side(4000), Side(93))
 FULL = replace(LORA, rank=0)
@@ -47,7 +47,7 @@ def table() -> str:
         rows.append([name, *(f"{count / 1e9:.1f} GB" for count in (before, after, before - after, guess))])
     counted = {
         "text beforehand (connectors dropped)": (estimate(LORA).parts["connectors"], 0),
-        "text encoder in 8 bits": (round(2 * TEXT_ENCODER_WEIGHTS), round(TEXT_ENCODER_8BIT_BYTES)),
+        "text encoder in 8 bits": (text_encoder_bytes(in_8bit=False), text_encoder_bytes(in_8bit=True)),
     }
     for name, (before, after) in counted.items():
         rows.append([name, *(f"{count / 1e9:.1f} GB" for count in (before, after, before - after)), "counted"])

@@ -172,6 +172,8 @@ def load_text_encoder(
         encoder.requires_grad_(False)
         return AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True), encoder
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         raise ConfigError(f"{folder} can't be loaded as a text encoder: {error}.", "Download it again.") from error
 
 

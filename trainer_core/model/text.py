@@ -3,13 +3,16 @@
 B samples, L text tokens, D width. Features are taken after the text projection and before the connectors, left-padded.
 """
 
-from collections.abc import Collection
+import gc
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trainer_core.memory.encoding import prompt_bytes
+from trainer_core.model.source import ModelSource
 from trainer_core.objective import ModalityName
 
 
@@ -35,6 +38,47 @@ class TextContext:
     video: Tensor | None
     audio: Tensor | None
     mask: Tensor | None
+
+
+def load_prompt_encoder(
+    source: ModelSource,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    in_8bit: bool = False,
+    tell: Callable[[str], None] = lambda _said: None,
+) -> tuple[Any, Any, Any]:
+    """Return (tokenizer, text encoder, connectors) on `device`; of the connectors only the projections, all that
+    `encode_prompts` uses. On a card without room for them and for one prompt all stay on the CPU, which `tell` hears.
+    """
+    try:
+        return _prompt_encoder_on(source, dtype, device, in_8bit)
+    except torch.OutOfMemoryError:
+        if device.type == "cpu":
+            raise
+    # after the except block, whose traceback holds what was loaded
+    tell(
+        "The text encoder doesn't fit the card: captions and prompts are encoded on the CPU, which takes longer."
+        + ("" if in_8bit else " acceleration.load_text_encoder_in_8bit: true needs half of the memory.")
+    )
+    gc.collect()
+    torch.cuda.empty_cache()
+    return _prompt_encoder_on(source, dtype, torch.device("cpu"), in_8bit)
+
+
+def _prompt_encoder_on(
+    source: ModelSource, dtype: torch.dtype, device: torch.device, in_8bit: bool
+) -> tuple[Any, Any, Any]:
+    tokenizer, encoder = source.text_encoder(dtype, device, in_8bit=in_8bit)
+    connectors = source.connectors(dtype)
+    for name, part in connectors.named_children():
+        if name.endswith("text_proj_in"):
+            part.to(device)
+    if device.type != "cpu":
+        config = encoder.config.get_text_config()
+        states = (config.num_hidden_layers + 1, tokenizer.model_max_length, config.hidden_size)
+        torch.empty(prompt_bytes(*states), dtype=torch.uint8, device=device)  # is there room for a prompt as well?
+    return tokenizer, encoder, connectors
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from trainer_core.data.latents import audio_content, video_content
 from trainer_core.data.probe import probe
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.model.source import ModelSource
-from trainer_core.model.text import TextFeatures, count_tokens, encode_prompts
+from trainer_core.model.text import TextFeatures, count_tokens, encode_prompts, load_prompt_encoder
 from trainer_core.objective import ModalityName
 
 
@@ -32,13 +32,17 @@ def check_prompt(tokenizer: Any, prompt: str) -> None:
         )
 
 
-def encode_texts(source: ModelSource, prompts: list[str], device: torch.device) -> dict[str, TextFeatures]:
-    """Features of every prompt (before the connectors), on the CPU. Raises ConfigError for one that is too long."""
-    tokenizer, encoder = source.text_encoder(torch.float32 if device.type == "cpu" else torch.bfloat16)
+def encode_texts(
+    source: ModelSource, prompts: list[str], device: torch.device, *, in_8bit: bool = False
+) -> dict[str, TextFeatures]:
+    """Features of every prompt (before the connectors), on the CPU. Raises ConfigError for one that is too long.
+
+    `in_8bit` holds the text encoder in 8 bits, as for captions.
+    """
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    tokenizer, encoder, connectors = load_prompt_encoder(source, dtype, device, in_8bit=in_8bit)
     for prompt in prompts:
         check_prompt(tokenizer, prompt)
-    encoder.to(device)
-    connectors = source.connectors(torch.float32).to(device)
     return {
         prompt: encode_prompts(tokenizer, encoder, connectors, [prompt]).to(torch.device("cpu"))
         for prompt in dict.fromkeys(prompts)

@@ -63,10 +63,15 @@ def prepare(
     folder: Path,
     device: torch.device,
     report: Report,
+    *,
+    text_in_8bit: bool = False,
 ) -> list[Prepared]:
-    """Encode what `folder` doesn't hold yet, write it there, and return all. Refuses what can't be sampled, by name."""
+    """Encode what `folder` doesn't hold yet, write it there, and return all. Refuses what can't be sampled, by name.
+
+    `text_in_8bit` holds the text encoder in 8 bits.
+    """
     shapes = [shape_of(section, one.sample, source.factors) for one in wanted]
-    ids = [f"{number:02d}-{_digest(source, section, one)}" for number, one in enumerate(wanted, start=1)]
+    ids = [f"{number:02d}-{_digest(source, section, one, text_in_8bit)}" for number, one in enumerate(wanted, start=1)]
     missing = [index for index, name in enumerate(ids) if not (folder / f"{name}.safetensors").exists()]
     givens: dict[int, Given] = {}
     if missing:
@@ -77,7 +82,7 @@ def prepare(
         del encoder
         report("encoding the prompts of the samples")
         texts = [wanted[index].sample.prompt for index in missing]
-        features = encode_texts(source, [*texts, section.negative_prompt], device)
+        features = encode_texts(source, [*texts, section.negative_prompt], device, in_8bit=text_in_8bit)
         for index in missing:
             given, positive = givens[index], features[wanted[index].sample.prompt]
             _write(folder / f"{ids[index]}.safetensors", given, positive, features[section.negative_prompt])
@@ -109,7 +114,7 @@ def _batched(side: GivenSide | None, frame_rate: float | None) -> ModalityBatch 
     )
 
 
-def _digest(source: ModelSource, section: ValidationSection, one: Wanted) -> str:
+def _digest(source: ModelSource, section: ValidationSection, one: Wanted, text_in_8bit: bool) -> str:
     """Everything a sample's picture depends on, the weights of the adapter aside; a file counts with its content."""
     document = one.sample.model_dump(mode="json")
     for condition in document["conditions"]:
@@ -123,6 +128,8 @@ def _digest(source: ModelSource, section: ValidationSection, one: Wanted) -> str
         "section": section.model_dump(mode="json", exclude={"samples", "interval", "skip_initial_validation"}),
         "model": [source.fingerprint(part) for part in ("text_encoder", "video_vae", "audio_vae", "connectors")],
     }
+    if text_in_8bit:
+        facts["text_encoder"] = "8bit"
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 

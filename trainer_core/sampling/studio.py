@@ -52,6 +52,7 @@ class Order:
     step: int = 0
     quantization: str | None = None
     swap_blocks: int = 0
+    text_in_8bit: bool = False
     title: str = "adapters"
 
 
@@ -81,7 +82,13 @@ def sample(order: Order, folder: Path, report: Report) -> Gallery:
     found = conflicts(stack)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = prepare(
-        source, order.section, order.wanted, folder / ".inputs", device, lambda what: report(what, 0, len(order.wanted))
+        source,
+        order.section,
+        order.wanted,
+        folder / ".inputs",
+        device,
+        lambda what: report(what, 0, len(order.wanted)),
+        text_in_8bit=order.text_in_8bit,
     )
     _free(device)
     tiny = is_tiny(order.model.model_path)

@@ -59,7 +59,8 @@ def prepare_samples(
 ) -> list[Prepared]:
     """Encode the prompts and conditions of the run's samples, once; later calls read them back."""
     folder = run.samples / INPUTS_FOLDER
-    return prepare(source, config.validation, wanted_samples(config), folder, device, report)
+    in_8bit = config.acceleration.load_text_encoder_in_8bit
+    return prepare(source, config.validation, wanted_samples(config), folder, device, report, text_in_8bit=in_8bit)
 
 
 def prepare_samples_early(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper) -> None:

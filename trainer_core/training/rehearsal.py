@@ -20,6 +20,7 @@ import torch
 from trainer_core.config import TrainingConfig, load_config
 from trainer_core.errors import LtxError
 from trainer_core.files import write_json
+from trainer_core.memory.ladder import ENCODING_STAGE
 from trainer_core.memory.limit import memory_limit, ran_out_of_memory
 from trainer_core.memory.live import LiveBytes
 from trainer_core.run_folder import RunStatus, create_run_folder
@@ -88,7 +89,7 @@ class _Gauge:
                 seconds=time.perf_counter() - started,
                 allocated=torch.cuda.max_memory_allocated(self._device) if cuda else None,
                 reserved=torch.cuda.max_memory_reserved(self._device) if cuda else None,
-                driver=driver_bytes(self._device) if cuda else None,
+                driver=driver_peak_bytes(self._device) if cuda else None,
                 tensors=counted.peak if counted is not None else None,
                 host=resident_peak_bytes(),
             )
@@ -110,6 +111,11 @@ def rehearse(config: TrainingConfig, folder: Path) -> RehearsalResult:
     run = create_run_folder(folder / "runs")
     try:
         with StatusKeeper(run, RunStatus("running")) as keeper:
+            if small.validation.samples:
+                from trainer_core.sampling.validation import prepare_samples_early
+
+                with gauge.measuring(ENCODING_STAGE, None):  # as a run does, before the transformer is there
+                    prepare_samples_early(small, run, keeper)
             with gauge.measuring("loading", None):
                 session = set_up(small, run)
             with memory_limit(config.ltx_agent.memory.limit_gb, session):
@@ -145,10 +151,13 @@ def _stages(session: Session, keeper: StatusKeeper, gauge: _Gauge, result: Rehea
         save(session, session.step, keeper)
 
 
-def driver_bytes(device: torch.device) -> int:
-    """What the driver says this card has in use, other processes included."""
+def driver_peak_bytes(device: torch.device) -> int:
+    """The most that the driver saw in use of this card since the peaks were reset, other processes included.
+
+    It tells only what is in use now; of that the allocator may have given back what it held at its peak.
+    """
     free, total = torch.cuda.mem_get_info(device)
-    return total - free
+    return total - free + torch.cuda.max_memory_reserved(device) - torch.cuda.memory_reserved(device)
 
 
 def resident_peak_bytes() -> int:

@@ -110,9 +110,11 @@ def test_each_switch_saves_what_it_is_for():
 
 
 def test_int8_brings_a_lora_to_32_gb():
-    """The issue's aim, by arithmetic: text made beforehand, 8-bit moments, an int8 base."""
+    """By arithmetic: captions encoded in 8 bits, text made beforehand, 8-bit moments, an int8 base."""
     cell = replace(BASE, quantization="int8", precompute_text=True, moments_8bit=True)
     assert estimate(cell).fits["32"]
+    assert estimate(cell, text_encoder_8bit=True).encodes["24"]
+    assert not estimate(BASE).encodes["32"]
     assert not estimate(BASE).fits["48"]
 
 

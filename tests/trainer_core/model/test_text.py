@@ -1,13 +1,24 @@
 """Captions to features to context, against the library's own pipeline on the same tiny parts."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from trainer_core.memory.encoding import prompt_bytes
+from trainer_core.memory.live import LiveBytes
 from trainer_core.model.source import Version
-from trainer_core.model.text import TextFeatures, connect, count_tokens, encode_prompts, project
+from trainer_core.model.text import (
+    TextFeatures,
+    connect,
+    count_tokens,
+    encode_prompts,
+    load_prompt_encoder,
+    project,
+)
 from trainer_core.model.tiny import TEXT_TOKENS, TinySource
 
 VERSIONS: tuple[Version, ...] = ("2.0", "2.3", "2.5")
@@ -131,3 +142,57 @@ def test_each_modality_is_scaled_by_its_own_width_and_padding_is_blank(version: 
     for name, made in (("video", features.video), ("audio", features.audio)):
         bias = getattr(narrow, f"{name}_text_proj_in").bias.detach()
         torch.testing.assert_close(made[0, :100], bias.expand(100, -1))
+
+
+def test_a_card_without_room_leaves_the_text_encoder_to_the_cpu(version: Version) -> None:
+    """The allocator of a card that can't hold it is torch's own refusal; what was asked of the CPU is what is used."""
+    asked: list[tuple[str, bool]] = []
+
+    class FullCard(TinySource):
+        def text_encoder(
+            self, dtype: torch.dtype, device: torch.device | None = None, *, in_8bit: bool = False
+        ) -> tuple[Any, Any]:
+            assert device is not None
+            asked.append((device.type, in_8bit))
+            if device.type == "cuda":
+                raise torch.OutOfMemoryError("no room")
+            return super().text_encoder(dtype, device, in_8bit=in_8bit)
+
+    told: list[str] = []
+    card = torch.device("cuda")
+    tokenizer, encoder, connectors = load_prompt_encoder(FullCard(version), torch.float32, card, tell=told.append)
+    assert asked == [("cuda", False), ("cpu", False)]
+    assert "load_text_encoder_in_8bit: true" in told[0]
+    found, wanted = encode_prompts(tokenizer, encoder, connectors, PROMPTS), encode_prompts(*_parts(version), PROMPTS)
+    assert torch.equal(found.video, wanted.video)
+    load_prompt_encoder(FullCard(version), torch.float32, card, in_8bit=True, tell=told.append)
+    assert asked[2:] == [("cuda", True), ("cpu", True)]
+    assert "load_text_encoder_in_8bit" not in told[1], "it is on already"
+
+
+def test_what_a_prompt_takes_on_its_way_is_what_the_estimate_says(version: Version) -> None:
+    """At the released size, on tensors without memory: 49 layers of 3,840 channels, 1,024 tokens."""
+    layers, tokens, channels = 49, 1024, 3840
+
+    def linear(width: int) -> torch.nn.Linear:
+        return torch.nn.Linear(layers * channels, width, dtype=torch.bfloat16)
+
+    with FakeTensorMode():
+        connectors = SimpleNamespace(
+            config=SimpleNamespace(
+                per_modality_projections=version != "2.0",
+                video_hidden_dim=4096,
+                audio_hidden_dim=2048,
+                caption_channels=channels,
+            ),
+            text_proj_in=linear(channels),
+            video_text_proj_in=linear(4096),
+            audio_text_proj_in=linear(2048),
+        )
+        states = [torch.empty(1, tokens, channels, dtype=torch.bfloat16) for _ in range(layers)]
+        mask = torch.ones(1, tokens, dtype=torch.long)
+        counted = LiveBytes()
+        counted.hold(*states)
+        with torch.no_grad(), counted:
+            project(connectors, torch.stack(states, dim=-1), mask)
+    assert 0.7 < counted.peak / prompt_bytes(layers, tokens, channels) < 1.02

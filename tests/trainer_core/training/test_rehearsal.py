@@ -25,11 +25,12 @@ def test_every_stage_is_measured_and_what_cannot_be_is_said(tmp_path, config_for
     config = config_for("t2v", {"validation": SAMPLE, "optimization": {"batch_size": 2}})
     found = rehearse(config, tmp_path / "rehearsal")
     assert found.error is None
-    assert [stage.name for stage in found.stages] == ["loading", "training step", "evaluation", "sampling", "saving"]
+    stages = {stage.name: stage for stage in found.stages}
+    assert list(stages) == ["encoding prompts", "loading", "training step", "evaluation", "sampling", "saving"]
     assert found.real_sample
     assert found.step_s is not None
     assert all(stage.host > 2**26 for stage in found.stages)
-    step = found.stages[1]
+    step = stages["training step"]
     assert step.tensors is not None
     assert step.tensors > 4_000_000  # the tiny model in float32 is 1.7 MB; its activations are more
     assert (step.allocated, step.reserved, step.driver) == (None, None, None)
