@@ -14,7 +14,15 @@ from PIL import Image
 
 from trainer_core.data.latents import normalise_audio, normalise_video
 from trainer_core.model.tiny import TinySource
-from trainer_core.sampling.decode import Tiles, decode_audio, decode_video, denormalise_audio, denormalise_video
+from trainer_core.sampling.decode import (
+    Tiles,
+    _levels_by_opencv,
+    _levels_by_torch,
+    decode_audio,
+    decode_video,
+    denormalise_audio,
+    denormalise_video,
+)
 from trainer_core.sampling.mux import write_sample
 
 SOURCE = TinySource("2.3")
@@ -133,3 +141,13 @@ def test_sound_stands_beside_its_pictures_in_the_file(tmp_path: Path) -> None:
     for kind, start_s in starts:
         latest[kind] = max(latest[kind], start_s)
         assert abs(latest["video"] - latest["audio"]) < 1.2, starts
+
+
+def test_levels_are_the_same_on_a_card_and_without_one() -> None:
+    planes = torch.randn(3, 16, 24, generator=torch.Generator().manual_seed(0)) * 1.2  # some beyond -1..1
+    planes[0, 0, :4] = torch.tensor([-1.0, 1.0, -2.0, 2.0])
+    by_torch, by_opencv = (np.stack(levels(planes)) for levels in (_levels_by_torch, _levels_by_opencv))
+    assert by_opencv.dtype == np.uint8
+    assert np.abs(by_torch.astype(int) - by_opencv).max() <= 1, "a half may go either way"
+    assert (by_torch != by_opencv).mean() < 0.001
+    assert by_opencv[0, 0, :4].tolist() == [0, 255, 0, 255]
