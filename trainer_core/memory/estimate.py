@@ -6,7 +6,7 @@ test checks the sum against other traces.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from trainer_core.memory.sizes import (
 from trainer_core.quantization import quantization_named
 
 COEFFICIENTS_PATH = Path(__file__).parent / "activations.json"
+MEASURED_TARGETS = ("to_k", "to_q", "to_v", "to_out.0")
+"""The adapted layers that the coefficients were measured with, at rank 32."""
 REGIMES = ("both", "video", "audio")
 TRAININGS = ("lora", "fused")
 FORMS = ("whole", "checkpointed", "chunked")
@@ -225,19 +227,32 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
     scale = size.video / RELEASED.video * (1 if cell.precision == "bf16" else 2)
     once = scale * _at(known["once"], video, audio)
     layers = scale * cell.layers * _at(known["a_layer"], video, audio)
-    if cell.offload and cell.full:
+    if cell.offload:
         layers -= cell.layers * _inputs_bytes(video, audio, size)
-    elif cell.offload:  # the peak is then at the end of the backward pass, where all gradients lie
-        layers = 4 * lora_weights(cell, size)
-    # the coefficients' fixed part was measured with one sample's text and, for a LoRA, at rank 32
-    gradients = 0.0
-    if cell.full and not cell.fused:
-        gradients = _width(cell) * trained_weights(cell, size)
-    elif not cell.full and not cell.offload:
-        gradients = (
-            4 * cell.layers * max(cell.rank - 32, 0) * sum(a.inputs + a.outputs for a in adapted(cell, size)) / 2
-        )
-    return max(round(once + layers + gradients + _unpacked_bytes(cell, size)), 0)
+    if not cell.full:
+        # the coefficients are those of the usual layers adapted
+        more = cell.batch * (_inputs_kept(cell, size) - _inputs_kept(replace(cell, targets=MEASURED_TARGETS), size))
+        once, layers = (once, layers + cell.layers * more) if form == "whole" else (once + more, layers)
+    if form == "whole" and not cell.full:
+        # measured at rank 32: autograd also keeps what autocast made of the adapter's weights
+        layers += 2 * cell.layers * (cell.rank - 32) * sum(one.inputs + one.outputs for one in adapted(cell, size))
+    # what the blocks keep goes while the gradients come: the most lies at one of the backward pass's ends
+    layers = max(layers, _gradient_bytes(cell, size))
+    return max(round(once + layers + _unpacked_bytes(cell, size)), 0)
+
+
+def _inputs_kept(cell: Cell, size: Dimensions) -> int:
+    """What a block keeps for its adapter's gradients, a sample: each adapted layer's input in bf16. Where feed-forward
+    layers run in chunks, theirs goes with the chunk."""
+    kept = [one for one in adapted(cell, size) if cell.chunk_tokens is None or ".net." not in one.name]
+    return sum(2 * one.inputs * _rows(cell, one.name) for one in kept)
+
+
+def _gradient_bytes(cell: Cell, size: Dimensions) -> int:
+    """All gradients together: float32 for an adapter, the base's dtype for its own weights; none where fused."""
+    if cell.fused:
+        return 0
+    return (_width(cell) if cell.full else 4) * trained_weights(cell, size)
 
 
 def _unpacked_bytes(cell: Cell, size: Dimensions) -> int:

@@ -1,5 +1,9 @@
-"""The grid that the estimate is held to: full-size trainings of every version, objective family, adapter and switch."""
+"""The grids that the estimate is held to: full-size trainings of every version, objective family, adapter and switch.
 
+`cells` are those that the estimate was made with. `drawn` are others, by chance, which no coefficient has seen.
+"""
+
+import random
 from dataclasses import replace
 
 from trainer_core.memory.cell import Cell, Side, Version
@@ -52,3 +56,71 @@ def cells() -> dict[str, Cell]:
         "video ic": replace(base, audio=None, targets=("attn1.*", "attn2.*", "ff.net.0.proj", "ff.net.2")),
     }
     return found
+
+
+DRAWN, SEED = 24, 42
+_TARGETS = (
+    ("to_k", "to_q", "to_v", "to_out.0"),
+    ("to_k", "to_q", "to_v", "to_out.0", "net.0.proj", "net.2"),
+    ("attn1.*", "audio_attn1.*"),
+)
+
+
+def drawn(count: int = DRAWN, seed: int = SEED) -> dict[str, Cell]:
+    """`count` trainings by chance: sizes, lengths, batches, ranks, targets, roles and switches."""
+    chance = random.Random(seed)
+    found: dict[str, Cell] = {}
+    while len(found) < count:
+        cell = _drawn(chance)
+        found[_name(cell)] = cell
+    return found
+
+
+def _drawn(chance: random.Random) -> Cell:
+    rows, columns, latents = chance.randint(8, 24), chance.randint(8, 40), chance.randint(2, 21)
+    picture, sound = rows * columns * latents, round((latents * 8 - 7) / chance.choice((24, 25, 30)) * 25)
+    reference = chance.choice((0, 0, 0, 1, 4))  # none, of the same size, of half the sides
+    pictures = picture + (picture // reference if reference else 0)
+    video, audio = chance.choice(
+        (
+            (Side(pictures), Side(sound)),
+            (Side(pictures), None),
+            (None, Side(sound + (sound if reference else 0))),
+            (Side(pictures), Side(sound, generated=False)),
+            (Side(picture, generated=False), Side(sound)),
+        )
+    )
+    full, checkpointing = chance.random() < 0.2, chance.random() < 0.8
+    fused = full and chance.random() < 0.7
+    scheme = None if full else chance.choice((None, None, "int8", "int8-dynamic", "fp8", "nf4"))
+    return Cell(
+        chance.choice(VERSIONS),
+        video,
+        audio,
+        rank=0 if full else chance.choice((4, 8, 24, 48, 64, 96, 160)),
+        targets=chance.choice(_TARGETS),
+        batch=chance.choice((1, 1, 1, 2, 3)),
+        quantization=scheme,
+        checkpointing=checkpointing,
+        offload=checkpointing and chance.random() < 0.25,
+        swap_blocks=chance.choice((0, 0, 0, 8, 30)) if checkpointing and not full else 0,
+        chunk_tokens=chance.choice((None, None, 512, 2048)),
+        moments_8bit=chance.random() < 0.4,
+        fused=fused,
+    )
+
+
+def _name(cell: Cell) -> str:
+    """What differs from a cell's defaults, in a few words."""
+    plain = Cell(cell.version, cell.video, cell.audio)
+    sides = [
+        f"{name} {side.tokens}{'' if side.generated else ' given'}"
+        for name, side in (("video", cell.video), ("audio", cell.audio))
+        if side is not None
+    ]
+    switches = [
+        f"{name} {value if not isinstance(value, tuple) else len(value)}"
+        for name, value in vars(cell).items()
+        if name not in ("version", "video", "audio") and value != getattr(plain, name)
+    ]
+    return ", ".join([cell.version, *sides, *switches])

@@ -19,6 +19,7 @@ assert _spec.loader is not None
 grid = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(grid)
 CELLS: dict[str, Cell] = grid.cells()
+DRAWN: dict[str, Cell] = grid.drawn()
 SAMPLED = ("2.5 sound alone 140", "full fused sound alone", "offload sound alone")
 BASE = Cell("2.3", Side(4000), Side(93))
 
@@ -55,6 +56,12 @@ def test_an_estimate_is_near_its_trace(name):
 @pytest.mark.parametrize("name", CELLS)
 def test_every_estimate_is_near_its_trace(name):
     assert abs(_error(CELLS[name])) < TOLERANCE
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_estimate_of_a_training_by_chance_is_near_its_trace(name):
+    assert abs(_error(DRAWN[name])) < TOLERANCE
 
 
 SOUND = Cell("2.3", None, Side(140))
