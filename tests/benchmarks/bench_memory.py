@@ -4,6 +4,7 @@ import importlib.util
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,15 @@ from measuring import forget_peak, in_a_child, kibibytes
 from trainer_core.adapters import add_lora
 from trainer_core.config import FlexibleStrategy, LoraSection
 from trainer_core.data.batch import Batch, ModalityBatch
+from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import estimate
 from trainer_core.memory.live import LiveBytes
 from trainer_core.memory.trace import trace
 from trainer_core.model.folder import FolderSource
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.quantize import quantize
-from trainer_core.model.released import released_transformer
+from trainer_core.model.released import narrow_transformer, released_transformer
 from trainer_core.model.source import Placement
-from trainer_core.model.versions import TRANSFORMER
 from trainer_core.objective import load_recipe, objective_of
 from trainer_core.training.noise import sigma_sampler
 from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input, prepare
@@ -44,21 +45,9 @@ BASES = {
 @pytest.fixture(scope="module")
 def mid_size(tmp_path_factory: pytest.TempPathFactory) -> FolderSource:
     """A random model of the released classes, as a folder on disk."""
-    from diffusers import LTX2VideoTransformer3DModel
-
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("mid-size")
-    transformer = LTX2VideoTransformer3DModel(
-        num_attention_heads=HEADS,
-        attention_head_dim=VIDEO_HEAD,
-        cross_attention_dim=HEADS * VIDEO_HEAD,
-        audio_num_attention_heads=HEADS,
-        audio_attention_head_dim=AUDIO_HEAD,
-        audio_cross_attention_dim=HEADS * AUDIO_HEAD,
-        num_layers=LAYERS,
-        **TRANSFORMER["2.3"],
-    )
-    transformer.save_pretrained(root / "transformer")
+    narrow_transformer("2.3", HEADS, VIDEO_HEAD, AUDIO_HEAD, LAYERS).save_pretrained(root / "transformer")
     return FolderSource(root, {})
 
 
@@ -96,10 +85,13 @@ class Trained:
         self.losses.append(float(total.detach()))
 
     def peak_bytes(self, batch: Batch) -> int:
+        """Tensors at the peak of one step more, which counts neither for the losses nor for the seconds."""
         counted = LiveBytes()
         counted.hold(*self.model.parameters(), *self.model.buffers())
         with counted:
-            self.step(batch, 0)
+            self.step(batch, STEPS)
+        self.losses.pop()
+        self.seconds.pop()
         return counted.peak
 
 
@@ -132,39 +124,59 @@ def test_an_int8_base_against_bf16_and_float32(mid_size, record_ratio):
         for one in trained.values():
             one.step(batch, number)
     exact, half, few = (trained[name] for name in ("float32", "bf16", "int8"))
-    dynamic = trained["int8-dynamic"]
     what = f"random 2.3 of {HEADS * VIDEO_HEAD} and {HEADS * AUDIO_HEAD} channels, {LAYERS} blocks, CPU"
-    for other, one, target in (("bf16", half, 0.67), ("float32", exact, 0.34)):
-        ratio = few.weights_bytes / one.weights_bytes
-        record_ratio(f"memory of an int8 base against {other}", ratio, target, what)
-    step_s = {name: sorted(one.seconds)[STEPS // 4] for name, one in trained.items()}
-    # a CPU without bf16 units computes bf16 far slower than float32: that ratio says nothing of a card
-    note = f"{what}; lower quartiles, in turn; int8 takes {step_s['int8'] / step_s['float32']:.1f} x float32 here"
-    record_ratio("step on an int8 base against bf16", step_s["int8"] / step_s["bf16"], 1.2, note)
-    far = step_s["int8-dynamic"] / step_s["bf16"]
-    record_ratio("step on an int8-dynamic base against bf16", far, 1.2, f"{what}; no 8-bit matrix units here")
+    released = _released_share()
+    for other, one, share in (("bf16", half, released), ("float32", exact, released / 2)):
+        note = (
+            f"{what}; the layers outside the blocks stay bf16: {share:.2f} at the released size, counted; no limit set"
+        )
+        record_ratio(f"memory of an int8 base against {other}", few.weights_bytes / one.weights_bytes, None, note)
     peak = few.peak_bytes(batch) / half.peak_bytes(batch)
-    record_ratio("peak of a step on an int8 base against bf16", peak, 0.8, f"{what}; tensors counted")
+    record_ratio("peak of a step on an int8 base against bf16", peak, None, f"{what}; tensors counted; no limit set")
+    step_s = {name: sorted(one.seconds)[STEPS // 4] for name, one in trained.items()}
     level = sum(exact.losses) / STEPS
-    for name, one in (("bf16", half), ("int8", few), ("int8-dynamic", dynamic)):
-        far = sum(abs(a - b) for a, b in zip(one.losses, exact.losses, strict=True)) / STEPS / level
-        note = f"{what}; mean |difference| over {STEPS} steps; loss {exact.losses[0]:.3f} → {exact.losses[-1]:.3f}"
+    for name in ("int8", "int8-dynamic"):
+        for other in ("bf16", "float32"):
+            note = (
+                f"{step_s[name] * 1e3:.0f} and {step_s[other] * 1e3:.0f} ms, lower quartiles of {STEPS} in turn; "
+                f"{what}: its kernels for bf16 and 8 bits, which tell nothing of a card; no limit set"
+            )
+            record_ratio(f"step on an {name} base against {other}", step_s[name] / step_s[other], None, note)
+    for name in ("bf16", "int8", "int8-dynamic"):
+        far = sum(abs(a - b) for a, b in zip(trained[name].losses, exact.losses, strict=True)) / STEPS / level
+        note = (
+            f"{far:.4%}: mean absolute difference over {STEPS} steps; loss {exact.losses[0]:.3f} → "
+            f"{exact.losses[-1]:.3f}; {what}; the limit is our own"
+        )
         record_ratio(f"loss on a {name} base, difference from float32", far, 0.01, note)
 
 
-def test_the_estimate_against_traces_of_the_grid(record_ratio):
+def _released_share() -> float:
+    """Bytes of the released transformer in int8 over those in bf16."""
+    plain = Cell("2.3", Side(1), Side(1))
+    packed = estimate(replace(plain, quantization="int8"))
+    return packed.parts["weights"] / estimate(plain).parts["weights"]
+
+
+def test_the_estimate_against_traces_of_both_grids(record_ratio):
     path = Path(__file__).parents[1] / "trainer_core" / "memory" / "grid.py"
     spec = importlib.util.spec_from_file_location("memory_grid", path)
     assert spec is not None
     assert spec.loader is not None
     grid = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(grid)
-    cells: dict[str, Any] = grid.cells()
-    errors = {name: estimate(cell).step_peak_bytes / trace(cell).peak - 1 for name, cell in cells.items()}
-    worst = max(errors, key=lambda name: abs(errors[name]))
-    mean = sum(map(abs, errors.values())) / len(errors)
-    note = f"{len(cells)} cells, {mean:.2%} in the mean; the largest is {worst}: {errors[worst]:+.2%}"
-    record_ratio("estimated peak of a step, largest error against its trace", abs(errors[worst]), 0.05, note)
+    grids: dict[str, dict[str, Any]] = {
+        "largest error against its trace": grid.cells(),
+        "largest error over trainings by chance": grid.drawn(),
+    }
+    for what, cells in grids.items():
+        errors = {name: estimate(cell).step_peak_bytes / trace(cell).peak - 1 for name, cell in cells.items()}
+        worst = max(errors, key=lambda name: abs(errors[name]))
+        mean = sum(map(abs, errors.values())) / len(errors)
+        note = f"{len(cells)} cells, {mean:.2%} in the mean; the largest is {worst}: {errors[worst]:+.2%}"
+        if what.endswith("chance"):
+            note = f"seed {grid.SEED}, of which no coefficient and no formula was made; {note}"
+        record_ratio(f"estimated peak of a step, {what}", abs(errors[worst]), 0.05, note)
 
 
 def test_loading_against_the_file(tmp_path, record_ratio):

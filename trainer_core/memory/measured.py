@@ -1,0 +1,255 @@
+"""What each switch saves on a processor: `python -m trainer_core.memory.measured` prints the documented table.
+
+A random mid-size model of the released classes trains for two steps in a process of its own, without a switch and with
+it. Anonymous memory stands for a card's; what a switch keeps in host memory lies in mapped files, which the kernel
+counts apart. Pinned memory and the side stream are not in it: they need a card.
+"""
+
+import ctypes
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+_M_MMAP_THRESHOLD = -3  # of malloc.h: freed blocks above it go back to the system at once
+_MODULE = "trainer_core.memory.measured"
+LAYERS, HEADS, VIDEO_HEAD, AUDIO_HEAD = 16, 4, 64, 32
+GRID, AUDIO_FRAMES, TEXT_TOKENS = (4, 16, 32), 50, 64
+STEPS = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training in float32, by its switches. `rank` 0: every weight trains."""
+
+    rank: int = 16
+    checkpointing: bool = True
+    offload: bool = False
+    swap_blocks: int = 0
+    chunk_tokens: int | None = None
+    moments_8bit: bool = False
+    fused: bool = False
+    quantization: str | None = None
+
+
+LORA, FULL = Case(), Case(rank=0)
+FUSED = replace(FULL, fused=True)
+SWITCHES: dict[str, tuple[Case, Case, float]] = {
+    "gradient checkpointing": (replace(LORA, checkpointing=False), LORA, 0.0),
+    "activation offload": (LORA, replace(LORA, offload=True), 0.0),
+    "12 of 16 blocks swapped": (LORA, replace(LORA, swap_blocks=12), 0.0),
+    "chunked feed-forward, 256 tokens": (LORA, replace(LORA, chunk_tokens=256), 1e-5),
+    "8-bit optimizer": (LORA, replace(LORA, moments_8bit=True), 0.01),
+    "optimizer in backward, every weight": (FULL, FUSED, 0.0),
+    "8-bit optimizer, every weight": (FUSED, replace(FUSED, moments_8bit=True), 0.01),
+    "int8 base": (LORA, replace(LORA, quantization="int8"), 0.01),
+    "fp8 base": (LORA, replace(LORA, quantization="fp8"), 0.01),
+    "4-bit base": (LORA, replace(LORA, quantization="nf4"), 0.02),
+}
+"""By name: a training without the switch, the same with it, and how far its losses may differ, as a share."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The most anonymous memory that a child held beyond what it began with, in bytes; and the loss of each step."""
+
+    peak_bytes: int
+    losses: list[float]
+
+
+def table() -> str:
+    """Markdown: memory without and with each switch, and what became of the losses."""
+    known: dict[Case, Measured] = {}
+    rows = [["switch", "without", "with", "saves", "losses differ by", "at most"], ["---", *["---:"] * 5]]
+    with tempfile.TemporaryDirectory(prefix="ltx-measured-") as folder:
+        write_model(Path(folder))
+        for name, (plain, switched, tolerance) in SWITCHES.items():
+            for case in (plain, switched):
+                if case not in known:
+                    known[case] = measure(Path(folder), case)
+            before, after = known[plain], known[switched]
+            far = max(abs(b / a - 1) for a, b in zip(before.losses, after.losses, strict=True))
+            sizes = (before.peak_bytes, after.peak_bytes, before.peak_bytes - after.peak_bytes)
+            rows.append([name, *(f"{size / 1e6:.0f} MB" for size in sizes), f"{far:.1g}", f"{tolerance:g}"])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def write_model(folder: Path) -> None:
+    """Write the mid-size transformer as a diffusers folder."""
+    import torch
+
+    from trainer_core.model.released import narrow_transformer
+
+    torch.manual_seed(0)
+    narrow_transformer("2.3", HEADS, VIDEO_HEAD, AUDIO_HEAD, LAYERS).save_pretrained(folder / "transformer")
+
+
+def measure(folder: Path, case: Case) -> Measured:
+    """Train `case` on the model in `folder` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", _MODULE, str(folder), json.dumps(asdict(case))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def train(folder: Path, case: Case) -> Measured:
+    """The child's work: load, two steps, with the anonymous memory watched all the while."""
+    import torch
+
+    from trainer_core.model.folder import FolderSource
+    from trainer_core.model.quantize import quantize
+    from trainer_core.model.source import Placement
+    from trainer_core.model.tiny import TinySource
+
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 16)
+    torch.set_num_threads(1)
+    tiny = TinySource("2.3").transformer(torch.float32)
+    _train(quantize(tiny, case.quantization) if case.quantization else tiny, folder, case)  # what is there once for all
+    with _Watched() as watched:
+        source, placement = FolderSource(folder, {}), Placement(quantization=case.quantization)
+        losses = _train(source.transformer(torch.float32, placement), folder, case)
+    return Measured(watched.peak_bytes, losses)
+
+
+def _train(transformer: Any, folder: Path, case: Case) -> list[float]:
+    import torch
+
+    from trainer_core.adapters import add_lora, train_fully
+    from trainer_core.config import LoraSection, OptimizationSection
+    from trainer_core.model.block_swap import BlockSwap, swapped_indices
+    from trainer_core.model.ltx import LtxModel
+    from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
+    from trainer_core.objective import ModalityObjective, Objective
+    from trainer_core.training.optim import build_optimizer
+
+    objective = Objective(ModalityObjective("generate"), ModalityObjective("generate"))
+    parameters: Any
+    if case.rank:
+        parameters = add_lora(transformer, LoraSection(rank=case.rank, alpha=case.rank), objective, 0)
+    else:
+        parameters = train_fully(transformer, objective)
+    blocks = transformer.transformer_blocks
+    swapped = [blocks[index] for index in swapped_indices(len(blocks), case.swap_blocks)]
+    _to_card(transformer, swapped)
+    if case.checkpointing:
+        files = _Files(folder)
+        checkpoint_blocks(transformer, offload=case.offload, leave=files.leave, arrive=lambda kept, _: kept.clone())
+    if case.chunk_tokens is not None:
+        chunk_feed_forward(transformer, case.chunk_tokens)
+    if swapped:
+        BlockSwap(blocks, case.swap_blocks, torch.device("cpu"))
+    kind = "adamw8bit" if case.moments_8bit else "adamw"
+    options = OptimizationSection.model_validate({"learning_rate": 1e-4, "optimizer_type": kind})
+    optimizer = build_optimizer(options, parameters, fused=case.fused)
+    return _steps(LtxModel(transformer), objective, optimizer)
+
+
+def _steps(model: Any, objective: Any, optimizer: Any) -> list[float]:
+    import torch
+
+    from trainer_core.data.batch import Batch, ModalityBatch
+    from trainer_core.model.ltx import context_widths
+    from trainer_core.training.noise import sigma_sampler
+    from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input, prepare
+
+    chance, widths = torch.Generator().manual_seed(1), context_widths(model.transformer.config)
+
+    def random(*shape: int) -> Any:
+        return torch.randn(*shape, generator=chance)
+
+    batch = Batch(
+        video=ModalityBatch(random(1, 128, *GRID), torch.tensor([24.0]), None, None),
+        audio=ModalityBatch(random(1, 8, AUDIO_FRAMES, 16), None, None, None),
+        video_features=random(1, TEXT_TOKENS, widths[0]),
+        audio_features=random(1, TEXT_TOKENS, widths[1]),
+        text_mask=torch.ones(1, TEXT_TOKENS, dtype=torch.int64),
+        clips=("random",),
+        indices=(0,),
+    )
+    sampler, found = sigma_sampler("shifted_logit_normal", {}), []
+    for number in range(STEPS):
+        draws = draw(batch, objective, sampler, torch.Generator().manual_seed(number))
+        ready: Any = {name: prepare(model, name, batch, objective, draws) for name in MODALITIES}
+        contexts = {"video": batch.video_features, "audio": batch.audio_features}
+        inputs = [model_input(ready[name], contexts[name], None, torch.device("cpu")) for name in MODALITIES]
+        losses = [
+            masked_mse(predicted, ready[name].target, ready[name].trained)
+            for name, predicted in zip(MODALITIES, model(*inputs), strict=True)
+        ]
+        loss = torch.stack(losses).sum()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        found.append(float(loss.detach()))
+    return found
+
+
+def _to_card(transformer: Any, swapped: list[Any]) -> None:
+    """Copy the mapped weights into anonymous memory, those of the swapped blocks aside: they stay on the host."""
+    import torch
+
+    stay = {id(tensor) for block in swapped for tensor in (*block.parameters(), *block.buffers())}
+    for layer in transformer.modules():
+        for held in (layer._parameters, layer._buffers):
+            for name, tensor in held.items():
+                if tensor is None or id(tensor) in stay:
+                    continue
+                if isinstance(tensor, torch.nn.Parameter):
+                    tensor.data = tensor.data.clone()
+                else:
+                    held[name] = tensor.clone()
+
+
+class _Files:
+    """Host memory of the offloaded: a mapped file a tensor."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def leave(self, tensor: Any) -> Any:
+        import torch
+
+        with tempfile.NamedTemporaryFile(dir=self._folder) as file:
+            mapped = torch.from_file(file.name, shared=True, size=tensor.numel(), dtype=tensor.dtype)
+        return mapped.view(tensor.shape).copy_(tensor)
+
+
+class _Watched:
+    """Asks the kernel for this process's anonymous memory every millisecond, from a thread."""
+
+    def __enter__(self) -> "_Watched":
+        self._begun, self._most, self._ended = _anonymous_bytes(), 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.001):
+            self._most = max(self._most, _anonymous_bytes())
+
+    @property
+    def peak_bytes(self) -> int:
+        return self._most - self._begun
+
+
+def _anonymous_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        print(json.dumps(asdict(train(Path(sys.argv[1]), Case(**json.loads(sys.argv[2]))))))
+    else:
+        print(table())
