@@ -30,6 +30,10 @@ def sample(
         ),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="For files without a run.")] = None,
+    text_encoder: Annotated[
+        Path | None,
+        typer.Option("--text-encoder", help="The Gemma folder of a --model that is a single file or a pack."),
+    ] = None,
     negative_prompt: Annotated[str | None, typer.Option("--negative-prompt", help="What to keep away from.")] = None,
     size: Annotated[str | None, typer.Option("--size", metavar="WxHxF", help="Pixels and frames [as trained].")] = None,
     frame_rate: Annotated[float | None, typer.Option("--frame-rate", help="Frames a second.")] = None,
@@ -70,13 +74,15 @@ def sample(
         "base": base,
     }
     arguments = _checked(SampleArguments, asked)
+    if text_encoder is not None and (model is None or run is not None):
+        raise ConfigError("--text-encoder belongs to --model; a run has its own.", "Leave it out, or name files alone.")
     with progress() as report:
         if run is None and not files and model is None:
             run = resolve_run(None)
         if run is not None:
             result = sample_run(run, arguments, report, to)
         elif model is not None:
-            result = sample_files(model, arguments, report, to)
+            result = sample_files(model, arguments, report, to, text_encoder)
         else:
             raise ConfigError("Which model do these files belong to?", "Name it with --model PATH, or name a run too.")
     if as_json:

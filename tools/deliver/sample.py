@@ -138,16 +138,25 @@ def sample_run(run: RunFolder, arguments: SampleArguments, progress: Progress | 
     return _render(order, to or _new_folder(run.samples), missing, progress)
 
 
-def sample_files(model: str, arguments: SampleArguments, progress: Progress | None, to: Path | None = None) -> Any:
-    """Sample adapter files without a run, on the model that `model` names."""
+def sample_files(
+    model: str,
+    arguments: SampleArguments,
+    progress: Progress | None,
+    to: Path | None = None,
+    text_encoder: Path | None = None,
+) -> Any:
+    """Sample adapter files without a run, on the model that `model` names; a single file or a pack needs the folder of
+    its `text_encoder` beside."""
     from trainer_core.sampling.studio import Order
 
     path = model if is_tiny(model) else str(Path(model).expanduser().absolute())
+    encoder = None if text_encoder is None else str(text_encoder.expanduser().absolute())
+    chosen = ModelSection(model_path=path, text_encoder_path=encoder)
     adapters = [_weighted(given) for given in arguments.adapters]
     base = ValidationSection().model_copy(update=_generated_by([file for file, _ in adapters]))
-    section = _section(arguments, base, ModelSection(model_path=path))
+    section = _section(arguments, base, chosen)
     order = Order(
-        model=ModelSection(model_path=path),
+        model=chosen,
         section=section,
         wanted=_asked(arguments, section),
         adapters=adapters,

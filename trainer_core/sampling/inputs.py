@@ -135,7 +135,7 @@ def encode_conditions(sample: ValidationSample, section: ValidationSection, shap
 def _first_frame(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
     side = _present(given.video, "first_frame", "video")
     path = _file(condition.image_or_video)
-    pixels = read_frames(path, 0.0, 1, shape.frame_rate, shape.width, shape.height)
+    pixels = _pictures(given, path, 0.0, 1, shape)
     if is_image(path):
         pixels = compressed(pixels, encoder.still_crf)
         given.notes.append(
@@ -160,7 +160,7 @@ def _prefix(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> Non
                 f"Use {_legal(frames, shape.factors.time, 1)} frames.",
             )
         length = shape.factors.latent_frames(frames)
-        pixels = read_frames(path, 0.0, frames, shape.frame_rate, shape.width, shape.height)
+        pixels = _pictures(given, path, 0.0, frames, shape)
         side.latents[:, :length] = encoder.video(pixels, shape.frame_rate)
     _refuse_all("prefix", length, side)
     side.conditions.append(PrefixCondition(type="prefix", temporal_boundary=length))
@@ -187,7 +187,7 @@ def _suffix(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> Non
         # picture before the suffix, and its latent frame is dropped
         needed = length * step + 1
         start_s = max(duration_of(path, "video") - needed / shape.frame_rate, 0.0)
-        pixels = read_frames(path, start_s, needed, shape.frame_rate, shape.width, shape.height)
+        pixels = _pictures(given, path, start_s, needed, shape)
         side.latents[:, -length:] = encoder.video(pixels, shape.frame_rate)[:, 1:]
     _refuse_all("suffix", length, side)
     side.conditions.append(SuffixCondition(type="suffix", temporal_boundary=length))
@@ -215,7 +215,7 @@ def _spatial_crop(condition: Any, given: Given, shape: Shape, encoder: Encoder) 
         side.latents[:, :, rows, columns] = encoder.video(pixels, shape.frame_rate)
         given.notes.append(f"{path.name} has the region's size: it is placed inside it.")
     else:
-        pixels = read_frames(path, 0.0, shape.frames, shape.frame_rate, shape.width, shape.height)
+        pixels = _pictures(given, path, 0.0, shape.frames, shape)
         side.latents.copy_(encoder.video(pixels, shape.frame_rate))
     side.conditions.append(SpatialCropCondition(type="spatial_crop", spatial_region=tuple(region)))
 
@@ -230,10 +230,10 @@ def _mask(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
         side.mask = _fitted(level[None], shape.audio_latent_frames)[0]
     else:
         side = _present(given.video, "mask", "video")
-        pixels = read_frames(path, 0.0, shape.frames, shape.frame_rate, shape.width, shape.height)
+        pixels = _pictures(given, path, 0.0, shape.frames, shape)
         side.latents.copy_(encoder.video(pixels, shape.frame_rate))
         frames = 1 if is_image(mask) else shape.frames
-        levels = read_frames(mask, 0.0, frames, shape.frame_rate, shape.width, shape.height)
+        levels = _pictures(given, mask, 0.0, frames, shape)
         keep = torch.from_numpy(levels).float().mean(dim=-1) / 255
         side.mask = pooled_mask(keep.expand(shape.frames, -1, -1), shape.factors)
     if bool((side.mask > 0.5).all()):
@@ -258,11 +258,9 @@ def _reference(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> 
                 "Use another size or downscale_factor.",
             )
         if is_image(path):
-            pixels = read_frames(path, 0.0, 1, shape.frame_rate, shape.width // spatial, shape.height // spatial)
+            pixels = _pictures(given, path, 0.0, 1, shape, spatial)
         else:
-            taken = read_frames(
-                path, 0.0, shape.frames, shape.frame_rate, shape.width // spatial, shape.height // spatial
-            )
+            taken = _pictures(given, path, 0.0, shape.frames, shape, spatial)
             # a temporally downscaled reference keeps the causal first frame, then every S-th: 0, 1, 1+S, 1+2S …
             pixels = np.concatenate([taken[:1], taken[1::temporal]]) if temporal > 1 else taken
             if len(pixels) % shape.factors.time != 1:
@@ -277,10 +275,26 @@ def _reference(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> 
     side.conditions.append(ReferenceCondition(type="reference", latents_dir="given"))
 
 
+def _pictures(given: Given, path: Path, start_s: float, frames: int, shape: Shape, downscale: int = 1) -> np.ndarray:
+    """Pictures of a file at the sample's size or an integer part of it; a file that has to be cut or enlarged for that
+    is stated."""
+    width, height = shape.width // downscale, shape.height // downscale
+    size = size_of(path)
+    if size is not None:
+        scale = max(width / size[0], height / size[1])
+        cut_px = max(size[0] * scale - width, size[1] * scale - height)
+        done = [f"enlarged {scale:.3g} times"] if scale > 1 else []
+        done += [f"cut at {'the sides' if size[0] * scale - width >= 1 else 'top and bottom'}"] if cut_px >= 1 else []
+        note = f"{path.name} is {size[0]}x{size[1]}; to be {width}x{height} it is {' and '.join(done)}."
+        if done and note not in given.notes:
+            given.notes.append(note)
+    return read_frames(path, start_s, frames, shape.frame_rate, width, height)
+
+
 def _video_to_audio(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> None:
     assert given.video is not None
     path = _file(condition.video)
-    pixels = read_frames(path, 0.0, shape.frames, shape.frame_rate, shape.width, shape.height)
+    pixels = _pictures(given, path, 0.0, shape.frames, shape)
     given.video.latents.copy_(encoder.video(pixels, shape.frame_rate))
     given.video.original = path
 

@@ -28,6 +28,8 @@ from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.sampler import SampleInputs
 
 Report = Callable[[str], None]
+INPUTS_FOLDER = ".inputs"
+"""Where prepared samples lie, beside what is rendered of them."""
 _CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)
 
 

@@ -23,7 +23,7 @@ from trainer_core.model.source import ModelSource, Placement
 from trainer_core.sampling.decode import Tiles
 from trainer_core.sampling.guidance import UNGUIDED, Guidance, guidance_of
 from trainer_core.sampling.index import SampleIndex
-from trainer_core.sampling.prepared import Prepared, prepare
+from trainer_core.sampling.prepared import INPUTS_FOLDER, Prepared, prepare
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.render import Decoders, Shot, write_shots
 from trainer_core.sampling.room import Room, held_bytes, room_for_samples, tiles_that_fit
@@ -67,8 +67,11 @@ class Gallery:
 
 
 def sample(order: Order, folder: Path, report: Report) -> Gallery:
-    """Render `order` into `folder`, which must be empty or new. Refuses what can't work before the model is loaded."""
-    if folder.exists() and any(folder.iterdir()):
+    """Render `order` into `folder`, which must be empty or new, or hold no more than what a try before it encoded.
+
+    Refuses what can't work before the model is loaded.
+    """
+    if folder.exists() and any(path.name != INPUTS_FOLDER for path in folder.iterdir()):
         raise ConfigError(f"{folder} isn't empty; samples are written once.", "Name another folder.")
     if not order.wanted:
         raise ConfigError("There is no prompt to sample.", "Give one with --prompt.")
@@ -85,7 +88,7 @@ def sample(order: Order, folder: Path, report: Report) -> Gallery:
         source,
         order.section,
         order.wanted,
-        folder / ".inputs",
+        folder / INPUTS_FOLDER,
         device,
         lambda what: report(what, 0, len(order.wanted)),
         text_in_8bit=order.text_in_8bit,

@@ -22,7 +22,7 @@ from trainer_core.run_folder import RunFolder
 from trainer_core.sampling.decode import Tiles
 from trainer_core.sampling.guidance import Guidance, guidance_of
 from trainer_core.sampling.index import SampleIndex, read_index
-from trainer_core.sampling.prepared import Prepared, prepare
+from trainer_core.sampling.prepared import INPUTS_FOLDER, Prepared, prepare
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.render import Decoders, Shot, write_shots
 from trainer_core.sampling.room import (
@@ -40,7 +40,6 @@ from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.setup import Session
 from trainer_core.training.step import MODALITIES
 
-INPUTS_FOLDER = ".inputs"
 StopAsked = Callable[[], bool]
 
 

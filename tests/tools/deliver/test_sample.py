@@ -174,3 +174,18 @@ def test_conditions_in_words(cut_footage: Path) -> None:
     assert crop.spatial_region == (0, 0, 32, 32)
     with pytest.raises(ConfigError, match="is no condition"):
         parse_condition("prefix")
+
+
+def test_a_try_that_failed_leaves_its_folder_to_the_next(tmp_path: Path, run: RunFolder) -> None:
+    from safetensors.torch import load_file, save_file
+
+    good = run.path / run.read_status().last_checkpoint
+    bad, tensors = tmp_path / "bad.safetensors", load_file(good)
+    save_file({key.replace("blocks.0.", "blocks.77."): tensor for key, tensor in tensors.items()}, bad)
+    asked = {"prompts": ["a fox"], "size": "64x64x9", "steps": 2, "base": False}
+    with pytest.raises(ConfigError, match="doesn't have"):
+        sample_files("tiny", SampleArguments(adapters=[str(bad)], **asked), None, tmp_path / "out")
+    made = sample_files("tiny", SampleArguments(adapters=[str(good)], **asked), None, tmp_path / "out")
+    assert made.files
+    with pytest.raises(ConfigError, match="isn't empty"):
+        sample_files("tiny", SampleArguments(adapters=[str(good)], **asked), None, tmp_path / "out")

@@ -29,7 +29,7 @@ from trainer_core.model.text import TextFeatures
 from trainer_core.model.tiny import TinySource
 from trainer_core.objective import load_recipe, merged, objective_of
 from trainer_core.recipes import OBJECTIVE_NAMES
-from trainer_core.sampling.encoder import Encoder, compressed
+from trainer_core.sampling.encoder import Encoder, compressed, size_of
 from trainer_core.sampling.gallery import _sample_of
 from trainer_core.sampling.guidance import Guidance, Scales
 from trainer_core.sampling.inputs import Given, Shape, encode_conditions, shape_of
@@ -276,3 +276,23 @@ def test_a_still_is_compressed_as_footage_is_and_said_so(tmp_path: Path, encoder
     raw = noise[None, ..., ::-1]
     apart = [np.abs(compressed(raw, crf).astype(int) - raw).mean() for crf in (18, 33)]
     assert 0 < apart[0] < apart[1]
+
+
+def test_a_file_of_another_size_is_used_and_that_is_stated(clip: Path, encoder: Encoder, tmp_path: Path) -> None:
+    sample = ValidationSample.model_validate(
+        {"prompt": "x", "conditions": [{"type": "reference", "video": str(clip), "downscale_factor": 2}]}
+    )
+    notes = prepared(sample, SECTION, encoder).given.notes
+    width, height = size_of(clip) or (0, 0)
+    assert notes == [f"{clip.name} is {width}x{height}; to be 32x32 it is cut at the sides."]
+    small = tmp_path / "small.png"
+    cv2.imwrite(str(small), np.zeros((16, 32, 3), np.uint8))
+    start = {"type": "first_frame", "image_or_video": str(small)}
+    sample = ValidationSample.model_validate({"prompt": "x", "conditions": [start]})
+    assert "small.png is 32x16; to be 64x64 it is enlarged 4 times and cut at the sides." in (
+        prepared(sample, SECTION, encoder).given.notes
+    )
+    fitting = tmp_path / "fitting.png"
+    cv2.imwrite(str(fitting), np.zeros((128, 128, 3), np.uint8))
+    sample = ValidationSample.model_validate({"prompt": "x", "conditions": [start | {"image_or_video": str(fitting)}]})
+    assert not [note for note in prepared(sample, SECTION, encoder).given.notes if "to be" in note]
