@@ -132,7 +132,7 @@ def _rows(cell: Cell, name: str) -> int:
     video = cell.video.tokens if cell.video is not None else 0
     audio = cell.audio.tokens if cell.audio is not None else 0
     keys_or_values = name.rpartition(".")[2] in ("to_k", "to_v")
-    if name.startswith(("attn2.", "audio_attn2.")) and keys_or_values:
+    if _reads_text(name):
         return cell.text_tokens
     if name.startswith("audio_to_video_attn."):
         return audio if keys_or_values else video
@@ -229,6 +229,13 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
     layers = scale * cell.layers * _at(known["a_layer"], video, audio)
     if cell.offload:
         layers -= cell.layers * _inputs_bytes(video, audio, size)
+    widths = (size.video if cell.video is not None else 0) + (size.audio if cell.audio is not None else 0)
+    if form == "whole":  # the coefficients hold one sample's text, under an adapter that changes its keys
+        layers += (
+            cell.layers * cell.text_tokens * widths * (cell.batch * _text_kept(cell, size) - _text_kept_usually(cell))
+        )
+    else:
+        once += (cell.batch - 1) * cell.text_tokens * 24 * (size.video if cell.video is not None else size.audio)
     if not cell.full:
         # the coefficients are those of the usual layers adapted
         more = cell.batch * (_inputs_kept(cell, size) - _inputs_kept(replace(cell, targets=MEASURED_TARGETS), size))
@@ -245,7 +252,22 @@ def _inputs_kept(cell: Cell, size: Dimensions) -> int:
     """What a block keeps for its adapter's gradients, a sample: each adapted layer's input in bf16. Where feed-forward
     layers run in chunks, theirs goes with the chunk."""
     kept = [one for one in adapted(cell, size) if cell.chunk_tokens is None or ".net." not in one.name]
-    return sum(2 * one.inputs * _rows(cell, one.name) for one in kept)
+    return sum(2 * one.inputs * _rows(cell, one.name) for one in kept if not _reads_text(one.name))
+
+
+def _text_kept(cell: Cell, size: Dimensions) -> int:
+    """Bytes that an uncheckpointed block keeps of a text token, a channel: by traces. Keys and values alone are kept
+    where no adapter changes them."""
+    changes = cell.full or any(_reads_text(one.name) for one in adapted(cell, size))
+    return _text_kept_usually(cell) if changes else 4
+
+
+def _text_kept_usually(cell: Cell) -> int:
+    return 14 if cell.full else 12
+
+
+def _reads_text(name: str) -> bool:
+    return name.startswith(("attn2.", "audio_attn2.")) and name.rpartition(".")[2] in ("to_k", "to_v")
 
 
 def _gradient_bytes(cell: Cell, size: Dimensions) -> int:

@@ -1,7 +1,9 @@
 """When a run fails: what was trained is saved if it can be, and what to do next is written down."""
 
 import contextlib
+import gc
 import json
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,8 +29,7 @@ def rescued(session: Session, keeper: StatusKeeper) -> Iterator[None]:
         yield
     except Exception as error:
         if ran_out_of_memory(error):
-            session.optimizer.zero_grad(set_to_none=True)
-            torch.cuda.empty_cache()
+            _let_go(session, error)
             _save_last_step(session, keeper)
             raise _out_of_memory(session, keeper, error) from error
         _save_last_step(session, keeper)
@@ -51,6 +52,14 @@ def rollback_offer(session: Session, alarm: Alarm) -> dict[str, Any] | None:
     }
 
 
+def _let_go(session: Session, error: BaseException) -> None:
+    """Free what the step that failed still holds: its gradients, and the activations in the frames it failed in."""
+    traceback.clear_frames(error.__traceback__)
+    session.optimizer.zero_grad(set_to_none=True)
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
 def _save_last_step(session: Session, keeper: StatusKeeper) -> None:
     """Save where that can't make things worse: one process, a whole step, its folder still there."""
     unsaved = session.step > session.saved_step
@@ -58,8 +67,10 @@ def _save_last_step(session: Session, keeper: StatusKeeper) -> None:
         return
     try:
         save(session, session.step, keeper)
-    except (LtxError, OSError) as error:
-        keeper.record("not saved", step=session.step, message=str(error))
+    except Exception as error:
+        if not isinstance(error, LtxError | OSError) and not ran_out_of_memory(error):
+            raise
+        keeper.record("not saved", step=session.step, message=str(error) or type(error).__name__)
 
 
 def _out_of_memory(session: Session, keeper: StatusKeeper, error: BaseException) -> OutOfMemory:

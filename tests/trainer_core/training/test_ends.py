@@ -53,6 +53,29 @@ def test_out_of_memory_saves_and_offers_the_next_saving(
     assert [row["step"] for row in read_steps(run.metrics_path)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_rescue_that_runs_out_itself_still_explains(
+    new_run: NewRun, config_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(config_for("t2v"))
+    real, calls = update.losses_of, [0]
+
+    def losses_of(*given: Any, **named: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 4:
+            raise MemoryError
+        return real(*given, **named)
+
+    def no_memory_either(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(update, "losses_of", losses_of)
+    monkeypatch.setattr(rescue, "save", no_memory_either)
+    assert launch(run) == 5
+    kinds = [event["kind"] for event in run.events()]
+    assert kinds[kinds.index("not saved") + 1] == "out of memory"
+    assert "nothing was trained yet" in (run.read_status().error or "")
+
+
 def test_memory_that_runs_out_in_the_middle_is_saved_explained_and_resumed_to_the_end(
     new_run: NewRun, config_for: Any, precomputed: Path
 ) -> None:
