@@ -15,9 +15,9 @@ from measuring import in_a_child
 
 from trainer_core.config import TrainingConfig, dump_config, parse_config
 from trainer_core.data.buckets import Bucket
-from trainer_core.data.decode import read_frames
 from trainer_core.data.encode import encode_dataset
 from trainer_core.data.latents import normalise_video
+from trainer_core.data.pictures import read_frames
 from trainer_core.files import write_jsonl
 from trainer_core.model.tiny import tiny_source
 from trainer_core.objective import load_recipe, merged

@@ -9,10 +9,10 @@ import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from trainer_core.data.ahead import ahead
 from trainer_core.data.cache import Cache, open_cache
 from trainer_core.data.jobs import Job, Place, jobs_of, load
 from trainer_core.data.manifest import Entry, difference, entry_of, refuse_foreign
+from trainer_core.data.pictures import ClipReader
 from trainer_core.data.windows import Window, read_windows
 from trainer_core.errors import ConfigError
 from trainer_core.model.load import open_model
@@ -86,16 +87,17 @@ def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tel
         precision = torch.bfloat16 if processes.device.type == "cuda" else torch.float32
         place = Place(processes.device, precision, config.acceleration.load_text_encoder_in_8bit)
         processes.wait_for_everyone()
+        one_was_loaded = False
         try:
             for model, stage in groupby(works, key=lambda work: work.job.model):
                 shares = [_share(work, processes.process_index, processes.num_processes) for work in stage]
-                _run(
-                    shares,
-                    partial(load, model, source, place, tell or _unheard),
-                    cache,
-                    progress or _silent,
-                    tell or _unheard,
-                )
+                if any(work.todo for work in shares):
+                    if one_was_loaded:
+                        _free_memory()
+                    loaded = load(model, source, place, tell or _unheard)
+                    _run(shares, loaded, cache, progress or _silent, tell or _unheard)
+                    del loaded
+                    one_was_loaded = True
             processes.wait_for_everyone()
         finally:
             if processes.is_main_process and (any(work.todo for work in works) or cache.manifest.has_journals):
@@ -127,14 +129,13 @@ def _share(work: _Work, rank: int, ranks: int) -> _Work:
     return _Work(work.job, work.todo[count * rank // ranks : count * (rank + 1) // ranks], work.reasons)
 
 
-def _run(works: list[_Work], load_model: Callable[[], Any], cache: Cache, report: Progress, tell: Tell) -> None:
-    """Make the files of the jobs that use one model, which is loaded only if there is something to do."""
-    if not any(work.todo for work in works):
-        return
-    loaded = load_model()
+def _run(works: list[_Work], loaded: Any, cache: Cache, report: Progress, tell: Tell) -> None:
+    """Make the files of the jobs that use one model. One is read and one written while it works on another."""
     for work in works:
         job, total = work.job, len(work.todo)
-        with closing(ahead(_pieces(job, loaded, work.todo), PIECES_AHEAD)) as pieces, torch.no_grad():
+        reading = closing(ahead(_pieces(job, loaded, work.todo), PIECES_AHEAD))
+        with reading as pieces, ThreadPoolExecutor(1, "write-behind") as disk, torch.no_grad():
+            writing: Future[None] | None = None
             for done, (window, entry) in enumerate(work.todo):
                 report(job.what, done, total)
                 own = takewhile(lambda piece: piece is not _END, pieces)
@@ -143,9 +144,16 @@ def _run(works: list[_Work], load_model: Callable[[], Any], cache: Cache, report
                     pass
                 if "mask" in content and bool((content["mask"] > KEPT).all()):
                     tell(f"{window.name}: its mask keeps every latent cell, so nothing of it is learned.")
-                cache.write(job.directory, window.name, entry, content)
+                if writing is not None:
+                    writing.result()
+                writing = disk.submit(cache.write, job.directory, window.name, entry, content)
+            if writing is not None:
+                writing.result()
         report(job.what, total, total)
-    del loaded
+
+
+def _free_memory() -> None:
+    """Give back what the model before held: only one is resident at a time."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -153,9 +161,10 @@ def _run(works: list[_Work], load_model: Callable[[], Any], cache: Cache, report
 
 def _pieces(job: Job, loaded: Any, todo: list[tuple[Window, Entry]]) -> Iterator[Any]:
     """What the media give for all windows, one after the other, each ended by `_END`."""
-    for window, _ in todo:
-        yield from job.read(loaded, window)
-        yield _END
+    with ClipReader() as reader:
+        for window, _ in todo:
+            yield from job.read(loaded, window, reader)
+            yield _END
 
 
 def _processes() -> Any:

@@ -11,9 +11,10 @@ import torch
 
 from trainer_core.config import TrainingConfig
 from trainer_core.data.buckets import Bucket
-from trainer_core.data.decode import read_audio, stream_frames
 from trainer_core.data.latents import audio_content, audio_mask_content, pooled_mask, video_content
 from trainer_core.data.manifest import Facts
+from trainer_core.data.pictures import ClipReader
+from trainer_core.data.sounds import read_audio
 from trainer_core.data.windows import Window, is_image
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.model.source import ModelSource, sampled_digest
@@ -30,14 +31,15 @@ class Job:
     """One directory of the cache.
 
     `facts` is what a file is made from; `read` yields what the media give, in pieces (in another thread: of the
-    loaded model it reads settings alone); `encode` makes the file's content of the loaded model and these pieces.
+    loaded model it reads settings alone), its pictures through one reader for all windows; `encode` makes the file's
+    content of the loaded model and these pieces.
     """
 
     directory: str
     what: str
     model: ModelName | None
     facts: Callable[[Window], Facts]
-    read: Callable[[Any, Window], Iterable[Any]]
+    read: Callable[[Any, Window, ClipReader], Iterable[Any]]
     encode: Callable[[Any, Window, Iterator[Any]], dict[str, Any]]
 
 
@@ -80,9 +82,9 @@ def _video_job(config: TrainingConfig, source: ModelSource, directory: str) -> J
     rate = _frame_rate(config)
     made_from = source.fingerprint("video_vae")
 
-    def read(_vae: Any, window: Window) -> Iterator[np.ndarray]:
+    def read(_vae: Any, window: Window, reader: ClipReader) -> Iterator[np.ndarray]:
         bucket = window.picture()
-        return _blocks(window.media, window.start_s, bucket.frames, rate, bucket)
+        return _blocks(reader, window.media, window.start_s, bucket.frames, rate, bucket)
 
     return Job(
         directory,
@@ -99,12 +101,12 @@ def _reference_video_job(config: TrainingConfig, source: ModelSource, directory:
     spatial, temporal = config.ltx_agent.reference_spatial_scale, config.ltx_agent.reference_temporal_scale
     made_from = source.fingerprint("video_vae")
 
-    def read(_vae: Any, window: Window) -> Iterator[np.ndarray]:
+    def read(_vae: Any, window: Window, reader: ClipReader) -> Iterator[np.ndarray]:
         path, bucket = window.input("reference_video"), window.picture()
         size = Bucket(bucket.width // spatial, bucket.height // spatial, bucket.frames)
         if is_image(path):
-            return _blocks(path, 0.0, 1, rate, size)
-        return _blocks(path, window.start_s, bucket.frames, rate, size)
+            return _blocks(reader, path, 0.0, 1, rate, size)
+        return _blocks(reader, path, window.start_s, bucket.frames, rate, size)
 
     def encode(vae: Any, window: Window, pieces: Iterator[np.ndarray]) -> dict[str, Any]:
         pictures = itertools.chain.from_iterable(pieces)
@@ -125,11 +127,11 @@ def _reference_video_job(config: TrainingConfig, source: ModelSource, directory:
 def _video_mask_job(config: TrainingConfig, source: ModelSource, directory: str) -> Job:
     rate, factors = _frame_rate(config), source.factors
 
-    def read(_vae: Any, window: Window) -> Iterator[np.ndarray]:
+    def read(_vae: Any, window: Window, reader: ClipReader) -> Iterator[np.ndarray]:
         path, bucket = window.input("video_mask"), window.picture()
         if is_image(path):
-            return _blocks(path, 0.0, 1, rate, bucket)
-        return _blocks(path, window.start_s, bucket.frames, rate, bucket)
+            return _blocks(reader, path, 0.0, 1, rate, bucket)
+        return _blocks(reader, path, window.start_s, bucket.frames, rate, bucket)
 
     def encode(_nothing: None, window: Window, pieces: Iterator[np.ndarray]) -> dict[str, Any]:
         levels = [torch.from_numpy(block).float().mean(dim=-1) / 255 for block in pieces]
@@ -148,7 +150,7 @@ def _video_mask_job(config: TrainingConfig, source: ModelSource, directory: str)
 def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str) -> Job:
     made_from = source.fingerprint("audio_vae")
 
-    def read(vae: Any, window: Window) -> list[np.ndarray]:
+    def read(vae: Any, window: Window, _reader: ClipReader) -> list[np.ndarray]:
         if not window.has_audio:
             raise DataError(
                 f"{window.name}: the objective needs sound, but this clip has none.",
@@ -170,7 +172,7 @@ def _reference_audio_job(_config: TrainingConfig, source: ModelSource, directory
         reference = sampled_digest([window.input("reference_audio")])
         return {**_cut_facts(window), "audio_vae": made_from, "reference": reference}
 
-    def read(vae: Any, window: Window) -> list[np.ndarray]:
+    def read(vae: Any, window: Window, _reader: ClipReader) -> list[np.ndarray]:
         return [_sound(window.input("reference_audio"), window, vae)]
 
     return Job(directory, "reference audio latents", "audio VAE", facts, read, _encode_sound)
@@ -181,7 +183,7 @@ def _audio_mask_job(_config: TrainingConfig, _source: ModelSource, directory: st
     def facts(window: Window) -> Facts:
         return {**_cut_facts(window), "mask": sampled_digest([window.input("audio_mask")])}
 
-    def read(vae: Any, window: Window) -> list[np.ndarray]:
+    def read(vae: Any, window: Window, _reader: ClipReader) -> list[np.ndarray]:
         return [_sound(window.input("audio_mask"), window, vae)]
 
     def encode(vae: Any, _window: Window, pieces: Iterator[np.ndarray]) -> dict[str, Any]:
@@ -220,16 +222,18 @@ def _text_job(config: TrainingConfig, source: ModelSource, directory: str) -> Jo
     def facts(window: Window) -> Facts:
         return {"caption": window.caption, "trigger": config.ltx_agent.trigger, **made_from}
 
-    return Job(directory, "text features", "text encoder", facts, lambda _loaded, _window: [], encode)
+    return Job(directory, "text features", "text encoder", facts, lambda _loaded, _window, _reader: [], encode)
 
 
 def _encode_sound(vae: Any, window: Window, pieces: Iterator[np.ndarray]) -> dict[str, Any]:
     return audio_content(vae, next(pieces), window.duration_s)
 
 
-def _blocks(path: Path, start_s: float, frames: int, rate: float, size: Bucket) -> Iterator[np.ndarray]:
+def _blocks(
+    reader: ClipReader, path: Path, start_s: float, frames: int, rate: float, size: Bucket
+) -> Iterator[np.ndarray]:
     """Yield the pictures as blocks [n, H, W, 3] of at most PICTURES_AT_ONCE."""
-    pictures = stream_frames(path, start_s, frames, rate, size.width, size.height)
+    pictures = reader.window(path, start_s, frames, rate, size.width, size.height)
     while block := list(itertools.islice(pictures, PICTURES_AT_ONCE)):
         yield np.stack(block)
 

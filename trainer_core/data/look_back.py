@@ -12,7 +12,8 @@ import torch
 
 from trainer_core.config import TrainingConfig, is_tiny
 from trainer_core.data.cache import read_tensors
-from trainer_core.data.decode import read_audio, read_frames
+from trainer_core.data.pictures import read_frames
+from trainer_core.data.sounds import read_audio
 from trainer_core.data.windows import Window, is_image, read_windows
 from trainer_core.errors import DataError
 from trainer_core.model.load import open_model

@@ -24,8 +24,8 @@ from trainer_core.config import (
     ValidationSample,
     ValidationSection,
 )
-from trainer_core.data.decode import read_frames
 from trainer_core.data.latents import audio_mask_content, pooled_mask
+from trainer_core.data.pictures import read_frames
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.objective import ModalityName, Objective, VaeFactors, latent_region, objective_of
 from trainer_core.sampling.encoder import Encoder, compressed, duration_of, is_image, size_of

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from trainer_core.config import Condition, ValidationSection
 from trainer_core.data.batch import Batch, ModalityBatch
-from trainer_core.data.decode import read_audio, read_frames
+from trainer_core.data.pictures import read_frames
+from trainer_core.data.sounds import read_audio
 from trainer_core.errors import ConfigError
 from trainer_core.files import replacing
 from trainer_core.model.source import ModelSource, sampled_digest

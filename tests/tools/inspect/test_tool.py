@@ -12,7 +12,8 @@ from tools.inspect.report import Report
 from tools.inspect.tool import INSPECT_TOOLS, InspectArguments
 from tools.project import ProjectFacts
 from trainer_core.data.buckets import parse_buckets
-from trainer_core.data.decode import read_audio, read_frames
+from trainer_core.data.pictures import read_frames
+from trainer_core.data.sounds import read_audio
 from trainer_core.errors import ConfigError, DataError
 
 

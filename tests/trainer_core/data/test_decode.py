@@ -11,8 +11,11 @@ import av
 import numpy as np
 import pytest
 
-from trainer_core.data.decode import read_audio, read_frames
+from trainer_core.data import pictures
+from trainer_core.data.decode import timed_pictures
+from trainer_core.data.pictures import ClipReader, read_frames
 from trainer_core.data.probe import probe
+from trainer_core.data.sounds import read_audio
 from trainer_core.errors import DataError
 
 RATE_HZ = 48000
@@ -117,6 +120,34 @@ def test_seeking_gives_the_same_pictures_as_decoding_from_the_start(tmp_path):
     assert shown(whole) == [number % LEVELS for number in range(300)]
     for start in (60, 101, 124, 125, 240, 283):
         np.testing.assert_array_equal(read_frames(clip, start / 25, 17, 25, 32, 32), whole[start : start + 17])
+
+
+@pytest.mark.parametrize("ending", ["mp4", "h264"])
+def test_an_open_reader_gives_what_a_fresh_one_does(tmp_path, ending):
+    """Windows that follow each other, overlap, leave gaps, go back, come from another file, or are left half-read."""
+    clip = numbered_clip(tmp_path / f"long.{ending}", regular(300), gop=25)
+    other = numbered_clip(tmp_path / "other.mp4", regular(20), size=(32, 64))
+    whole = read_frames(clip, 0.0, 300, 25, 32, 32)
+    with ClipReader() as reader:
+        for start in (0, 17, 34, 40, 58, 130, 100, 299, 0, 60, 240):
+            count = min(17, 300 - start)
+            taken = list(reader.window(clip, start / 25, count, 25, 32, 32))
+            np.testing.assert_array_equal(taken, whole[start : start + count], str(start))
+            if start == 58:
+                np.testing.assert_array_equal(list(reader.window(other, 0, 9, 25, 32, 32))[3], whole[3])
+                next(reader.window(clip, 5.0, 17, 25, 32, 32))
+
+
+def test_an_open_reader_decodes_on(tmp_path, monkeypatch):
+    clip = numbered_clip(tmp_path / "long.mp4", regular(200), gop=200)
+    taken = []
+    monkeypatch.setattr(
+        pictures, "timed_pictures", lambda *given: (taken.append(one) or one for one in timed_pictures(*given))
+    )
+    with ClipReader() as reader:
+        for start in range(0, 187, 17):
+            assert len(list(reader.window(clip, start / 25, 17, 25, 32, 32))) == 17
+    assert len(taken) <= 200, "no picture is decoded twice"
 
 
 def test_a_file_that_cannot_be_sought_is_decoded_from_its_start(tmp_path):

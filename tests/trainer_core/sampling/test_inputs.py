@@ -21,7 +21,7 @@ from trainer_core.config import (
     parse_config,
 )
 from trainer_core.data.buckets import Bucket
-from trainer_core.data.decode import read_frames
+from trainer_core.data.pictures import read_frames
 from trainer_core.data.windows import Window
 from trainer_core.errors import ConfigError, DataError, LtxError
 from trainer_core.model.ltx import LtxModel

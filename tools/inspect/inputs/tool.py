@@ -21,7 +21,7 @@ from tools.inspect.remedies.tool import named
 from tools.inspect.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, as_given, nothing
-from trainer_core.data.decode import read_frames
+from trainer_core.data.pictures import read_frames
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import replacing

@@ -23,10 +23,8 @@ from av.video.frame import PictureType, VideoFrame
 
 from tools.project import Progress
 from trainer_core.data.decode import (
-    CONTIGUOUS_S,
     Damage,
     Timeline,
-    clock_origin_s,
     decoded,
     nominal_interval_s,
     opened,
@@ -37,6 +35,7 @@ from trainer_core.data.decode import (
     tick_s,
 )
 from trainer_core.data.probe import probe
+from trainer_core.data.sounds import CONTIGUOUS_S, clock_origin_s
 from trainer_core.errors import DataError
 from trainer_core.files import replacing
 

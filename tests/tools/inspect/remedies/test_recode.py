@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tools.inspect.remedies.recode import Change, Crop, Stretch, write_copies
-from trainer_core.data.decode import read_audio, read_frames
+from trainer_core.data.pictures import read_frames
 from trainer_core.data.probe import probe
+from trainer_core.data.sounds import read_audio
 from trainer_core.errors import DataError
 
 WIDTH, HEIGHT, RATE = 96, 64, 25
