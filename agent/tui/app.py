@@ -354,7 +354,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
 
     def on_approval_card_words_begun(self, message: "ApprovalCard.WordsBegun") -> None:
         self.talk.prompt.focus()
-        self.talk.prompt.insert(message.character)
+        if message.character == "\n":
+            self.talk.prompt.action_send()
+        else:
+            self.talk.prompt.insert(message.character)
 
     @on(Prompt.Escaped)
     def _escaped(self) -> None:

@@ -138,7 +138,7 @@ class ApprovalCard(VerticalGroup, can_focus=True):
 
     @dataclass
     class WordsBegun(Message):
-        """The person begins to answer in words, with this character."""
+        """The person answers in words: a character of them, or a line's end, that still came here."""
 
         character: str
 
@@ -146,6 +146,7 @@ class ApprovalCard(VerticalGroup, can_focus=True):
         super().__init__(classes="card")
         self.approval, self.question = approval, question
         self._details, self._costs = details, costs
+        self._in_words = False
         self.border_title = f"needs your word: {clean(approval)}"
 
     def compose(self) -> ComposeResult:
@@ -166,9 +167,17 @@ class ApprovalCard(VerticalGroup, can_focus=True):
         if not self.has_class("-answered"):
             self.post_message(self.Answered(approved))
 
+    def on_focus(self) -> None:
+        self._in_words = False
+
     def on_key(self, event: events.Key) -> None:
-        if event.character is not None and event.is_printable and event.key not in ("y", "n"):
+        """Hand words on. Keys that came before the prompt had the focus belong to them: no y says yes then."""
+        if self._in_words and event.key == "enter":
             event.stop()
+            self.post_message(self.WordsBegun("\n"))
+        elif event.character is not None and event.is_printable and (self._in_words or event.key not in ("y", "n")):
+            event.stop()
+            self._in_words = True
             self.post_message(self.WordsBegun(event.character))
 
     def action_scroll(self, lines: int) -> None:

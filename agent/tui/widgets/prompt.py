@@ -42,12 +42,12 @@ class Prompt(TextArea):
     """Enter sends, Ctrl+J (or Shift+Enter, Alt+Enter) breaks the line."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "send", priority=True),
-        Binding("ctrl+j,shift+enter,alt+enter", "newline", "new line", key_display="^j", priority=True),
-        Binding("tab", "complete", "complete", show=False, priority=True),
-        Binding("up", "earlier", "history", show=False, priority=True),
-        Binding("down", "later", "history", show=False, priority=True),
-        Binding("escape", "escape", "interrupt", show=False, priority=True),
+        Binding("enter", "send", "send"),
+        Binding("ctrl+j,shift+enter,alt+enter", "newline", "new line", key_display="^j"),
+        Binding("tab", "complete", "complete", show=False),
+        Binding("up", "earlier", "history", show=False),
+        Binding("down", "later", "history", show=False),
+        Binding("escape", "escape", "interrupt", show=False),
     ]
 
     @dataclass
@@ -79,6 +79,14 @@ class Prompt(TextArea):
         self.runs: tuple[str, ...] = ()
         self._found: list[tuple[str, str]] = []
         self._chosen = 0
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Act on our own keys in their turn: a priority binding would overtake letters that are still waiting."""
+        for binding in self.BINDINGS:
+            if isinstance(binding, Binding) and event.key in binding.key.split(","):
+                event.stop()
+                event.prevent_default()
+                await self.run_action(binding.action)
 
     def on_text_area_changed(self) -> None:
         found = completions(self.text, runs=self.runs)

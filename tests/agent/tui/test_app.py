@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import AIMessage
 from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
@@ -61,6 +62,31 @@ def test_the_whole_talk_goes_by_keys(desk: Desk, drive: Drive, settle: Settle) -
         await settle(pilot)
         assert (desk.project.path / "started").exists()
         assert "Training started" in app.query(Said).last().text
+
+    drive(desk, steps)
+
+
+def in_one_burst(app: LtxApp, text: str) -> None:
+    """Type text and Enter faster than the screen keeps up: all keys are there before the first is handled."""
+    for character in text:
+        app.post_message(events.Key(_character_to_key(character), character))
+    app.post_message(events.Key("enter", "\r"))
+
+
+def test_words_and_enter_that_come_at_once_are_sent_in_order(desk: Desk, drive: Drive, settle: Settle) -> None:
+    async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
+        card = app.query_one(ApprovalCard)
+        assert card.has_focus
+        in_one_burst(app, "why any of my clips? what does rank mean?")
+        await settle(pilot)
+        assert "why any of my clips? what does rank mean?" in [said.text for said in app.query(Words)]
+        assert app.talk.prompt.text == ""
+        assert not desk.project.config_path.exists()  # the y of "why" said yes to nothing
+        app.talk.prompt.focus()
+        await pilot.pause()
+        in_one_burst(app, "what is a seed?")
+        await settle(pilot)
+        assert "what is a seed?" in [said.text for said in app.query(Words)]
 
     drive(desk, steps)
 
