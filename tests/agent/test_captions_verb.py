@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI, serving
 
-from agent import cli
+from agent.console import fail
 from agent.verbs import captions
+from agent.verbs.table import app
 
 GOOD = (
     "A grey rabbit wakes in the mouth of its burrow, blinks into the morning light and stretches one ear after the "
@@ -66,9 +67,9 @@ def ltx(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(captions, "_is_terminal", lambda: typed is not None)
         monkeypatch.setattr("builtins.input", lambda question: print(question) or next(answers))
         try:
-            code = cli.app(list(words), prog_name="ltx-agent", standalone_mode=False) or 0
+            code = app(list(words), prog_name="ltx-agent", standalone_mode=False) or 0
         except Exception as error:
-            code = cli.fail(error)
+            code = fail(error)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
