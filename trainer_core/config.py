@@ -560,6 +560,12 @@ def paths_of(config: TrainingConfig) -> list[str]:
     return found
 
 
+def paths_added(before: TrainingConfig, after: TrainingConfig, base: Path) -> list[str]:
+    """Return the files, absolute against `base`, that `after` names and `before` doesn't."""
+    known = paths_of(resolve_paths(before, base))
+    return [path for path in paths_of(resolve_paths(after, base)) if path not in known]
+
+
 CONDITION_FILES = ("image_or_video", "video", "audio", "mask")
 """The keys of a sample's conditions that name files."""
 

@@ -12,7 +12,7 @@ from tools.draft.edit import set_value
 from tools.draft.experiments import Change, changes_since_last_run, flat_values, record_change, unified_diff
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import FREE, Preview
-from trainer_core.config import parse_config, paths_of, resolve_paths
+from trainer_core.config import parse_config, paths_added
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 
@@ -99,10 +99,7 @@ def changed_paths(project: Project, arguments: ChangeArguments) -> list[str]:
     if '"' not in json.dumps(arguments.value, default=str):  # numbers name none
         return []
     before, after, _ = _changed(project, arguments)
-    known, named = (
-        paths_of(resolve_paths(parse_config(text, "config.yaml"), project.path)) for text in (before, after)
-    )
-    return [path for path in named if path not in known]
+    return paths_added(parse_config(before, "config.yaml"), parse_config(after, "config.yaml"), project.path)
 
 
 def several_changes(project: Project) -> str:

@@ -21,7 +21,7 @@ from tools.monitor.launch import POLL_S, request_stop, resume_run, start_run
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Progress, Project
 from tools.spec import Preview, Tool, as_given
-from trainer_core.config import is_tiny, load_config, paths_of, resolve_paths, settings_without_effect
+from trainer_core.config import is_tiny, load_config, paths_added, settings_without_effect
 from trainer_core.objective import merged, objective_of
 from trainer_core.resume import changed_config, changes_in_words, run_config
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState
@@ -261,9 +261,7 @@ def resume_paths(project: Project, arguments: ResumeArguments) -> list[str]:
     if not arguments.settings:
         return []
     before = run_config(find_run(project, arguments.run))
-    after = changed_config(before, arguments.overrides())
-    known, named = (paths_of(resolve_paths(config, project.path)) for config in (before, after))
-    return [path for path in named if path not in known]
+    return paths_added(before, changed_config(before, arguments.overrides()), project.path)
 
 
 def resumed(run: RunFolder, arguments: ResumeArguments) -> ResumeResult:
