@@ -79,8 +79,6 @@ def caption(
     result = _captioned(opened, arguments.model_copy(update={"clips": "all" if yes else "auto"}))
     if result.remaining and not as_json:
         result = _spot_checked(opened, arguments, result)
-        if result.remaining and not _is_terminal():
-            _tell_spot_check(result)
     if as_json:
         say_json({"project": str(opened.path), **result.model_dump()})
     else:
@@ -324,8 +322,10 @@ def _spot_checked(project: "Project", arguments: "CaptionArguments", result: "Ca
     """Show the spot check until the person approves it or leaves; anything else they say goes into the instruction."""
     from tools.caption.tool import RetuneArguments, caption_rest, retune_captions
 
-    while result.remaining and _is_terminal():
+    while result.remaining:
         _tell_spot_check(result)
+        if not _is_terminal():
+            return result
         if result.estimate is not None:
             say(f"The rest: {result.estimate.sentence()}")
         try:
