@@ -27,19 +27,23 @@ from trainer_core.verdict.verdict import Verdict
 NewRun = Callable[[TrainingConfig], RunFolder]
 
 
-def test_out_of_memory_saves_and_offers_the_next_saving(
-    new_run: NewRun, config_for: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = new_run(config_for("t2v"))
+def fail_in_step_four(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     real, calls = update.losses_of, [0]
 
     def losses_of(*given: Any, **named: Any) -> Any:
         calls[0] += 1
         if calls[0] == 4:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            raise error
         return real(*given, **named)
 
     monkeypatch.setattr(update, "losses_of", losses_of)
+
+
+def test_out_of_memory_saves_and_offers_the_next_saving(
+    new_run: NewRun, config_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(config_for("t2v"))
+    fail_in_step_four(monkeypatch, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."))
     assert launch(run) == 5
     assert run.state_steps() == [3]
     event = next(event for event in run.events() if event["kind"] == "out of memory")
@@ -57,18 +61,11 @@ def test_a_rescue_that_runs_out_itself_still_explains(
     new_run: NewRun, config_for: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = new_run(config_for("t2v"))
-    real, calls = update.losses_of, [0]
-
-    def losses_of(*given: Any, **named: Any) -> Any:
-        calls[0] += 1
-        if calls[0] == 4:
-            raise MemoryError
-        return real(*given, **named)
 
     def no_memory_either(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(update, "losses_of", losses_of)
+    fail_in_step_four(monkeypatch, MemoryError())
     monkeypatch.setattr(rescue, "save", no_memory_either)
     assert launch(run) == 5
     kinds = [event["kind"] for event in run.events()]
