@@ -7,6 +7,7 @@ counts apart. Pinned memory and the side stream are not in it: they need a card.
 
 import ctypes
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trainer_core.memory.cell import Cell, Side
+
 _M_MMAP_THRESHOLD = -3  # of malloc.h: freed blocks above it go back to the system at once
 _MODULE = "trainer_core.memory.measured"
 LAYERS, HEADS, VIDEO_HEAD, AUDIO_HEAD = 16, 4, 64, 32
@@ -22,23 +25,12 @@ GRID, AUDIO_FRAMES, TEXT_TOKENS = (4, 16, 32), 50, 64
 STEPS = 2
 
 
-@dataclass(frozen=True)
-class Case:
-    """One training in float32, by its switches. `rank` 0: every weight trains."""
-
-    rank: int = 16
-    checkpointing: bool = True
-    offload: bool = False
-    swap_blocks: int = 0
-    chunk_tokens: int | None = None
-    moments_8bit: bool = False
-    fused: bool = False
-    quantization: str | None = None
-
-
-LORA, FULL = Case(), Case(rank=0)
+LORA = Cell(
+    "2.3", Side(math.prod(GRID)), Side(AUDIO_FRAMES), rank=16, text_tokens=TEXT_TOKENS, precision="no", layers=LAYERS
+)
+FULL = replace(LORA, rank=0)
 FUSED = replace(FULL, fused=True)
-SWITCHES: dict[str, tuple[Case, Case, float]] = {
+SWITCHES: dict[str, tuple[Cell, Cell, float]] = {
     "gradient checkpointing": (replace(LORA, checkpointing=False), LORA, 0.0),
     "activation offload": (LORA, replace(LORA, offload=True), 0.0),
     "12 of 16 blocks swapped": (LORA, replace(LORA, swap_blocks=12), 0.0),
@@ -63,7 +55,7 @@ class Measured:
 
 def table() -> str:
     """Markdown: memory without and with each switch, and what became of the losses."""
-    known: dict[Case, Measured] = {}
+    known: dict[Cell, Measured] = {}
     rows = [["switch", "without", "with", "saves", "losses differ by", "at most"], ["---", *["---:"] * 5]]
     with tempfile.TemporaryDirectory(prefix="ltx-measured-") as folder:
         write_model(Path(folder))
@@ -88,10 +80,12 @@ def write_model(folder: Path) -> None:
     narrow_transformer("2.3", HEADS, VIDEO_HEAD, AUDIO_HEAD, LAYERS).save_pretrained(folder / "transformer")
 
 
-def measure(folder: Path, case: Case) -> Measured:
+def measure(folder: Path, case: Cell) -> Measured:
     """Train `case` on the model in `folder` in a process of its own."""
+    usual, own = asdict(LORA), asdict(case)
+    changes = {name: value for name, value in own.items() if value != usual[name]}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", _MODULE, str(folder), json.dumps(asdict(case))],
+        [sys.executable, "-P", "-m", _MODULE, str(folder), json.dumps(changes)],
         capture_output=True,
         text=True,
         check=True,
@@ -99,7 +93,7 @@ def measure(folder: Path, case: Case) -> Measured:
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def train(folder: Path, case: Case) -> Measured:
+def train(folder: Path, case: Cell) -> Measured:
     """The child's work: load, two steps, with the anonymous memory watched all the while."""
     import torch
 
@@ -118,7 +112,7 @@ def train(folder: Path, case: Case) -> Measured:
     return Measured(watched.peak_bytes, losses)
 
 
-def _train(transformer: Any, folder: Path, case: Case) -> list[float]:
+def _train(transformer: Any, folder: Path, case: Cell) -> list[float]:
     import torch
 
     from trainer_core.adapters import add_lora, train_fully
@@ -131,7 +125,7 @@ def _train(transformer: Any, folder: Path, case: Case) -> list[float]:
 
     objective = Objective(ModalityObjective("generate"), ModalityObjective("generate"))
     parameters: Any
-    if case.rank:
+    if not case.full:
         parameters = add_lora(transformer, LoraSection(rank=case.rank, alpha=case.rank), objective, 0)
     else:
         parameters = train_fully(transformer, objective)
@@ -250,6 +244,6 @@ def _anonymous_bytes() -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
-        print(json.dumps(asdict(train(Path(sys.argv[1]), Case(**json.loads(sys.argv[2]))))))
+        print(json.dumps(asdict(train(Path(sys.argv[1]), replace(LORA, **json.loads(sys.argv[2]))))))
     else:
         print(table())
