@@ -17,7 +17,7 @@ from agent.events import Question
 from agent.memory import words_of
 from agent.reviews import fingerprint_of, is_approved, unreviewed
 from agent.roots import refuse_foreign_paths
-from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of, is_from_person
+from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of, is_from_person, told_by_rules
 from tools.project import Project, Stopped
 from tools.spec import Tool
 from trainer_core.errors import ApprovalNeeded, ConfigError, LtxError
@@ -61,7 +61,7 @@ def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     if desk.stop.is_set():
         goto = END
     elif error is not None and error == state["error"]:
-        answers.append(AIMessage(f"{error['message']} {error['hint']}".strip()))
+        answers.append(told_by_rules(_told(error)))
         goto = END
     elif max(repeats.values(), default=0) >= MOST_REPEATS:
         answers.append(AIMessage("I asked for the same thing again and again, so I stop here. Say what you want next."))

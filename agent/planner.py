@@ -19,7 +19,7 @@ from agent.approve import DECLINED
 from agent.memory import words_of
 from agent.moves import Call, after_tool, answer, begin_stage, goal_wish
 from agent.questions import NONE_LEFT
-from agent.state import GOAL, is_from_person
+from agent.state import GOAL, is_from_person, told_by_rules
 from agent.words import understand
 from prompts.fence import unfence
 from prompts.render import section
@@ -52,7 +52,7 @@ class Planner(BaseChatModel):
         bound = {tool["function"]["name"] for tool in kwargs.get("tools", [])}
         move = next_move(messages, bound)
         if isinstance(move, str):
-            reply = AIMessage(move)
+            reply = told_by_rules(move)
         else:
             name, arguments = move
             reply = AIMessage("", tool_calls=[{"name": name, "args": arguments, "id": f"call_{uuid4().hex[:12]}"}])

@@ -20,7 +20,7 @@ from agent.alerts import Watch
 from agent.approve import answer_of
 from agent.calls import answer_to, calls_of
 from agent.desk import Desk
-from agent.digest import printable
+from agent.digest import fenced, printable
 from agent.events import Alerted, Asked, Called, Event, Heard, Progressed, Question, Returned, Said, Streamed
 from agent.graph import Graph, build_graph
 from agent.llm import choose_model, name_of
@@ -182,7 +182,7 @@ class Session:
             "held": [],
             "fixed": {},
         }
-        news = [note_from_graph(f"News: {alert.message}") for alert in self._news]
+        news = [note_from_graph(f"News:\n{fenced(alert.message)}") for alert in self._news]
         self._news = []
         return self._stream({**facts, **update, "messages": [*news, *update["messages"]]}, what)
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, TypedDict
 
-from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langgraph.graph.message import add_messages
 
 from tools.project import Project
@@ -20,6 +20,7 @@ FINISHED_BY: dict[str, Stage] = {
 """The tools whose success finishes a stage, the one it begins with last; a result with `remaining` leaves it open."""
 
 FROM_GRAPH = "graph"
+FROM_RULES = "rules"
 GOAL = "The person"
 """How the note begins that starts the work with a goal."""
 
@@ -75,6 +76,11 @@ def artifacts_of(project: Project) -> dict[str, str]:
 def note_from_graph(text: str) -> HumanMessage:
     """A message that the program, not the person, adds, so that the model's turn never follows its own words."""
     return HumanMessage(text, additional_kwargs={"origin": FROM_GRAPH})
+
+
+def told_by_rules(text: str) -> AIMessage:
+    """Words that rules said in a chat model's place; they quote files, so a language model reads them in a fence."""
+    return AIMessage(text, additional_kwargs={"origin": FROM_RULES})
 
 
 def is_from_person(message: BaseMessage) -> bool:

@@ -11,12 +11,13 @@ from langgraph.types import Command
 from agent.budget import charge, refuse_overspending
 from agent.calls import calls_of, error_json, first_unapproved
 from agent.desk import Desk, desk_of
+from agent.digest import fenced
 from agent.llm import ask, is_endpoint
 from agent.memory import compacted
 from agent.questions import NONE_LEFT, asks, assume_instead, is_one_too_many
 from agent.rehearsal import rehearsal_first, said_again
 from agent.seen import seen
-from agent.state import STAGES, AgentState, Stage, is_from_person
+from agent.state import FROM_RULES, STAGES, AgentState, Stage, is_from_person
 from prompts.fence import fence
 from prompts.render import render
 from tools.project import Stopped
@@ -96,6 +97,8 @@ def _reply(stage: Stage, state: AgentState, kept: list[AnyMessage], runtime: Run
     refuse_overspending(desk, model)
     tools = [tool.schema() for tool in desk.tools[stage]] + [GO_TO]
     messages = [SystemMessage(render(stage, state=fence("state", json.dumps(seen(stage, state, desk))))), *kept]
+    if is_endpoint(model):
+        messages = [_in_fence(message) for message in messages]
 
     def stream(text: str) -> None:
         if desk.stop.is_set():
@@ -110,6 +113,13 @@ def _reply(stage: Stage, state: AgentState, kept: list[AnyMessage], runtime: Run
         reply = ask(model, tools, messages, stream, tool=begun)
         charge(desk, model, messages, reply)
     return reply
+
+
+def _in_fence(message: AnyMessage) -> AnyMessage:
+    """What rules said in an earlier turn quotes files: it mustn't stand there as the language model's own words."""
+    if message.additional_kwargs.get("origin") != FROM_RULES or not message.text:
+        return message
+    return message.model_copy(update={"content": fenced(message.text)})
 
 
 def _is_made(stage: Stage, state: AgentState) -> bool:

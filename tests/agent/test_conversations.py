@@ -93,7 +93,7 @@ def test_news_of_runs_is_told_once_and_reaches_the_model(desk: Desk, project: Pr
         assert [(alert.level, "diverged" in alert.message) for alert in news] == [("stop", True)]
         assert session.alerts() == []
         list(session.say("help"))
-        assert any("News: Run" in message.text for message in session.state["messages"])
+        assert any(message.text.startswith("News:\n<data ") for message in session.state["messages"])
     assert not (project.path / "started").exists()
 
 
