@@ -17,7 +17,7 @@ from torch import Tensor
 from trainer_core.adapters import FULL_PREFIX, block_free, full_state
 from trainer_core.config import ModelSection, TrainingConfig
 from trainer_core.errors import ConfigError
-from trainer_core.files import replacing, write_json, write_text
+from trainer_core.files import refuse_full_disk, replacing, write_json, write_text
 from trainer_core.model.load import open_model
 from trainer_core.model.names import to_upstream
 from trainer_core.model.reader_keys import LORA_KEYS
@@ -168,7 +168,7 @@ def _stream(
     shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]],
     metadata: dict[str, str],
 ) -> None:
-    """Write a safetensors file tensor by tensor, so that memory holds one at a time.
+    """Write a safetensors file tensor by tensor, so that memory holds one at a time. Refuses when the disk has no room.
 
     Layout: header length (u64, little-endian), JSON header, the tensors' bytes in its order (the format's own text).
     """
@@ -182,6 +182,7 @@ def _stream(
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    refuse_full_disk(path.parent, 8 + len(text) + offset, path.name, "Free some space, or name another --to.")
     with replacing(path) as temporary, temporary.open("wb") as handle:
         handle.write(struct.pack("<Q", len(text)) + text)
         for (name, tensor), expected in zip(tensors, shapes, strict=True):

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,6 +31,15 @@ def storage_error(path: Path, error: OSError) -> LtxError:
             f"{path} can't be written: {error.strerror}.", "Choose a folder you may write with --project."
         )
     return ExternalError(f"{path} could not be written: {error.strerror or error}.", "Check the disk and try again.")
+
+
+def refuse_full_disk(folder: Path, needed_bytes: int, what: str, advice: str) -> None:
+    """Raise ConfigError when `folder`, which exists, has no room for `needed_bytes` of `what`."""
+    free = shutil.disk_usage(folder).free
+    if needed_bytes > free:
+        raise ConfigError(
+            f"{what} takes {needed_bytes / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free at {folder}.", advice
+        )
 
 
 @contextlib.contextmanager

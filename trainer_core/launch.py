@@ -67,6 +67,10 @@ def _supervised(run: RunFolder, stop: StopRequest, writes: bool) -> int:
 
 
 def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper, stop: StopRequest) -> None:
+    if config.validation.samples:
+        from trainer_core.sampling.validation import check_samples
+
+        check_samples(config)
     if config.ltx_agent.dataset is not None:
         from trainer_core.data.encode import encode_dataset
 

@@ -9,6 +9,7 @@ from tools.caption.local_models import GIB, hub_cache, suggested, this_machine
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, nothing
 from trainer_core.errors import ConfigError, ExternalError
+from trainer_core.files import refuse_full_disk
 
 MIB = 2**20
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
@@ -51,7 +52,9 @@ def download_captioner(
 
     name = arguments.model or suggested(this_machine())[0]
     size = hub_size(name)
-    _refuse_full_disk(name, size)
+    place = hub_cache()
+    place.mkdir(parents=True, exist_ok=True)
+    refuse_full_disk(place, size, name, "Free some space, or set HF_HUB_CACHE to another disk.")
     try:
         folder = snapshot_download(
             name, allow_patterns=list(WANTED), cache_dir=hub_cache(), tqdm_class=_reporting(name, size, progress)
@@ -119,19 +122,6 @@ def _reporting(name: str, size: int, progress: Progress | None) -> Any:
                 progress(f"downloading {name} · MiB", done, total)
 
     return Reporting
-
-
-def _refuse_full_disk(name: str, size: int) -> None:
-    import shutil
-
-    place = hub_cache()
-    place.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(place).free
-    if size > free:
-        raise ConfigError(
-            f"{name} takes {size / GIB:.1f} GiB; {free / GIB:.1f} GiB are free at {place}.",
-            "Free some space, or set HF_HUB_CACHE to another disk.",
-        )
 
 
 def _explained(name: str, error: Exception) -> ExternalError | ConfigError:

@@ -38,7 +38,7 @@ class ExportArguments(BaseModel):
         "upstream (the YAML for the official trainer), comfyui (a workflow), card (README.md).",
     )
     checkpoint: str | None = Field(None, description="A file under checkpoints/; null: the best, else the last.")
-    weight: float = Field(1.0, description="How strongly the adapter is merged.")
+    weight: float = Field(1.0, description="How strongly the adapter is merged; of use to the form merged alone.")
     base_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the person states it.")
     data_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the person states it.")
     overwrite: bool = Field(False, description="Make an export anew; the one that is there is moved aside, never lost.")
@@ -94,6 +94,11 @@ def export_run(
     if folder.exists() and any(folder.iterdir()) and not arguments.overwrite:
         raise ConfigError(
             f"{folder} holds an export already.", "Add --overwrite to make it anew, or name another --to."
+        )
+    if arguments.weight != 1 and "merged" not in arguments.forms:
+        raise ConfigError(
+            f"The weight {arguments.weight:g} would change nothing: only a merged checkpoint is written with one.",
+            "Add the form merged, or leave the weight out and set it where the LoRA is loaded.",
         )
     report("checking the weights", 0, len(arguments.forms))
     adapter = open_for_export(checkpoint, config.model)

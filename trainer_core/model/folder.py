@@ -43,6 +43,10 @@ class FolderSource:
         return input_widths(_config(self._folder("transformer")), _config(self._folder("connectors")))
 
     @property
+    def layers(self) -> int:
+        return int(_config(self._folder("transformer"))["num_layers"])
+
+    @property
     def distilled(self) -> bool:
         return "distilled" in self.root.name.lower()
 

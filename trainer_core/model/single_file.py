@@ -124,6 +124,10 @@ class SafetensorsSource:
     def widths(self) -> InputWidths:
         return input_widths(self._config("transformer"), self._config("connectors"))
 
+    @property
+    def layers(self) -> int:
+        return int(self._config("transformer")["num_layers"])
+
     def file_of(self, part: Part) -> Path:
         """The file that holds `part`. Raises ConfigError when none does."""
         return self._parts(part)[0].path

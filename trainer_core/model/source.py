@@ -70,6 +70,11 @@ class ModelSource(Protocol):
         ...
 
     @property
+    def layers(self) -> int:
+        """How many blocks its transformer has; known without loading weights."""
+        ...
+
+    @property
     def distilled(self) -> bool:
         """Whether it was distilled to a few steps: good for sampling with the distilled schedule, not for training."""
         ...

@@ -52,6 +52,10 @@ class TinySource:
         return InputWidths(_LATENT_WIDTH, _LATENT_WIDTH, *text)
 
     @property
+    def layers(self) -> int:
+        return _LAYERS
+
+    @property
     def distilled(self) -> bool:
         return False
 

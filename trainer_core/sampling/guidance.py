@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer_core.config import ValidationSection
 from trainer_core.errors import ConfigError
-from trainer_core.model.source import Version
+from trainer_core.model.source import ModelSource
 from trainer_core.objective import ModalityName
 from trainer_core.sampling.schedule import VERSION_DEFAULTS
 
@@ -42,21 +42,21 @@ UNGUIDED = Guidance(Scales(), Scales())
 """What distilled models sample with."""
 
 
-def guidance_of(section: ValidationSection, layers: int, version: Version, tiny: bool) -> tuple[Guidance, list[str]]:
+def guidance_of(section: ValidationSection, source: ModelSource, tiny: bool) -> tuple[Guidance, list[str]]:
     """Return the guidance that a `validation:` section asks for, and what has to be said about it.
 
-    Raises ConfigError for a block that the model doesn't have. The tiny model is shorter than any block that a real
-    config names, so there its last block stands in, which the note says.
+    Raises ConfigError for a block that the model does not have; nothing is loaded. The tiny model is
+    shorter than any block that a real config names, so there its last block stands in, which the note says.
     """
-    blocks, notes = tuple(section.stg_blocks), []
+    blocks, layers, notes = tuple(section.stg_blocks), source.layers, []
     wanted = section.video_stg_scale > 0 or section.audio_stg_scale > 0
     beyond = [block for block in blocks if not 0 <= block < layers]
     if wanted and beyond:
         if not tiny:
-            usual = ", ".join(str(block) for block in VERSION_DEFAULTS[version].stg_blocks)
+            usual = ", ".join(str(block) for block in VERSION_DEFAULTS[source.version].stg_blocks)
             raise ConfigError(
                 f"validation.stg_blocks {list(blocks)}: this model has the blocks 0 to {layers - 1}.",
-                f"LTX-{version} is usually perturbed at block {usual}.",
+                f"LTX-{source.version} is usually perturbed at block {usual}.",
             )
         blocks = (layers - 1,)
         notes.append(f"STG perturbs block {layers - 1} of the tiny model's {layers}; the config names {beyond[0]}.")

@@ -5,6 +5,7 @@ The sum of weight·B·A doesn't depend on the order the files are named in: they
 
 import hashlib
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,10 @@ class Weighted:
 
     file: AdapterFile
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight):
+            raise ConfigError(f"{self.file.path.name} has the weight {self.weight}.", "Give a number, such as 0.8.")
 
 
 @dataclass(frozen=True)
@@ -127,12 +132,8 @@ def said_objective(path: Path) -> str | None:
     return _header(path)[0].get("objective")
 
 
-def stack_adapters(transformer: Any, stack: Sequence[Weighted]) -> None:
-    """Put `stack` on `transformer`: a full checkpoint replaces its weights, the LoRAs act together as one.
-
-    Raises ConfigError for two full checkpoints, for a module or a shape that this model doesn't have, for a full
-    checkpoint with a weight other than 1, and for one with a number that is not finite.
-    """
+def check_stack(stack: Sequence[Weighted]) -> None:
+    """Raise ConfigError for two full checkpoints, and for a full checkpoint with a weight other than 1."""
     fulls = [one for one in stack if one.file.kind == "full"]
     if len(fulls) > 1:
         raise ConfigError(
@@ -143,6 +144,18 @@ def stack_adapters(transformer: Any, stack: Sequence[Weighted]) -> None:
             raise ConfigError(
                 f"{one.file.path.name} is a full checkpoint: it has no weight {one.weight:g}.", "Leave the weight out."
             )
+
+
+def stack_adapters(transformer: Any, stack: Sequence[Weighted]) -> None:
+    """Put `stack` on `transformer`: a full checkpoint replaces its weights, the LoRAs act together as one.
+
+    Raises ConfigError as `check_stack` does, for a module or a shape that this model doesn't have, and for a full
+    checkpoint with a number that is not finite.
+    """
+    check_stack(stack)
+    for one in stack:
+        if one.file.kind != "full":
+            continue
         load_full(transformer, one.file.path)
         for name, tensor in transformer.state_dict().items():
             if not bool(torch.isfinite(tensor).all()):

@@ -29,7 +29,7 @@ from trainer_core.sampling.render import Decoders, Shot, write_shots
 from trainer_core.sampling.room import Room, held_bytes, room_for_samples, tiles_that_fit
 from trainer_core.sampling.sampler import denoise, draw_noise
 from trainer_core.sampling.schedule import DISTILLED_SIGMAS, dev_sigmas
-from trainer_core.sampling.stack import Conflict, Weighted, conflicts, open_adapter, stack_adapters
+from trainer_core.sampling.stack import Conflict, Weighted, check_stack, conflicts, open_adapter, stack_adapters
 
 ScheduleName = Literal["auto", "dev", "distilled"]
 Report = Callable[[str, int, int], None]
@@ -57,6 +57,19 @@ class Order:
 
 
 @dataclass(frozen=True)
+class _Way:
+    """How every sample of an order is denoised, and what has to be said about it."""
+
+    guidance: Guidance
+    sigmas: Sequence[float]
+    notes: list[str]
+
+    @property
+    def steps(self) -> int:
+        return len(self.sigmas) - 1
+
+
+@dataclass(frozen=True)
 class Gallery:
     """What was made, where, and what has to be known about it."""
 
@@ -77,7 +90,10 @@ def sample(order: Order, folder: Path, report: Report) -> Gallery:
         raise ConfigError("There is no prompt to sample.", "Give one with --prompt.")
     source = open_model(order.model, distilled_too=True)
     stack = [Weighted(open_adapter(path, source), weight) for path, weight in order.adapters]
+    check_stack(stack)
     _check_references(order, stack)
+    tiny = is_tiny(order.model.model_path)
+    way = _way_of(order, source, tiny)
     notes = [note for one in stack for note in one.file.notes]
     given = any(condition.type == "reference" for one in order.wanted for condition in one.sample.conditions)
     if given and stack and all(one.file.takes_reference is False for one in stack):
@@ -94,16 +110,17 @@ def sample(order: Order, folder: Path, report: Report) -> Gallery:
         text_in_8bit=order.text_in_8bit,
     )
     _free(device)
-    tiny = is_tiny(order.model.model_path)
     index = SampleIndex(source.label, tiny)
     with _few_threads(tiny):
-        shots, steps, said = _shoot_all(order, source, stack, prepared, device, tiny, report)
-    notes += said
+        shots = _shoot_all(order, source, stack, prepared, way, device, report)
+    notes += way.notes
     _free(device)
     if stack:
         write_json(folder / STACK_NAME, _stack_document(stack, found, notes))
     decoders = Decoders(source, device, partial(_tiles, room_for_samples(MemorySection(), device), device))
-    write_shots(shots, folder, index, decoders, steps, order.title, lambda what: report(what, len(shots), len(shots)))
+    write_shots(
+        shots, folder, index, decoders, way.steps, order.title, lambda what: report(what, len(shots), len(shots))
+    )
     return Gallery(folder, index, found, notes)
 
 
@@ -112,22 +129,24 @@ def _tiles(room: Room, device: torch.device, vae: Any, latents: torch.Tensor) ->
     return tiles_that_fit(vae.config, grid, vae.dtype.itemsize, room, held_bytes(device, vae.parameters()))
 
 
+def _way_of(order: Order, source: ModelSource, tiny: bool) -> _Way:
+    if source.distilled if order.schedule == "auto" else order.schedule == "distilled":
+        return _Way(UNGUIDED, DISTILLED_SIGMAS, ["The distilled schedule: 8 steps, no guidance."])
+    guidance, notes = guidance_of(order.section, source, tiny)
+    return _Way(guidance, dev_sigmas(order.section.inference_steps), notes)
+
+
 def _shoot_all(
     order: Order,
     source: ModelSource,
     stack: Sequence[Weighted],
     prepared: list[Prepared],
+    way: _Way,
     device: torch.device,
-    tiny: bool,
     report: Report,
-) -> tuple[list[Shot], int, list[str]]:
+) -> list[Shot]:
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     transformer = source.transformer(dtype, Placement(device, order.quantization, order.swap_blocks))
-    guidance, notes = guidance_of(order.section, len(transformer.transformer_blocks), source.version, tiny)
-    distilled = source.distilled if order.schedule == "auto" else order.schedule == "distilled"
-    sigmas = DISTILLED_SIGMAS if distilled else dev_sigmas(order.section.inference_steps)
-    if distilled:
-        guidance, notes = UNGUIDED, ["The distilled schedule: 8 steps, no guidance."]
     connectors = source.connectors(dtype).to(device)
     model = LtxModel(transformer)
     passes = [False, True] if order.base and stack else [bool(stack)]
@@ -137,22 +156,17 @@ def _shoot_all(
         if adapter:
             stack_adapters(transformer, stack)
         for one in prepared:
-            for note in notes:
-                if note not in one.given.notes:
-                    one.given.notes.append(note)
+            one.given.notes.extend(note for note in way.notes if note not in one.given.notes)
             number, total = len(shots) + 1, len(prepared) * len(passes)
-            shots.append(
-                _shoot(model, connectors, one, guidance, sigmas, order.step, adapter, _reporter(report, number, total))
-            )
-    return shots, len(sigmas) - 1, notes
+            shots.append(_shoot(model, connectors, one, way, order.step, adapter, _reporter(report, number, total)))
+    return shots
 
 
 def _shoot(
     model: LtxModel,
     connectors: Any,
     prepared: Prepared,
-    guidance: Guidance,
-    sigmas: Sequence[float],
+    way: _Way,
     step: int,
     adapter: bool,
     progress: Callable[[int, int], None],
@@ -160,7 +174,7 @@ def _shoot(
     started = time.perf_counter()
     inputs = prepared.inputs()
     noise = draw_noise(inputs, prepared.wanted.seed)
-    latents = denoise(model, connectors, inputs, guidance, sigmas, noise, progress)
+    latents = denoise(model, connectors, inputs, way.guidance, way.sigmas, noise, progress)
     return Shot(prepared, step, adapter, latents, time.perf_counter() - started)
 
 

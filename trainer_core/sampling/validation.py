@@ -53,6 +53,12 @@ def wanted_samples(config: TrainingConfig) -> list[Wanted]:
     return [Wanted(one, one.seed if one.seed is not None else section.seed) for one in section.samples]
 
 
+def check_samples(config: TrainingConfig) -> None:
+    """Raise ConfigError for guidance that the config's model can't give; nothing is loaded."""
+    if config.validation.samples:
+        guidance_of(config.validation, open_model(config.model), is_tiny(config.model.model_path))
+
+
 def prepare_samples(
     config: TrainingConfig, run: RunFolder, source: ModelSource, device: torch.device, report: Callable[[str], None]
 ) -> list[Prepared]:
@@ -86,9 +92,7 @@ def rehearse_samples(session: Session) -> None:
     if not prepared:
         return
     largest = max(prepared, key=lambda one: one.shape.width * one.shape.height * one.shape.frames)
-    layers = len(session.model.transformer.transformer_blocks)
-    tiny = is_tiny(config.model.model_path)
-    guidance, _ = guidance_of(config.validation, layers, session.source.version, tiny)
+    guidance, _ = guidance_of(config.validation, session.source, is_tiny(config.model.model_path))
     room = room_for_samples(config.ltx_agent.memory, device)
     decoders = Decoders(session.source, device, partial(_tiles, session, room, lambda _tiles: None))
     try:
@@ -179,8 +183,7 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
     prepared = prepare_samples(config, run, session.source, device, lambda what: keeper.update(stage=what))
     tiny = is_tiny(config.model.model_path)
     index = read_index(folder) or SampleIndex(session.source.label, tiny)
-    layers = len(session.model.transformer.transformer_blocks)
-    guidance, notes = guidance_of(config.validation, layers, session.source.version, tiny)
+    guidance, notes = guidance_of(config.validation, session.source, tiny)
     lora = config.model.training_mode == "lora"
     shots: list[Shot] = []
     room = room_for_samples(config.ltx_agent.memory, device)

@@ -210,6 +210,23 @@ def test_a_broken_checkpoint_is_refused_before_anything_is_written(
         export_run(run, ExportArguments(checkpoint="nothing"), None, tmp_path / "e")
 
 
+def test_a_weight_is_for_a_merged_checkpoint_alone_and_is_a_number(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"weight 0\.5 would change nothing"):
+        export_run(run, ExportArguments(forms=["lora"], weight=0.5), None, tmp_path / "e")
+    with pytest.raises(ConfigError, match="has the weight nan"):
+        export_run(run, ExportArguments(forms=["merged"], weight=float("nan")), None, tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+
+
+def test_a_checkpoint_that_the_disk_can_not_hold_is_refused(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(ConfigError, match="GiB are free at"):
+        export_run(run, ExportArguments(forms=["merged"]), None, tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+
+
 def test_the_tools_are_offered_with_their_approvals() -> None:
     from tools.deliver.tool import DELIVER_TOOLS
 

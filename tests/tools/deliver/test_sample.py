@@ -9,10 +9,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
+from layouts import write_split
 from PIL import Image
 
 from tools.deliver.sample import SampleArguments, SampleResult, parse_condition, sample_files, sample_run, split_targets
 from trainer_core.errors import ConfigError
+from trainer_core.model.tiny import TinySource
 from trainer_core.run_folder import RunFolder, RunStatus
 
 
@@ -89,6 +92,7 @@ def test_what_an_objective_is_given_comes_from_the_clips(make_run: Callable[...,
         ({"prompts": ["a"], "conditions": ["first_frame=none.png"]}, "There is no file"),
         ({"prompts": ["a"], "conditions": ["teleport=x.png"]}, "condition `teleport=x.png` is wrong"),
         ({"prompts": ["a"], "adapters": ["none.safetensors=0.5"]}, "There is no file none.safetensors"),
+        ({"prompts": ["a"], "weight": float("nan")}, "has the weight nan"),
         ({"conditions": ["first_frame=x.png"]}, "no prompt"),
     ],
 )
@@ -174,6 +178,24 @@ def test_conditions_in_words(cut_footage: Path) -> None:
     assert crop.spatial_region == (0, 0, 32, 32)
     with pytest.raises(ConfigError, match="is no condition"):
         parse_condition("prefix")
+
+
+def test_a_split_pack_samples_with_the_encoder_beside_it_and_names_a_block_it_lacks(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    tokenizer, encoder = TinySource("2.3").text_encoder(torch.float32)
+    encoder.save_pretrained(tmp_path / "gemma")
+    tokenizer.save_pretrained(tmp_path / "gemma")
+    pack = str(write_split(tmp_path, "2.3"))
+    own = str(run.path / (run.read_status().last_checkpoint or ""))
+    asked = {"prompts": ["a fox"], "size": "64x64x9", "steps": 2, "base": False, "adapters": [own]}
+    with pytest.raises(ConfigError, match="this model has the blocks 0 to 1") as error:
+        sample_files(pack, SampleArguments(**asked), None, tmp_path / "out", tmp_path / "gemma")
+    assert "at block 28" in error.value.hint
+    assert not (tmp_path / "out").exists(), "refused before the prompt was encoded"
+    made = sample_files(pack, SampleArguments(**asked, stg_scale=0), None, tmp_path / "out", tmp_path / "gemma")
+    with av.open(str(Path(made.folder) / made.files[0])) as opened:
+        assert len(list(opened.decode(video=0))) == 9
 
 
 def test_a_try_that_failed_leaves_its_folder_to_the_next(tmp_path: Path, run: RunFolder) -> None:
