@@ -15,7 +15,7 @@ from tools.draft.annotated import is_as_drafted
 from tools.draft.edit import check_text
 from tools.monitor.cost import start_costs
 from tools.project import Project
-from tools.spec import FREE, CostLine, Preview, Tool
+from tools.spec import FREE, CostKind, CostLine, Preview, Tool
 from trainer_core.config import TrainingConfig, load_config
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
@@ -67,7 +67,7 @@ def call_card(
     lines = [clean(line) for line in preview.lines]
     if unseen:
         lines.append(f"Not reviewed as they now are: {', '.join(unseen)}.")
-    costs = [*preview.costs, *_money(preview.costs, settings)]
+    costs = _every_kind(tool, preview.costs, settings)
     return Question(preview.approval or tool.needs_approval, preview.question, lines, costs)
 
 
@@ -115,10 +115,18 @@ def inputs_fingerprint(project: Project) -> str:
     return hashlib.sha256(json.dumps(lines).encode("utf-8", "surrogateescape")).hexdigest() if lines else ""
 
 
+def _every_kind(tool: Tool, costs: list[CostLine], settings: Settings) -> list[CostLine]:
+    """Time, memory, disk and money: what a tool doesn't say of itself is said to be unknown, never left out."""
+    kinds: tuple[CostKind, ...] = ("time", "memory", "disk")
+    named = {cost.kind for cost in costs}
+    told = [*costs, *(CostLine(kind, f"{tool.name} can't tell beforehand") for kind in kinds if kind not in named)]
+    return [*told, *_money(told, settings)]
+
+
 def _money(costs: list[CostLine], settings: Settings) -> list[CostLine]:
     """What the time costs, where the settings name a price and the tool has not named the money itself."""
     times = [cost for cost in costs if cost.kind == "time"]
-    if not times or any(cost.kind == "money" for cost in costs):
+    if any(cost.kind == "money" for cost in costs):
         return []
     if settings.prices.gpu_hour is None:
         return [CostLine("money", "no price of a GPU hour is set (prices.gpu_hour in settings.yaml)")]

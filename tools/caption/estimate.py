@@ -13,6 +13,7 @@ from tools.caption.frames import plan_frames
 from tools.caption.lint import estimated_tokens
 from tools.caption.speeds import earlier_speed
 from tools.inspect.report import Clip
+from tools.spec import CostLine, nothing
 
 SOUND_TOKENS_A_SECOND = 25
 """What audio language models make of a second of sound, about."""
@@ -58,6 +59,12 @@ class Used(BaseModel):
     completion_tokens: int = 0
     cost_usd: float | None = None
     seconds: float = 0.0
+
+
+def memory_cost(captioner: Captioner) -> CostLine:
+    """What captioning takes of this machine's memory."""
+    holds = captioner.source == "local"
+    return CostLine("memory", "what the captioner holds already") if holds else nothing("memory")[0]
 
 
 def estimate(

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tools.caption.captions import CaptionEntry
+from tools.caption.estimate import memory_cost
 from tools.caption.instruction import learns_identity
 from tools.caption.lint_set import LINT_IDS, hint_for, invariant_traits, mended, traits_of
 from tools.caption.review import lint_context
@@ -116,14 +117,15 @@ def lint_project(project: Project, arguments: LintArguments, progress: Progress 
 def preview_fix(project: Project, arguments: FixArguments) -> Preview | None:
     """What a person judges before captions are written again; editing words can be undone."""
     session = open_captions(project)
-    if not arguments.rewrite or not session.costly:
+    if not arguments.rewrite or not session.costly or session.captioner is None:
         return None
     rows = [row for row in session.rows() if any(flag.id in LINT_IDS for flag in row.flags)]
     lines = [f"{row.path}: {', '.join(flag.id for flag in row.flags if flag.id in LINT_IDS)}" for row in rows]
     costs = [
         CostLine("money", f"at most {len(rows)} captions more", None, "unknown"),
         CostLine("time", f"that of {len(rows)} captions"),
-        *nothing("memory", "disk"),
+        memory_cost(session.captioner),
+        *nothing("disk"),
     ]
     return Preview(f"Write up to {len(rows)} captions again?", lines, costs) if rows else None
 

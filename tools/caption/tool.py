@@ -12,7 +12,7 @@ from tools.caption.captions import CaptionEntry, CaptionFlag
 from tools.caption.choose import make_captioner, parse_choice
 from tools.caption.download import DownloadArguments, download_captioner, preview_download
 from tools.caption.edit import EditArguments, write_caption
-from tools.caption.estimate import Estimate, Used, ask_price, estimate, price_of, used
+from tools.caption.estimate import Estimate, Used, ask_price, estimate, memory_cost, price_of, used
 from tools.caption.fix import FixArguments, fix_captions, preview_fix
 from tools.caption.history import Action, UndoArguments, undo_captions
 from tools.caption.lint_set import LINT_IDS
@@ -178,9 +178,7 @@ def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | Non
     costs = [
         CostLine("money", _money(ahead.cost_usd), ahead.cost_usd, "unknown" if ahead.cost_usd is None else "estimated"),
         CostLine("time", ahead.sentence(), ahead.seconds, "measured" if ahead.measured else "estimated"),
-        CostLine("memory", "what the captioner holds already")
-        if session.captioner.source == "local"
-        else nothing("memory")[0],
+        memory_cost(session.captioner),
         *nothing("disk"),
     ]
     return Preview(f"Caption the other {len(remaining)} clips like these?", lines, costs)

@@ -130,6 +130,37 @@ def preview_remedies(project: Project, arguments: RemedyArguments) -> Preview:
 
 def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress | None = None) -> RemedyResult:
     """Take clips back as they were before their last remedy, and remove the copies that stood for them."""
+    report, records, undone = _taken_back(project, arguments)
+    write_remedied(project, [record for record in records if record not in undone])
+    for file in _files_of(project, undone):
+        file.unlink(missing_ok=True)
+    return RemedyResult(
+        sentence=f"{_count(len(undone), 'remedy')} undone.",
+        remedied=[],
+        notes=[],
+        inspection=_inspect_again(project, report, progress),
+    )
+
+
+def preview_undo(project: Project, arguments: UndoArguments) -> Preview:
+    """What a person reads before copies are removed: which clips come back as they were, for which files."""
+    _, _, undone = _taken_back(project, arguments)
+    lines = [f"{displayed(record.path)}: {record.settings}" for record in undone[:SHOWN_CLIPS]]
+    if len(undone) > SHOWN_CLIPS:
+        lines.append(f"and {len(undone) - SHOWN_CLIPS} more")
+    files = [file for file in _files_of(project, undone) if file.is_file()]
+    lines.append(f"{_count(len(files), 'copy')} in the project are removed; the clips stay as they always were.")
+    freed = sum(file.stat().st_size for file in files)
+    costs = [
+        CostLine("time", "the clips are looked at again; what was looked at before takes none"),
+        CostLine("disk", f"nothing; {freed / 1e6:.1f} MB become free", 0.0, "measured"),
+        *nothing("memory", "money"),
+    ]
+    return Preview(f"Take back {_count(len(undone), 'remedy')}?", lines, costs)
+
+
+def _taken_back(project: Project, arguments: UndoArguments) -> tuple[Report, list[Remedied], list[Remedied]]:
+    """The report, all records, and those that an undo takes back: remedies of a clip's copies go with its own."""
     from tools.caption.clips import read_report
 
     report = read_report(project)
@@ -151,19 +182,14 @@ def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress
         undone.append(record)
         copies = {copy.path for copy in record.copies}
         wanted += [one for one in records if one.source == source and one.path in copies]
-    write_remedied(project, [record for record in records if record not in undone])
-    for record in undone:
-        for copy in record.copies:
-            for path in (copy.path, *copy.columns.values()):
-                file = project.clips_path / path
-                if project.clips_path in file.resolve().parents:
-                    file.unlink(missing_ok=True)
-    return RemedyResult(
-        sentence=f"{_count(len(undone), 'remedy')} undone.",
-        remedied=[],
-        notes=[],
-        inspection=_inspect_again(project, report, progress),
-    )
+    return report, records, undone
+
+
+def _files_of(project: Project, records: Sequence[Remedied]) -> list[Path]:
+    """The copies that stand for these records, and what was made beside them; nothing outside the project."""
+    named = [path for record in records for copy in record.copies for path in (copy.path, *copy.columns.values())]
+    files = [project.clips_path / path for path in named]
+    return [file for file in files if project.clips_path in file.resolve().parents]
 
 
 def _planned(project: Project, arguments: RemedyArguments) -> tuple[Report, list[tuple[Clip, Plan]]]:
@@ -326,5 +352,5 @@ def _count(number: int, noun: str) -> str:
 
 REMEDY_TOOLS: list[Tool] = [
     Tool("remedy_clips", remedy_clips, RemedyArguments, needs_approval="change", preview=preview_remedies),
-    Tool("undo_remedies", undo_remedies, UndoArguments, needs_approval="change"),
+    Tool("undo_remedies", undo_remedies, UndoArguments, needs_approval="change", preview=preview_undo),
 ]

@@ -8,7 +8,7 @@ import pytest
 from tools.caption.captions import read_captions
 from tools.draft.heldout import group_clips
 from tools.inspect.remedies.plans import Settings, loudness, split_at_cuts, trim, window
-from tools.inspect.remedies.tool import RemedyArguments, UndoArguments, remedy_clips, undo_remedies
+from tools.inspect.remedies.tool import RemedyArguments, UndoArguments, preview_undo, remedy_clips, undo_remedies
 from tools.inspect.report import Audio, Clip, Flag, Measures, Report
 from trainer_core.data.probe import probe
 from trainer_core.errors import ConfigError, DataError
@@ -71,6 +71,11 @@ def test_what_was_remedied_can_be_undone_and_remedied_again(inspection, shots):
     assert paths.count("day/film.mp4.shot-02.mov") == 0
     assert sum("shot-02.part-" in path for path in paths) == 2
     assert len(inspection.report()["replaced"]) == 2
+    card = preview_undo(inspection.project, UndoArguments(clips=["day/*"]))
+    there = [path for path in inspection.project.clips_path.rglob("*") if path.is_file()]
+    assert card.question == "Take back 2 remedies?"
+    assert f"{len(there)} copies in the project are removed" in card.lines[-1]
+    assert f"{sum(path.stat().st_size for path in there) / 1e6:.1f} MB become free" in card.costs[1].text
     result = undo_remedies(inspection.project, UndoArguments(clips=["day/*"]))
     assert result.sentence == "2 remedies undone."
     assert inspection.report() == before
