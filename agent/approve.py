@@ -6,7 +6,7 @@ A node with an interrupt runs again from its top when the answer comes, so these
 import dataclasses
 from typing import Any, Literal
 
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
 
@@ -16,6 +16,7 @@ from agent.desk import Desk, desk_of
 from agent.events import Approval, Question
 from agent.reviews import fingerprint_of
 from agent.state import AgentState, Stage, note_from_graph
+from agent.useless import useless_end
 from tools.project import Project
 
 DECLINED = "The person declined."
@@ -89,9 +90,11 @@ def approve_fallback(
     """Ask before rules take over from a language model that failed."""
     error = state["error"]
     assert error is not None
-    if _ask(cards.fallback_card(error))["approved"]:
-        return Command(goto=state["stage"], update={"fallback": True, "error": None})
-    return Command(goto="__end__")
+    if not _ask(cards.fallback_card(error))["approved"]:
+        return Command(goto="__end__", update={"useless": 0})
+    led_nowhere = useless_end(state["messages"]) if state.get("useless") else []
+    removed = [RemoveMessage(id=message.id or "") for message in led_nowhere]
+    return Command(goto=state["stage"], update={"fallback": True, "error": None, "useless": 0, "messages": removed})
 
 
 def _ask(card: Question, seen: str = "") -> dict[str, Any]:

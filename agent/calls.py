@@ -18,6 +18,7 @@ from agent.memory import words_of
 from agent.reviews import fingerprint_of, is_approved, unreviewed
 from agent.roots import refuse_foreign_paths
 from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of, is_from_person, told_by_rules
+from agent.useless import MOST_USELESS
 from tools.project import Project, Stopped
 from tools.spec import Tool
 from trainer_core.errors import ApprovalNeeded, ConfigError, LtxError
@@ -28,7 +29,13 @@ MOST_REPEATS = 3
 """The same call with the same result this often in one turn ends the turn: the model goes round in circles."""
 
 
-class WrongArguments(ConfigError):
+class WrongCall(ConfigError):
+    """A call that no tool of the stage takes: the model's fault, not the person's and not the data's."""
+
+    schema = ""
+
+
+class WrongArguments(WrongCall):
     """A model's arguments don't fit the tool; the model is told the schema once."""
 
     def __init__(self, tool: Tool, fault: str) -> None:
@@ -48,18 +55,23 @@ def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     answers: list[AnyMessage] = []
     repeats = dict(state.get("repeats", {}))
     update: dict[str, Any] = {"messages": answers, "error": None, "repeats": repeats}
-    started = False
+    started, worked = False, False
     working: AgentState = {**state}
     for index, call in enumerate(calls_of(reply)):
         text, failed = _answer(stage, call, f"{reply.id}:{index}", working, update, runtime, desk)
         started = started or (call["name"] == "start_training" and not failed)
+        worked = worked or not failed
         mark = _digest(call["name"], call["args"], text)
         repeats[mark] = repeats.get(mark, 0) + 1
         shown = f"{fenced(text)}\n{SAME_RESULT_AGAIN}" if repeats[mark] > 1 else fenced(text)
         answers.append(answer_to(call, shown, failed=failed))
     error = update["error"]
+    useless = state.get("useless", 0) + 1 if error is not None and error.get("by_model") and not worked else 0
+    update["useless"] = useless
     if desk.stop.is_set():
         goto = END
+    elif useless >= MOST_USELESS:
+        goto = stage  # which asks whether rules shall take over
     elif error is not None and error == state["error"]:
         answers.append(told_by_rules(_told(error)))
         goto = END
@@ -102,8 +114,9 @@ def answer_to(call: Any, text: str, *, failed: bool = False) -> ToolMessage:
 
 
 def error_json(error: LtxError) -> dict[str, Any]:
-    """Return an error as the state and --json hold it."""
-    return {"message": printable(error.message), "hint": printable(error.hint), "exit_code": error.exit_code}
+    """Return an error as the state holds it; `by_model` marks a call that no tool takes."""
+    told = {"message": printable(error.message), "hint": printable(error.hint), "exit_code": error.exit_code}
+    return {**told, "by_model": True} if isinstance(error, WrongCall) else told
 
 
 def call_fingerprint(call: Any, project: Project) -> str:
@@ -243,8 +256,8 @@ def _wanted_stage(arguments: Any, until: Stage) -> Stage:
         if stage == wanted:
             return stage
     if wanted in STAGES:
-        raise ConfigError(f"This command ends with the stage {until}.", "Say what came out and end here.")
-    raise ConfigError(f"There is no stage {wanted!r:.100}.", f"Stages: {', '.join(STAGES)}.")
+        raise WrongCall(f"This command ends with the stage {until}.", "Say what came out and end here.")
+    raise WrongCall(f"There is no stage {wanted!r:.100}.", f"Stages: {', '.join(STAGES)}.")
 
 
 def _known_tool(stage: Stage, name: str, desk: Desk) -> Tool:
@@ -255,7 +268,7 @@ def _known_tool(stage: Stage, name: str, desk: Desk) -> Tool:
     hint = f"It has: {', '.join(sorted(tools))}, go_to."
     if elsewhere is not None:
         hint = f"The stage {elsewhere} has it: call go_to first. {hint}"
-    raise ConfigError(f"This stage has no tool {name!r:.100}.", hint)
+    raise WrongCall(f"This stage has no tool {name!r:.100}.", hint)
 
 
 def _faults(error: ValidationError) -> str:

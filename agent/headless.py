@@ -32,7 +32,7 @@ def prepare(
     with open_session(Desk(project, model, settings=load_settings())) as session:
         results, words = _run(session, project, fixed, approve, show)
         error = session.state["error"]
-    if error is not None:
+    if error is not None and not error.get("by_model"):
         raise error_of(error["message"], error["hint"], error["exit_code"])
     if "draft_config" not in results:
         raise ExternalError(

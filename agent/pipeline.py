@@ -150,7 +150,7 @@ def _hear_out(session: Session, heard: "_Heard", events: Iterator[Event], policy
         heard.turn(_answered(session, question, policy, emit))
         question = session.pending()
     error = session.state.get("error")
-    if error is not None:
+    if error is not None and not error.get("by_model"):  # the model may do better; if not, rules are offered
         raise error_of(error["message"], error["hint"], error["exit_code"])
 
 

@@ -49,13 +49,15 @@ class AgentState(TypedDict, total=False):
     artifacts: dict[str, str]
     """Files of the project that exist, relative to it."""
     error: dict[str, Any] | None
-    """The error of the last tool call, if it failed: message, hint, exit_code."""
+    """The error of the last tool call, if it failed: message, hint, exit_code; by_model: no tool takes such a call."""
     repeats: dict[str, int]
     """How often this turn's calls were made with the same arguments and the same result, by their hash."""
     questions: int
     """How many questions the model has put to the person since the work began, or since the last start."""
     earlier: list[str]
     """What older messages came to, a line each: the person's words, decisions and results, when they are forgotten."""
+    useless: int
+    """How many replies of the language model in a row led nowhere."""
     fallback: bool
     """Whether the person let the built-in planner take over from a language model that failed."""
 

@@ -12,12 +12,13 @@ from agent.budget import charge, refuse_overspending
 from agent.calls import calls_of, error_json, first_unapproved
 from agent.desk import Desk, desk_of
 from agent.digest import fenced
-from agent.llm import ask, is_endpoint
+from agent.llm import ask, is_endpoint, name_of
 from agent.memory import compacted
 from agent.questions import NONE_LEFT, asks, assume_instead, is_one_too_many
 from agent.rehearsal import rehearsal_first, said_again
 from agent.seen import seen
-from agent.state import FROM_RULES, STAGES, AgentState, Stage, is_from_person
+from agent.state import FROM_RULES, STAGES, AgentState, Stage, is_from_person, note_from_graph
+from agent.useless import MOST_USELESS, given_up, is_useless
 from prompts.fence import fence
 from prompts.render import render
 from tools.project import Stopped
@@ -44,6 +45,9 @@ def take_turn(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     desk = desk_of(state, runtime)
     if desk.stop.is_set():
         return Command(goto=END)
+    counted = is_endpoint(desk.model) and not state.get("fallback")
+    if counted and state.get("useless", 0) >= MOST_USELESS:
+        return _give_up(desk)
     kept, earlier, forgotten = compacted(state, desk.settings.llm.context_tokens)
     remembered: AgentState = {**state, "earlier": earlier}
     held: list[Any] = []
@@ -58,6 +62,11 @@ def take_turn(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     if is_one_too_many(reply, state):
         return _assumed(stage, state, desk, reply, forgotten, earlier)
     calls = calls_of(reply)
+    due = stage in TOOL_OF and not _is_made(stage, state)
+    if counted and not calls and is_useless(reply, state, tool_is_due=due):
+        again = due and state["messages"][-1].type == "human" and not is_from_person(state["messages"][-1])
+        order = note_from_graph(f"This stage begins with a call of {TOOL_OF[stage]}.") if again else None
+        return _useless(state, desk, [*_removed(forgotten), reply], earlier, order)
     if not calls:
         goto = "route" if state["finished"] else END
     else:
@@ -65,8 +74,25 @@ def take_turn(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     asked = not calls and asks(reply.text)
     messages = [*_removed(forgotten), reply]
     questions = state.get("questions", 0) + asked
-    update = {"messages": messages, "earlier": earlier, "questions": questions, "held": held}
+    update: dict[str, Any] = {"messages": messages, "earlier": earlier, "questions": questions, "held": held}
+    if not calls:  # what calls are good for shows when they run
+        update["useless"] = 0
     return Command(goto=goto, update=update)
+
+
+def _useless(
+    state: AgentState, desk: Desk, messages: list[Any], earlier: list[str], order: AnyMessage | None
+) -> Command[Any]:
+    """Count a reply that led nowhere; with an `order` the stage is begun again, else the person has heard it."""
+    count = state.get("useless", 0) + 1
+    if count >= MOST_USELESS:
+        return _give_up(desk)
+    update = {"messages": [*messages, *([order] if order else [])], "earlier": earlier, "useless": count, "held": []}
+    return Command(goto="route" if order else END, update=update)
+
+
+def _give_up(desk: Desk) -> Command[Any]:
+    return Command(goto="approve_fallback", update={"error": error_json(given_up(name_of(desk.model)))})
 
 
 def _assumed(

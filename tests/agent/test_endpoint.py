@@ -190,10 +190,10 @@ def test_a_long_talk_forgets_messages_and_keeps_the_persons_words(endpoint: Any,
     settings = settings_with(context_tokens=2000)
     with open_session(Desk(desk.project, choose_model("auto", settings), desk.tools, settings)) as session:
         for turn in range(8):
-            list(session.say(f"use {turn}00 steps"))
+            list(session.say(f"are {turn}00 steps enough?"))
         state = session.state
     assert len(state["messages"]) < 16
-    assert "person: use 000 steps" in state["earlier"]
+    assert "person: are 000 steps enough?" in state["earlier"]
     assert len(json.dumps(endpoint.requests[-1]["messages"])) < 4 * 2000 * 1.5 + 6000
 
 

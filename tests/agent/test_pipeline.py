@@ -149,6 +149,22 @@ def test_an_endpoint_that_fails_ends_with_6(ci: Ci, endpoint: Any) -> None:
     assert ("fallback", False) in approvals(events)
 
 
+@pytest.mark.parametrize("arguments", [None, "[]"])
+@pytest.mark.parametrize(("permitted", "code"), [(True, 0), (False, 6)])
+def test_a_model_that_only_babbles_is_replaced_where_the_policy_permits_it(
+    ci: Ci, endpoint: Any, arguments: str | None, permitted: bool, code: int
+) -> None:
+    """Without the permission it is an outside failure, never wrong usage: the person did nothing wrong."""
+    call = {"id": "c1", "type": "function", "function": {"name": "inspect_clips", "arguments": arguments}}
+    endpoint.answers = [(200, {"tool_calls": [call]} if arguments else {"content": "Film is a wonderful medium."})]
+    policy = "approvals: [captions, plan, start, fallback]" if permitted else "approvals: [captions, plan, start]"
+    ended, events = ci.run(policy)
+    assert ended == code
+    assert approvals(events)[0] == ("fallback", permitted)
+    assert bool(ci.project.runs()) == permitted
+    assert permitted or "led nowhere 3 times" in events[-1]["error"]["message"]
+
+
 def test_an_interrupt_ends_with_130_and_the_next_run_goes_on(ci: Ci) -> None:
     real = WORLD.play_caption
 
