@@ -1,5 +1,6 @@
 """Light and colour over the whole clip; several checks judge by it, captions and the page show it."""
 
+import cv2
 import numpy as np
 
 from tools.inspect.checks.check import Measure, Numbers
@@ -10,7 +11,7 @@ class Light(Measure):
     """Means and percentiles of luma, its change, and colourfulness (Hasler and Suesstrunk 2003, equation 5)."""
 
     def __init__(self) -> None:
-        self._histogram = np.zeros(256, np.int64)
+        self._histogram = np.zeros(256)
         self._change = 0.0
         self._changes = 0
         self._colourfulness = 0.0
@@ -22,7 +23,7 @@ class Light(Measure):
             self._changes += 1
 
     def study(self, picture: Picture) -> None:
-        self._histogram += np.bincount(picture.small.reshape(-1), minlength=256)
+        self._histogram += cv2.calcHist([picture.small], [0], None, [256], [0, 256]).reshape(-1)
         if self._studied % 2 == 0:
             self._colourfulness += colourfulness(picture.colour)
             self._coloured += 1
@@ -45,9 +46,6 @@ class Light(Measure):
 
 def colourfulness(bgr: np.ndarray) -> float:
     """About 0 for grey, 15 for slightly, 45 for quite, above 80 for extremely colourful pictures."""
-    small = bgr[::2, ::2].reshape(-1, 3).astype(np.float32)
-    blue, green, red = small.T
-    across = red - green
-    along = 0.5 * (red + green) - blue
-    deviation = float(np.hypot(across.std(), along.std()))
-    return deviation + 0.3 * float(np.hypot(across.mean(), along.mean()))
+    blue, green, red = cv2.split(bgr[::2, ::2].astype(np.float32))
+    means, deviations = zip(*map(cv2.meanStdDev, (red - green, 0.5 * (red + green) - blue)), strict=True)
+    return float(np.linalg.norm(deviations)) + 0.3 * float(np.linalg.norm(means))

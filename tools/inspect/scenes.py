@@ -61,7 +61,7 @@ class SceneSignatures(Measure):
 def signature_of(bgr: np.ndarray) -> str | None:
     """The signature of a picture, uint8 [h, w, 3] in BGR, as 70 hex digits; None for a flat one."""
     gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    if float(gray.std()) < FLAT_SPREAD:
+    if float(cv2.meanStdDev(gray)[1][0, 0]) < FLAT_SPREAD:
         return None
     small = cv2.resize(gray, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
     gradients = np.packbits(small[:, 1:] > small[:, :-1])

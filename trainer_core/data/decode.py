@@ -35,6 +35,9 @@ LONGEST_AUDIO_PADDING_S = 0.1
 """Sound may end this much before its window does; encoders round sound to whole packets of 20 to 60 ms."""
 SEEK_MARGIN_S = 1.0
 """Decoding starts this early, so that key frames out of order and decoders that warm up are no matter."""
+ONE_THREAD_BYTES = 16 << 20
+"""Files up to this size are decoded by one thread: many are looked at side by side, and threads that wait for each
+other cost time. A file's size decides, so that whoever reads it finds the same frames behind its damage."""
 MAX_PIXELS = 1 << 27
 """The largest picture that is decoded, 134 megapixels: more than any camera's, less than a header can claim."""
 
@@ -70,7 +73,7 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
                     f"The pictures of {Path(container.name).name!r} are in a format that can't be decoded.",
                     "Export it with H.264.",
                 )
-            stream.thread_type = "AUTO"
+            stream.thread_type = "NONE" if container.size <= ONE_THREAD_BYTES else "AUTO"
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             return stream
     return None

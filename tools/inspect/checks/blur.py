@@ -47,11 +47,11 @@ def tile_sharpness(tile: np.ndarray) -> float | None:
     for axis, kernel in ((0, (1, WIDTH)), (1, (WIDTH, 1))):
         if tile.shape[axis] < 2 * WIDTH:
             continue
-        blurred = cv2.blur(tile, kernel)
-        before, after = _differences(tile, axis), _differences(blurred, axis)
+        before = _differences(tile, axis)
         total = float(cv2.sumElems(before)[0])
         if total < FEWEST_STEPS * before.size:
             continue
+        after = _differences(cv2.blur(tile, kernel), axis)
         lost = float(cv2.sumElems(cv2.subtract(before, after))[0]) / total
         best = lost if best is None else max(best, lost)
     return best

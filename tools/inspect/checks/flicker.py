@@ -45,7 +45,8 @@ def swing(means: np.ndarray) -> float:
 
     The median leaves single flashes and cuts out; a rhythm of two to six pictures is seen.
     """
-    smooth = np.convolve(np.pad(means, 3, mode="reflect"), np.ones(7) / 7, mode="valid")
+    padded = np.concatenate((means[3:0:-1], means, means[-2:-5:-1]))
+    smooth = np.convolve(padded, np.ones(7) / 7, mode="valid")
     off = means - smooth
     steps = np.diff(means)
     turns = float(np.mean(steps[1:] * steps[:-1] < 0)) if len(steps) > 1 else 0.0

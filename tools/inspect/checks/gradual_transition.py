@@ -5,8 +5,10 @@ while they dissolve aren't found; light that changes on one scene is no transiti
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
@@ -30,22 +32,33 @@ LARGEST_STEP_BACK = 0.03
 MAX_KEPT = 50
 
 
+class _Shot(NamedTuple):
+    """A studied picture: luma as uint8 and as float32 [h, w], its mean and its standard deviation."""
+
+    time_s: float
+    small: np.ndarray
+    luma: np.ndarray
+    mean: float
+    spread: float
+
+
 class _Transitions(Measure):
     def __init__(self) -> None:
-        self._recent: deque[tuple[float, np.ndarray]] = deque(maxlen=max(STEPS) + 1)
+        self._recent: deque[_Shot] = deque(maxlen=max(STEPS) + 1)
         self.found: list[tuple[float, float, str, float]] = []
 
     def study(self, picture: Picture) -> None:
-        luma = picture.small.astype(np.float32)
-        if self._recent and self._recent[-1][1].shape != luma.shape:
+        small = picture.small
+        if self._recent and self._recent[-1].small.shape != small.shape:
             self._recent.clear()
-        self._recent.append((picture.time_s, luma))
+        mean, spread = (float(value[0, 0]) for value in cv2.meanStdDev(small))
+        self._recent.append(_Shot(picture.time_s, small, small.astype(np.float32), mean, spread))
         shots = list(self._recent)
         for steps in STEPS:
             if len(shots) > steps and len(self.found) < MAX_KEPT:
-                found = transition([luma for _, luma in shots[-steps - 1 :]])
+                found = _transition(shots[-steps - 1 :])
                 if found is not None:
-                    self._keep(shots[-steps - 1][0], picture.time_s, *found)
+                    self._keep(shots[-steps - 1].time_s, picture.time_s, *found)
                     return
 
     def _keep(self, start_s: float, end_s: float, kind: str, change: float) -> None:
@@ -59,25 +72,24 @@ class _Transitions(Measure):
         return {"found": self.found}
 
 
-def transition(lumas: list[np.ndarray]) -> tuple[str, float] | None:
-    """What the pictures (float32 [h, w], evenly spaced) are, "dissolve" or "fade", and the change; None for neither."""
-    first, last = lumas[0], lumas[-1]
-    path = last - first
-    change = float(np.abs(path).mean())
-    if change < FEWEST_CHANGE:
+def _transition(shots: Sequence[_Shot]) -> tuple[str, float] | None:
+    """What the pictures, evenly spaced, are: "dissolve" or "fade", and the change; None for neither."""
+    first, last = shots[0], shots[-1]
+    change = float(cv2.norm(last.small, first.small, cv2.NORM_L1)) / first.small.size
+    if change < FEWEST_CHANGE or max(first.spread, last.spread) < 4 * FLAT:
         return None
-    spreads = float(first.std()), float(last.std())
-    empty = min(spreads) < FLAT
-    if max(spreads) < 4 * FLAT or (not empty and float(np.corrcoef(first.ravel(), last.ravel())[0, 1]) > LIKEST):
+    empty = min(first.spread, last.spread) < FLAT
+    if not empty and _correlation(first, last) > LIKEST:
         return None
+    path = last.luma - first.luma
     length = float(np.vdot(path, path))
     before, halfway = 0.0, 0
-    for luma in lumas[1:-1]:
-        way = luma - first
+    for shot in shots[1:-1]:
+        way = shot.luma - first.luma
         share = float(np.vdot(way, path)) / length
-        rest = way - share * path
         if share < before - LARGEST_STEP_BACK or not UNDER_WAY[0] < share < UNDER_WAY[1]:
             return None
+        rest = way - share * path
         if float(np.vdot(rest, rest)) > LARGEST_REST**2 * length:
             return None
         before = share
@@ -85,6 +97,11 @@ def transition(lumas: list[np.ndarray]) -> tuple[str, float] | None:
     if not halfway:
         return None
     return ("fade" if empty else "dissolve"), change
+
+
+def _correlation(first: _Shot, last: _Shot) -> float:
+    together = float(np.vdot(first.luma, last.luma)) / first.luma.size
+    return (together - first.mean * last.mean) / (first.spread * last.spread)
 
 
 def judge(seen: Seen) -> Iterator[Flag]:

@@ -71,16 +71,18 @@ class _CameraMotion(Measure):
         height, width = before.shape[0] // 2, before.shape[1] // 2
         if self._window is None or self._window.shape != (height, width):
             self._window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-        shifts = []
-        for top in (0, before.shape[0] - height):
-            for left in (0, before.shape[1] - width):
-                part = slice(top, top + height), slice(left, left + width)
-                parts = before[part].astype(np.float32), after[part].astype(np.float32)
-                if float(cv2.meanStdDev(parts[0])[1][0, 0]) < PLAIN_DEVIATION:
-                    continue
-                shift, response = cv2.phaseCorrelate(*parts, self._window)
-                if response >= SURE_RESPONSE:
-                    shifts.append(shift)
+        shifts: list[tuple[float, float]] = []
+        corners = [(top, left) for top in (0, before.shape[0] - height) for left in (0, before.shape[1] - width)]
+        for done, (top, left) in enumerate(corners):
+            if len(shifts) + len(corners) - done < FEWEST_QUARTERS:
+                return None
+            part = slice(top, top + height), slice(left, left + width)
+            if float(cv2.meanStdDev(before[part])[1][0, 0]) < PLAIN_DEVIATION:
+                continue
+            parts = before[part].astype(np.float32), after[part].astype(np.float32)
+            shift, response = cv2.phaseCorrelate(*parts, self._window)
+            if response >= SURE_RESPONSE:
+                shifts.append(shift)
         if len(shifts) < FEWEST_QUARTERS:
             return None
         across, down = (sorted(values)[len(values) // 2] for values in zip(*shifts, strict=True))
