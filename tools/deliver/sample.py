@@ -122,18 +122,19 @@ def sample_run(run: RunFolder, arguments: SampleArguments, progress: Progress | 
         wanted = _asked(arguments, section)
     else:
         wanted, missing = gallery(config)
+    beside = [_weighted(given) for given in arguments.adapters]
     order = Order(
         model=config.model,
         section=section,
         wanted=wanted,
-        adapters=[(run.path / checkpoint, arguments.weight), *map(_weighted, arguments.adapters)],
+        adapters=[(run.path / checkpoint, arguments.weight), *beside],
         schedule=arguments.schedule,
         base=arguments.base,
         step=_step_of(checkpoint),
         quantization=config.acceleration.quantization,
         swap_blocks=config.ltx_agent.memory.swap_blocks,
         text_in_8bit=config.acceleration.load_text_encoder_in_8bit,
-        title=f"run {run.id}",
+        title=_title([(f"run {run.id}", arguments.weight), *((path.name, weight) for path, weight in beside)]),
     )
     return _render(order, to or _new_folder(run.samples), missing, progress)
 
@@ -163,7 +164,7 @@ def sample_files(
         step=max((_step_of(file.name) for file, _ in adapters), default=0),
         schedule=arguments.schedule,
         base=arguments.base,
-        title=", ".join(Path(given).name for given in arguments.adapters) or "the base model",
+        title=_title([(file.name, weight) for file, weight in adapters]) or "the base model",
     )
     return _render(order, to or _new_folder(SAMPLES_FOLDER), [], progress)
 
@@ -311,6 +312,10 @@ def _weighted(given: str) -> tuple[Path, float]:
         return Path(head).expanduser(), float(tail)
     except ValueError as error:
         raise ConfigError(f"`{given}`: `{tail}` is no weight.", "Write PATH=0.8.") from error
+
+
+def _title(adapters: list[tuple[str, float]]) -> str:
+    return " + ".join(name if weight == 1 else f"{name} at {weight:g}" for name, weight in adapters)
 
 
 def _new_folder(parent: Path) -> Path:

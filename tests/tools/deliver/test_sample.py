@@ -53,6 +53,8 @@ def test_several_adapters_at_once_with_their_conflicts(run: RunFolder, tmp_path:
     assert "both change" in result.conflicts[0]
     document = json.loads((tmp_path / "out" / "adapters.json").read_text())
     assert [one["weight"] for one in document["adapters"]] == [1.0, -1.0]
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert f"Samples of run {run.id} + {own.name} at -1<" in page
     index = json.loads((tmp_path / "out" / "index.json").read_text())
     posters = [(tmp_path / "out" / row["poster"]).read_bytes() for row in index["samples"]]
     base, both = (np.asarray(Image.open(io.BytesIO(poster))).astype(int) for poster in posters)
