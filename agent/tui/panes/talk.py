@@ -30,6 +30,10 @@ class Transcript(VerticalScroll, can_focus=True):
         Binding("end", "scroll_end", "newest", show=False),
     ]
 
+    def on_resize(self) -> None:
+        for card in self.query(".card"):
+            card.fit(self.size.height)  # type: ignore[attr-defined]
+
     def action_copy_entry(self) -> None:
         self.app.run_slash("/copy")  # type: ignore[attr-defined]
 

@@ -10,11 +10,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalGroup, VerticalScroll
 from textual.content import Content
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Collapsible, Markdown, Static
 
 from agent.screen import clean, clean_lines
 
 LONGEST_SHOWN = 6000
+LEAST_DETAILS = 3
+"""Lines of a card's details that stay in sight on a low screen."""
 
 
 class Words(VerticalGroup):
@@ -118,16 +121,20 @@ class Notice(Static):
         super().__init__(Content(clean_lines("\n".join(lines))), classes=f"notice -{level}")
 
 
+class CardPart(VerticalScroll, can_focus=False):
+    """A part of a card that scrolls where the screen is low."""
+
+
 class ApprovalCard(VerticalGroup, can_focus=True):
     """A question with what to judge it by; answered by a key, or in words."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "yes"),
         Binding("n", "answer(False)", "no"),
-        Binding("up", "scroll(-1)", "scroll", show=False),
-        Binding("down", "scroll(1)", "scroll", show=False),
-        Binding("pageup", "scroll(-8)", "scroll", show=False),
-        Binding("pagedown", "scroll(8)", "scroll", show=False),
+        Binding("down", "scroll(1)", "read on", key_display="↑ ↓"),
+        Binding("up", "scroll(-1)", "back", show=False),
+        Binding("pagedown", "page(1)", "read on", show=False),
+        Binding("pageup", "page(-1)", "back", show=False),
     ]
 
     @dataclass
@@ -145,23 +152,54 @@ class ApprovalCard(VerticalGroup, can_focus=True):
     def __init__(self, approval: str, question: str, details: list[str], costs: list[str]) -> None:
         super().__init__(classes="card")
         self.approval, self.question = approval, question
-        self._details, self._costs = details, costs
         self._in_words = False
+        self._height = 0
         self.border_title = f"needs your word: {clean(approval)}"
+        text = "\n".join(details)
+        self._details = CardPart(
+            Markdown(clean_lines(text), open_links=False)
+            if approval == "plan"
+            else Static(clean_lines(text.replace("\n", "\n\n")), markup=False),
+            classes="details",
+        )
+        self._costs = CardPart(Static(clean_lines("\n".join(costs)), markup=False), classes="costs")
+        self._parts = [part for part, lines in ((self._details, text.split()), (self._costs, costs)) if lines]
 
     def compose(self) -> ComposeResult:
         yield Static(clean(self.question), classes="question", markup=False)
-        text = "\n".join(self._details)
-        with VerticalScroll(classes="details", can_focus=False) as details:
-            details.display = bool(text.strip())
-            if self.approval == "plan":
-                yield Markdown(clean_lines(text), open_links=False)
-            else:
-                yield Static(clean_lines(text.replace("\n", "\n\n")), markup=False)
-        if self._costs:
-            yield Static(clean_lines("\n".join(self._costs)), classes="costs", markup=False)
+        yield from self._parts
         keys = "[b $primary]y[/] yes   [b $primary]n[/] no   [$muted]or answer in your own words[/]"
         yield Static(Content.from_markup(keys), classes="keys")
+
+    def on_mount(self) -> None:
+        assert isinstance(self.parent, Widget)
+        self._height = self.parent.size.height
+        for part in self._parts:
+            self.watch(part, "virtual_size", self._fit_later, init=False)
+            self.watch(part, "scroll_y", self._count, init=False)
+
+    def fit(self, height: int) -> None:
+        """Stand within `height` lines, question and keys in sight: the details yield to the costs, to a few lines."""
+        if height != self._height:
+            self._height = height
+            self._fit_later()
+
+    def _fit_later(self) -> None:
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        around = self.outer_size.height - sum(part.outer_size.height for part in self._parts)
+        room = self._height - around
+        costs = self._costs.virtual_size.height
+        details = max(min(room - costs, self.screen.size.height // 3), LEAST_DETAILS)
+        self._details.styles.max_height = details
+        self._costs.styles.max_height = max(room - min(details, self._details.virtual_size.height), 1)
+        self.call_after_refresh(self._count)
+
+    def _count(self) -> None:
+        """Say how many lines are out of sight."""
+        hidden = sum(part.max_scroll_y - round(part.scroll_y) for part in self._parts)
+        self.border_subtitle = f"↓ {hidden} more lines" if hidden and not self.has_class("-answered") else ""
 
     def action_answer(self, approved: bool) -> None:
         if not self.has_class("-answered"):
@@ -181,10 +219,22 @@ class ApprovalCard(VerticalGroup, can_focus=True):
             self.post_message(self.WordsBegun(event.character))
 
     def action_scroll(self, lines: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+        if (part := self._part_to_scroll(lines)) is not None:
+            part.scroll_relative(y=lines, animate=False)
+
+    def action_page(self, direction: int) -> None:
+        if (part := self._part_to_scroll(direction)) is not None:
+            part.scroll_relative(y=direction * max(part.size.height - 1, 1), animate=False)
+
+    def _part_to_scroll(self, direction: int) -> CardPart | None:
+        """The details, and past their end the costs; back the same way."""
+        if direction > 0:
+            return next((part for part in self._parts if part.scroll_y < part.max_scroll_y), None)
+        return next((part for part in reversed(self._parts) if part.scroll_y > 0), None)
 
     def answered(self, how: str) -> None:
         """Keep the card as a record: it takes no more answers."""
         self.add_class("-answered")
         self.can_focus = False
         self.border_title = f"{clean(self.approval)}: {how}"
+        self._count()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,49 @@ def test_words_and_enter_that_come_at_once_are_sent_in_order(desk: Desk, drive: 
         assert "what is a seed?" in [said.text for said in app.query(Words)]
 
     drive(desk, steps)
+
+
+def on_screen(app: LtxApp) -> str:
+    """The text that stands on the screen."""
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 15)])
+def test_a_tall_card_shows_its_costs_and_says_that_there_is_more(
+    finished: Project, desk: Desk, drive: Drive, size: tuple[int, int]
+) -> None:
+    details = [f"fact {number} to judge the start by" for number in range(1, 31)]
+    costs = [f"{kind}: much of it, said in a sentence that is longer than a line of a small terminal, cost {kind}"
+             for kind in ("time", "memory", "disk", "money")]  # fmt: skip
+
+    async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
+        app.talk.ask("start", "Start the training?", details, costs)
+        card = app.talk.card
+        for _ in range(3):
+            await pilot.pause()
+        shown = on_screen(app)
+        assert "needs your word: start" in shown
+        assert "y yes" in shown
+        assert "fact 1 to" in shown
+        assert re.search(r"↓ \d+ more lines", shown)
+        assert "cost money" in shown or size != (80, 24)
+        read = ""
+        while "more lines" in on_screen(app):
+            await pilot.press("pagedown")
+            read += on_screen(app)
+        assert all(fact in read for fact in details[3:])  # no page leaves out a line
+        assert "fact 30 to" in on_screen(app)
+        assert "cost money" in on_screen(app)
+        assert "Start the training?" in on_screen(app)
+        await pilot.press(*["up"] * 80)
+        await pilot.press("down", "up")
+        assert "fact 1 to" in on_screen(app)
+        app.talk.answered("you said no")
+        await pilot.pause()
+        assert card.size.height < 3  # the record of it is its question
+        assert "more lines" not in on_screen(app)
+
+    drive(desk, steps, size=size)
 
 
 def test_an_answer_comes_in_pieces(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
@@ -400,7 +444,7 @@ def test_a_first_run_needs_a_folder_and_nothing_else(
     async def whole() -> None:
         app = LtxApp(None, "builtin", theme="ltx-dark", open_desk=lambda project, _: replace(desk, project=project))
         async with app.run_test(size=(80, 24)) as pilot:
-            for _ in range(500):
+            for _ in range(3000):
                 await pilot.pause(0.01)
                 if isinstance(app.screen, Welcome) and app.screen.query_one("#welcome-folders").has_focus:
                     break
