@@ -25,6 +25,11 @@ GOAL = "The person"
 """How the note begins that starts the work with a goal."""
 
 
+def _latest(_: Stage, given: Stage) -> Stage:
+    """The last of several answers to one card: a card that is asked anew is answered again in the same step."""
+    return given
+
+
 class AgentState(TypedDict, total=False):
     """The graph's state. Every value but the messages is plain JSON."""
 
@@ -32,7 +37,7 @@ class AgentState(TypedDict, total=False):
     project: str
     goal: str
     stage: Stage
-    until: Stage
+    until: Annotated[Stage, _latest]
     """The last stage this turn may reach by itself; `prepare` ends with the draft."""
     finished: Stage | None
     """The stage whose work was done in this turn and has not been handed over yet."""

@@ -136,7 +136,10 @@ def test_a_model_can_not_approve_for_the_person(scripted: Callable[..., Desk], p
     assert not (project.path / "started").exists()
 
 
-def test_an_approval_is_for_the_very_call_and_config(scripted: Callable[..., Desk], project: Project) -> None:
+@pytest.mark.parametrize("until", [None, "monitor"])
+def test_an_approval_is_for_the_very_call_and_config(
+    scripted: Callable[..., Desk], project: Project, until: Any
+) -> None:
     calls = [
         AIMessage("", tool_calls=[{"name": "go_to", "args": {"stage": "monitor"}, "id": "g"}]),
         AIMessage("", tool_calls=[{"name": "start_training", "args": {}, "id": "s"}]),
@@ -145,10 +148,10 @@ def test_an_approval_is_for_the_very_call_and_config(scripted: Callable[..., Des
     with open_session(scripted(*calls)) as session:
         list(session.say("start"))
         project.config_path.write_text("swapped between the card and the yes")
-        events = list(session.answer(True))
+        events = list(session.answer(True, until=until))
         assert [event.question.approval for event in events if isinstance(event, Asked)] == ["start"]
         assert not (project.path / "started").exists()
-        list(session.answer(True))
+        list(session.answer(True, until=until))
     assert (project.path / "started").read_text() == "x"
 
 

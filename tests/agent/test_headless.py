@@ -1,4 +1,4 @@
-"""kill -9 of a real `ltx-agent run --headless`, then the same command again: it goes on, and nothing is done twice."""
+"""A real `ltx-agent run --headless`: killed and run again it does nothing twice; out of memory it asks the policy."""
 
 import json
 import os
@@ -33,10 +33,10 @@ MOMENTS: dict[str, Callable[[Event], bool]] = {
 }
 
 
-def checkout(folder: Path, footage: Path) -> Path:
+def checkout(folder: Path, footage: Path, clips: str = "bikes*") -> Path:
     """A CI's checkout: two clips and a policy."""
     (folder / "clips").mkdir(parents=True)
-    for clip in sorted(footage.iterdir())[:2]:
+    for clip in footage.glob(clips):
         shutil.copy(clip, folder / "clips")
     (folder / "policy.yaml").write_text(POLICY)
     return folder
@@ -55,11 +55,11 @@ def started(folder: Path) -> "subprocess.Popen[str]":
     )
 
 
-def whole(folder: Path) -> list[Event]:
+def whole(folder: Path, code: int = 0) -> list[Event]:
     process = started(folder)
     told, _ = process.communicate(timeout=200)
     events = [json.loads(line) for line in told.splitlines()]
-    assert process.returncode == events[-1]["exit_code"] == 0, told[-2000:]
+    assert process.returncode == events[-1]["exit_code"] == code, told[-2000:]
     return events
 
 
@@ -136,3 +136,30 @@ def test_killed_at_a_random_moment(cut_footage: Path, tmp_path: Path, untouched:
     for _ in range(chosen.randint(1, 3)):
         killed(folder, chosen.choice(list(MOMENTS.values())), later_s=chosen.uniform(0, 3))
     ends_the_same(folder, untouched)
+
+
+def test_memory_that_really_runs_out_is_saved_up_for_where_the_policy_permits_it(
+    cut_footage: Path, tmp_path: Path
+) -> None:
+    """The trainer runs into the limit that a person wrote into the plan, again on the first rung; the next one fits."""
+    folder = checkout(tmp_path / "tight", cut_footage, "bunny*")
+    (folder / "policy.yaml").write_text("approvals: [captions, plan]\n")
+    assert "`start`" in whole(folder, 4)[-1]["error"]["message"]
+    config = folder / "project" / "config.yaml"
+    drafted = config.read_text(encoding="utf-8")
+    config.write_text(drafted.replace("\n  frame_rate:", "\n  memory: {limit_gb: 0.0065}\n  frame_rate:", 1))
+
+    (folder / "policy.yaml").write_text(POLICY)
+    stopped = whole(folder, 5)
+    assert "Memory ran out in step" in stopped[-1]["error"]["message"]
+    assert "resume" not in [event.get("approval") for event in stopped]
+
+    (folder / "policy.yaml").write_text(f"{POLICY}out_of_memory: next_rung\n")
+    events = whole(folder)
+    run = Project(folder / "project").runs()[-1]
+    failed = [event for event in run.events() if event["kind"] == "out of memory"]
+    resumed = [event for event in events if event.get("approval") == "resume"]
+    assert len(failed) == len(resumed) >= 1
+    assert all(event["granted"] for event in resumed)
+    assert failed[0]["offer"]["settings"] == {"optimization.enable_gradient_checkpointing": True}
+    assert (run.read_status().state, run.read_status().step) == ("done", STEPS)
