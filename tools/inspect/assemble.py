@@ -235,7 +235,7 @@ def _with_collisions(clips: Sequence[Clip]) -> list[Clip]:
                 id="name_collision",
                 severity="warn",
                 value=others[0],
-                message=f"Its name differs from {displayed(others[0])} only in its ending, capitals or folder.",
+                message=f"Its name differs from {displayed(others[0])} only in its ending or its capitals.",
                 remedy="Rename one of them: other programs would mix them up.",
             )
             flags = [*clip.flags, flag]

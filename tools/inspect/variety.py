@@ -94,7 +94,7 @@ def _lost(media: Sequence[Clip]) -> list[Lost]:
         if lost_s <= 0.001:
             continue
         blocking = [flag.id for flag in clip.flags if flag.severity == "block"]
-        soundless = any(flag.id == "av_length_mismatch" for flag in clip.flags)
+        soundless = any(flag.id == "av_length_mismatch" and flag.severity == "warn" for flag in clip.flags)
         reason = blocking[0] if blocking else "av_length_mismatch" if soundless else "remainder"
         seconds[reason] = seconds.get(reason, 0.0) + lost_s
         count[reason] += 1

@@ -128,7 +128,22 @@ def probe(path: Path, observers: Sequence[Observer] = ()) -> ClipProbe:
                 f"{path.name!r} is damaged: {frames} of its frames can be decoded, {FEWEST_FRAMES} are needed.",
                 "Copy or export it again.",
             )
+        if codec_name(picture) == "mjpeg" and _holds_a_still(container) and _is_cut_off(path):
+            damage.record("video")
         return _picture_probe(container, picture, sound, seen_pictures, seen_sound, damage, damaged_tail)
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a JPEG file ends within its last scan; the decoder fills up what is missing and says nothing.
+
+    The mark of the end, FFD9, can't occur within a scan.
+    """
+    content = path.read_bytes()
+    return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+
+
+def _holds_a_still(container: InputContainer) -> bool:
+    return container.format.name.endswith("_pipe") or container.format.name in ("image2", "gif")
 
 
 class _PictureTally:
@@ -235,7 +250,7 @@ def _picture_probe(
     width, height = round(first.width * sample_aspect), first.height
     if quarter_turns(first.rotation) % 2:
         width, height = height, width
-    still = frames == 1 and (container.format.name.endswith("_pipe") or container.format.name in ("image2", "gif"))
+    still = frames == 1 and _holds_a_still(container)
     # The last picture is shown as long as the one before it; a lone one for its nominal interval.
     last_interval_s = pictures.last_interval_s if frames > 1 else nominal_interval_s(picture)
     length_s = pictures.last_s - pictures.first_s

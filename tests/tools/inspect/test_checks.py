@@ -4,6 +4,7 @@ import shutil
 import struct
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
@@ -148,3 +149,17 @@ def test_names_that_other_programs_would_mix_up(inspection, tmp_path, write_clip
         clip["path"] for clip in inspection.report()["clips"] if "name_collision" in inspection.flags(clip["path"])
     }
     assert colliding == {"shot.mp4", "shot.mkv", "Shot.mov"}
+    assert inspection.flags("shot.mp4")["name_collision"]["message"].endswith("only in its ending or its capitals.")
+
+
+def test_half_a_jpeg_is_not_passed_as_whole(inspection, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    picture = cv2.resize(np.random.default_rng(0).integers(0, 255, (8, 12, 3), np.uint8), (192, 128))
+    cv2.imwrite(str(folder / "whole.jpg"), picture)
+    content = (folder / "whole.jpg").read_bytes()
+    (folder / "half.jpg").write_bytes(content[: len(content) // 2])
+    inspection.run(folder)
+    assert "undecodable" not in inspection.flags("whole.jpg")
+    assert "shows grey" in inspection.flags("half.jpg")["undecodable"]["message"]
+    assert inspection.clip("half.jpg")["status"] == "flagged"

@@ -374,6 +374,20 @@ def test_an_image_is_one_picture(tmp_path, name):
     assert picture.tolist() == [pytest.approx(255, abs=3), pytest.approx(0, abs=3), pytest.approx(0, abs=3)]
 
 
+@pytest.mark.parametrize(("progressive", "share"), [(0, 0.5), (0, 0.99), (1, 0.7)])
+def test_a_jpeg_that_ends_in_the_middle_is_damaged(tmp_path, progressive, share):
+    """The decoder fills the rest with grey and says nothing."""
+    import cv2
+
+    noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    written = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    (tmp_path / "whole.jpg").write_bytes(written + b"\0\0trailing")
+    (tmp_path / "cut.jpg").write_bytes(written[: int(len(written) * share)])
+    whole, cut = probe(tmp_path / "whole.jpg"), probe(tmp_path / "cut.jpg")
+    assert (whole.kind, whole.damaged_packets) == ("image", 0)
+    assert (cut.kind, cut.damaged_packets, cut.frames) == ("image", 1, 1)
+
+
 def damaged(source: Path, target: Path, keep_share: float) -> Path:
     """A copy that ends in the middle; its header stands in front and still promises all of it."""
     content = source.read_bytes()

@@ -1,4 +1,4 @@
-"""Sound that ends before the pictures do, or begins late, so that samples lack it."""
+"""Sound that begins late or ends before the pictures do, so that samples lack it, or runs on after them."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,8 @@ from tools.inspect.checks.check import Check, Seen
 from tools.inspect.report import Flag
 
 LATEST_START_S = 0.1
+LONGEST_REST_S = 0.5
+"""Sound that runs on for longer than this is more than a rounded end."""
 
 
 def judge(seen: Seen) -> Iterator[Flag]:
@@ -40,6 +42,18 @@ def judge(seen: Seen) -> Iterator[Flag]:
             end_s=round(seen.probe.duration_s, 3),
             message=f"Its sound ends at {audio.end_s:.2f} s, its pictures at {seen.probe.duration_s:.2f} s: {effect}.",
             remedy="Export it with sound and pictures of one length.",
+        )
+    rest_s = audio.end_s - seen.probe.duration_s
+    if rest_s > LONGEST_REST_S:
+        yield Flag(
+            id="av_length_mismatch",
+            severity="note",
+            value=round(audio.end_s, 3),
+            threshold=round(seen.probe.duration_s, 3),
+            start_s=round(seen.probe.duration_s, 3),
+            end_s=round(audio.end_s, 3),
+            message=f"Its sound runs on for {rest_s:.2f} s after its last picture.",
+            remedy="Nothing to do if the pictures are whole: the sound is cut to them.",
         )
 
 

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator
 
 import av
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.filter import Graph
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
@@ -23,6 +25,8 @@ class _Loudness(Measure):
     def __init__(self) -> None:
         self._graph: Graph | None = None
         self._key: tuple[int, str, str] | None = None
+        self._other: tuple[int, str, str] | None = None
+        self._resampler = AudioResampler()
         self._metadata: dict[str, str] = {}
 
     def hear(self, sound: Sound) -> None:
@@ -31,17 +35,30 @@ class _Loudness(Measure):
         if self._key is None:
             self._key = key
             self._graph = _graph(*key)
-        if self._graph is None or key != self._key:
+        if self._graph is None:
             return
         time_base, pts = frame.time_base, frame.pts
         frame.pts = None
         try:
-            self._graph.push(frame)
-            self._pull()
+            for part in [frame] if key == self._key else self._resampled(frame, key):
+                self._graph.push(part)
+                self._pull()
         except (av.FFmpegError, ValueError):
-            self._graph = None
+            self._graph, self._metadata = None, {}  # the loudness of a part would pass for that of the whole
         finally:
             frame.time_base, frame.pts = time_base, pts
+
+    def _resampled(self, frame: AudioFrame, key: tuple[int, str, str]) -> list[AudioFrame]:
+        """Sound whose form changed on the way to `key`, in the form that the meter began with."""
+        assert self._key is not None
+        if self._other != key:
+            self._other = key
+            rate_hz, layout, form = self._key
+            self._resampler = AudioResampler(format=form, layout=layout, rate=rate_hz)
+        parts = self._resampler.resample(frame)
+        for part in parts:
+            part.pts = None
+        return parts
 
     def _pull(self) -> None:
         assert self._graph is not None

@@ -15,8 +15,9 @@ THRESHOLD = 27.0
 """The content detector's own default: mean change of hue, saturation and luma."""
 ABRUPT_CHANGE = 6.0
 """Luma steps; at a cut the content changes far more, so that nothing below need be asked about."""
-ABRUPT_RATIO = 3.0
-"""A cut changes this many times as much as the pictures around it; fast motion changes all of them alike."""
+ABRUPT_RATIO = 2.0
+"""A cut changes this many times as much as the pictures around it; fast motion, whip pans too, changes all of them
+alike."""
 NEIGHBOURS = 4
 """Pictures before and after that a change is compared with; what has gone by then was a flash."""
 RETURNED_SHARE = 0.5

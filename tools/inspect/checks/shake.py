@@ -23,7 +23,7 @@ AGREE_PX = 0.75
 FEWEST_QUARTERS = 3
 """Of the picture's four quarters so many must shift alike: else something moves in it, not the camera."""
 PLAIN_DEVIATION = 3.0
-SURE_SHARE = 0.5
+SURE_SHARE = 0.4
 """Where fewer steps show a common shift, nothing is said of shaking."""
 WINDOW = 7
 KEPT = 1024

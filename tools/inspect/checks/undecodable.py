@@ -8,7 +8,16 @@ from tools.inspect.report import Flag
 
 def judge(seen: Seen) -> Iterator[Flag]:
     probe = seen.probe
-    if probe.damaged_packets and not probe.damaged_tail:
+    if probe.damaged_packets and probe.kind == "image":
+        yield Flag(
+            id="undecodable",
+            severity="warn",
+            value=probe.damaged_packets,
+            threshold=0,
+            message="The file ends in the middle of the picture: what is missing shows grey.",
+            remedy="Copy or export it again, or leave it out: the model would learn the grey.",
+        )
+    elif probe.damaged_packets and not probe.damaged_tail:
         yield Flag(
             id="undecodable",
             severity="warn",
