@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent.cards import call_card, cost_lines
 from agent.desk import Desk
-from agent.digest import as_text, digest, fenced
+from agent.digest import as_text, fenced
 from agent.events import Question
 from agent.policy import Policy
 from agent.reviews import fingerprint_of, unreviewed
@@ -93,10 +93,8 @@ async def _call(
         if _mark(tool.name, arguments, desk) != mark:
             return _failed("Not run: config.yaml changed while the person was asked. Call it again.")
     result = await anyio.to_thread.run_sync(tool.function, desk.project, arguments, _silent)
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=fenced(as_text(result)))],
-        structured_content=json.loads(json.dumps(digest(result.model_dump(mode="json")), default=str)),
-    )
+    # no structured content: clients hand it to their model as it is, without the fence
+    return types.CallToolResult(content=[types.TextContent(type="text", text=fenced(as_text(result)))])
 
 
 def _card(tool: Tool, arguments: BaseModel, desk: Desk) -> Question | None:
