@@ -1,6 +1,7 @@
 """Watching a project from a conversation: a run that ended, goes wrong or stands still, a config edited by hand."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tools.project import Project
 from trainer_core.errors import LtxError
 from trainer_core.run_folder import LIVE_STATES, RunFolder
 
+LOOK_EVERY_S = 2.0
+LOOKING_SHARE = 20
 STALLED_STEPS = 20
 """A run that took this many of its usual steps' time without making one stands still."""
 STALLED_S = 120.0
@@ -115,6 +118,21 @@ class Watch:
         usual = status.step_s.get("whole")
         waited = now - since
         return waited if usual and waited > max(STALLED_S, STALLED_STEPS * usual) else 0.0
+
+
+def pause_after(look: Callable[[], None]) -> float:
+    """Look, and return how many seconds to wait before the next look.
+
+    Judging a long run takes a while: it gets a small share of the process's time, however long it is.
+    """
+    began = time.monotonic()
+    look()
+    return max(LOOK_EVERY_S, LOOKING_SHARE * (time.monotonic() - began))
+
+
+def cant_judge(error: Exception) -> Alerted:
+    """What to tell when a run's files are such that looking fails."""
+    return Alerted("runs", "warn", f"The runs can't be judged: {type(error).__name__}: {error}.")
 
 
 def _content(path: Path) -> bytes | None:

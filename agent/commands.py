@@ -1,29 +1,38 @@
-"""Slash commands: what a person does with the conversation itself, in every face alike. Each answers in lines."""
+"""Slash commands about the conversation itself, alike in every face; each answers in lines. Their table: slash.py."""
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from pydantic import ValidationError
 
+from agent.export import markdown
 from agent.session import Session
 from trainer_core.errors import ConfigError
+from trainer_core.files import write_text
 
 
-def is_command(words: str) -> bool:
-    """Whether `words` are for the program: a slash and one of its commands, not a path."""
-    return words.startswith("/") and words[1:].split(" ", 1)[0] in _COMMANDS
-
-
-def obey(session: Session, words: str) -> list[str]:
-    """Do what the command says; return what to show. Raises ConfigError when it can't be done."""
-    name, _, rest = words[1:].partition(" ")
-    return _COMMANDS[name][0](session, rest.strip())
+def obey(session: Session, name: str, argument: str) -> list[str]:
+    """Do what the command `name` of OF_SESSION says; return what to show. Raises LtxError when it can't be done."""
+    return OF_SESSION[name](session, argument)
 
 
 def _model(session: Session, name: str) -> list[str]:
-    if name:
-        session.set_model(name)
-    return [f"You talk to {session.model_name}."]
+    if not name:
+        return [f"You talk to {session.model_name}. /model NAME talks to another one, /model builtin to the rules."]
+    session.set_model(name)
+    return [f"You talk to {session.model_name} from now on."]
+
+
+def _goal(session: Session, rest: str) -> list[str]:  # noqa: ARG001 (a command's signature)
+    goal = session.project.facts.goal
+    return [f"The goal: {goal}" if goal else "No goal is named. /goal TEXT names one."]
+
+
+def _export(session: Session, file: str) -> list[str]:
+    path = Path(file).expanduser() if file else session.project.path / "conversation.md"
+    write_text(path, markdown(session.transcript()))
+    return [f"The conversation is in {path}."]
 
 
 def _budget(session: Session, rest: str) -> list[str]:
@@ -48,9 +57,9 @@ def _budget(session: Session, rest: str) -> list[str]:
     return [f"Used: {tokens}; money by the settings' prices: {money}."]
 
 
-def _sessions(session: Session, rest: str) -> list[str]:  # noqa: ARG001 (a command's signature)
+def _sessions(session: Session, rest: str) -> list[str]:  # noqa: ARG001
     lines = [
-        f"{'→' if known.name == session.name else ' '} {known.name}: {known.title or 'nothing said yet'}"
+        f"{known.name}{' (this one)' if known.name == session.name else ''}: {known.title or 'nothing said yet'}"
         for known in session.conversations()
     ]
     return [*lines, "Another one: ltx-agent chat --session NAME."]
@@ -67,10 +76,6 @@ def _undo(session: Session, rest: str) -> list[str]:  # noqa: ARG001
     return session.undo()
 
 
-def _help(session: Session, rest: str) -> list[str]:  # noqa: ARG001
-    return [f"/{name:<9} {told}" for name, (_, told) in _COMMANDS.items()]
-
-
 def _number(text: str) -> float:
     try:
         return float(text.replace(",", "").replace("_", ""))
@@ -78,11 +83,12 @@ def _number(text: str) -> float:
         raise ConfigError(f"{text!r} is no number.", "Say /budget tokens 50000.") from error
 
 
-_COMMANDS: dict[str, tuple[Callable[[Session, str], list[str]], str]] = {
-    "model": (_model, "NAME or builtin: who you talk to"),
-    "budget": (_budget, "tokens N, money X, or none: what it may spend; alone: what it has spent"),
-    "sessions": (_sessions, "the conversations of this project"),
-    "history": (_history, "what you said and allowed"),
-    "undo": (_undo, "take back the last of it; files of the plan come back, runs go on"),
-    "help": (_help, "this list"),
+OF_SESSION: dict[str, Callable[[Session, str], list[str]]] = {
+    "model": _model,
+    "goal": _goal,
+    "budget": _budget,
+    "sessions": _sessions,
+    "history": _history,
+    "undo": _undo,
+    "export": _export,
 }

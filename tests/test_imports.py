@@ -41,7 +41,7 @@ except SystemExit:
         running(["--help"]),
         running(["status"]),
         running(["train", "--help"]),
-        "import agent.graph, agent.plain, agent.headless, agent.planner",
+        "import agent.graph, agent.plain.talk, agent.headless, agent.planner",
     ],
 )
 def test_no_model_library_is_loaded(code: str, tmp_path: Path) -> None:
@@ -73,17 +73,14 @@ except SystemExit:
 
 
 def test_importing_the_command_line_does_nothing(tmp_path: Path) -> None:
-    loaded_by(
-        "import agent.cli, agent.verbs.table, agent.plain, agent.graph, agent.headless, tools.spec, prompts.render",
-        tmp_path,
-    )
+    rooms = "agent.cli, agent.verbs.table, agent.plain.talk, agent.graph, agent.headless, tools.spec, prompts.render"
+    loaded_by(f"import {rooms}", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_plain_talk_and_the_verbs_load_no_textual(tmp_path: Path) -> None:
-    code = (
-        "import agent.plain, agent.session, agent.headless, agent.verbs.table, agent.tui.conversation, agent.tui.watch"
-    )
+    faces = "agent.plain.talk, agent.session, agent.headless, agent.verbs.table"
+    code = f"import {faces}, agent.tui.conversation, agent.tui.watch"
     assert "textual" not in loaded_by(code, tmp_path)
 
 

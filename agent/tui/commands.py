@@ -8,8 +8,8 @@ from textual import work
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
+from agent.slash import BY_NAME, COMMANDS, Parsed, parse, unknown
 from agent.tui.screens.workbench import PANES
-from agent.tui.slash import BY_NAME, COMMANDS, Parsed, parse
 
 if TYPE_CHECKING:
     from agent.tui.app import LtxApp
@@ -25,43 +25,23 @@ class SlashCommands(App[None]):
         parsed = parse(text)
         if parsed is None:
             return False
-        if parsed.command is None:
-            from agent.commands import is_command
-
-            if is_command(text):  # those that every face has: /budget, /sessions, /history
-                self.in_conversation(lambda session: _obey(session, text))
-                return True
-            known = ", ".join(f"/{command.name}" for command in COMMANDS)
-            self.talk.notice(f"There is no command /{parsed.name}. There are: {known}.", "warn")
-            return True
-        if parsed.name in PANE_NAMES:
+        command = parsed.command
+        if command is None:
+            self.talk.notice(unknown(parsed), "warn")
+        elif parsed.name in PANE_NAMES:
             self.workbench.show(parsed.name)
-        elif parsed.command.says:
-            self.say(parsed.command.says)
-        else:
+            if parsed.argument:
+                self.notify(f"What stands behind /{parsed.name} is for --plain. Here the pane's keys do it: F1.")
+        elif command.says or (parsed.name == "goal" and parsed.argument):
+            self.say(command.says or parsed.argument)
+        elif hasattr(self, f"slash_{parsed.name}"):
             getattr(self, f"slash_{parsed.name}")(parsed)
+        else:
+            self.in_conversation(lambda session: _obey(session, parsed))
         return True
 
     def slash_help(self: "LtxApp", _: Parsed) -> None:  # type: ignore[misc]
         self.action_help()
-
-    def slash_undo(self: "LtxApp", _: Parsed) -> None:  # type: ignore[misc]
-        self.in_conversation(_undo)
-
-    def slash_model(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
-        if not parsed.argument:
-            self.talk.notice(
-                f"You talk to {self.model}. /model NAME talks to another one, /model builtin to the rules."
-            )
-            return
-        self.in_conversation(lambda session: _set_model(session, parsed.argument))
-
-    def slash_goal(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
-        if not parsed.argument:
-            goal = self.project.facts.goal if self.project else ""
-            self.talk.notice(f"The goal: {goal}" if goal else "No goal is named. /goal TEXT names one.")
-            return
-        self.say(parsed.argument)
 
     def slash_compare(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
         self.workbench.show("curves")
@@ -89,16 +69,11 @@ class SlashCommands(App[None]):
         else:
             self.notify("There is no answer to copy yet.")
 
-    def slash_export(self: "LtxApp", parsed: Parsed) -> None:  # type: ignore[misc]
-        assert self.project is not None
-        path = Path(parsed.argument).expanduser() if parsed.argument else self.project.path / "conversation.md"
-        self.in_conversation(lambda session: _export(session, path))
-
     def slash_theme(self, _: Parsed) -> None:
         self.action_toggle_theme()  # type: ignore[attr-defined]
 
-    async def slash_quit(self, _: Parsed) -> None:
-        await self.action_quit()
+    def slash_quit(self, _: Parsed) -> None:
+        self.call_later(self.action_quit)
 
     def in_conversation(self: "LtxApp", turn: Any) -> None:  # type: ignore[misc]
         """Run something on the session in its own thread."""
@@ -167,55 +142,20 @@ class SlashCommands(App[None]):
     @work(thread=True)
     def show_with_system(self, path: Path) -> None:
         """Open a file with the program that the system has for it, where there is a display."""
-        import os
-        import shutil
-        import subprocess
+        from agent.viewer import open_with_system
 
-        program = next((name for name in ("open", "xdg-open") if shutil.which(name)), None)
-        seen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or program == "open"
-        if program is None or not seen or os.environ.get("SSH_CONNECTION"):
+        if not open_with_system(path):
             self.call_from_thread(self.copy_to_clipboard, str(path))
             self.call_from_thread(self.notify, f"No display here; its path is copied:\n{path}")
-            return
-        subprocess.Popen(
-            [program, str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
 
 
 def _rows(found: dict[str, list[str]]) -> list[tuple[str, str]]:
     return [(" ".join(dict.fromkeys(keys)), description) for description, keys in found.items()]
 
 
-def _obey(session: Any, words: str) -> Iterable[Any]:
+def _obey(session: Any, parsed: Parsed) -> Iterable[Any]:
     from agent.commands import obey
     from agent.events import Alerted
 
-    lines = obey(session, words)
-    yield Alerted("command", "note", lines[0] if lines else "Done.", lines[1:])
-
-
-def _undo(session: Any) -> Iterable[Any]:
-    from agent.events import Alerted
-
-    lines = session.undo()
-    yield Alerted("undo", "note", lines[0], lines[1:])
-
-
-def _set_model(session: Any, name: str) -> Iterable[Any]:
-    from agent.events import Alerted
-
-    session.set_model(name)
-    yield Alerted("model", "note", f"You talk to {session.model_name} from now on.")
-
-
-def _export(session: Any, path: Path) -> Iterable[Any]:
-    from agent.events import Alerted
-    from agent.tui.export import markdown
-    from trainer_core.files import write_text
-
-    write_text(path, markdown(session.transcript()))
-    yield Alerted("export", "note", f"The conversation is in {path}.")
+    lines = obey(session, parsed.name, parsed.argument)
+    yield Alerted(f"/{parsed.name}", "note", lines[0], lines[1:])

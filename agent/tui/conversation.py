@@ -6,7 +6,6 @@ The terminal's thread only ever puts words into a queue, so no model call, scan 
 import contextlib
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from agent.desk import Desk
     from agent.session import Session
     from tools.project import Project
-
-ALERTS_EVERY_S = 2.0
-NEWS_SHARE = 20
 
 Post = Callable[[object], None]
 Turn = Callable[["Session"], Iterator[Any]]
@@ -117,23 +113,24 @@ class Conversation:
 
     def _next(self, session: "Session") -> Turn | None:
         """Wait for the next turn, posting what happens outside the conversation meanwhile."""
+        from agent.alerts import pause_after
+
         pause_s = 0.0
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._turns.get(timeout=pause_s)
-            began = time.monotonic()
-            self._tell_news(session)
-            # Judging a long run takes a while: it gets a small share of this process's time, however long it is.
-            pause_s = max(ALERTS_EVERY_S, NEWS_SHARE * (time.monotonic() - began))
+            pause_s = pause_after(lambda: self._tell_news(session))
 
     def _tell_news(self, session: "Session") -> None:
+        from agent.alerts import cant_judge
+
         try:
             for alert in session.alerts():
                 self._post(Happened(alert))
         except Exception as error:  # the talk goes on; what is wrong with a run's files is said once
             if repr(error) != self._news_error:
                 self._news_error = repr(error)
-                self._post(Happened(_cant_judge(error)))
+                self._post(Happened(cant_judge(error)))
 
     def _hear(self, session: "Session", turn: Turn) -> Ended:
         from agent.events import Progressed, Streamed
@@ -151,12 +148,6 @@ class Conversation:
 
             return Ended(RuntimeError(record_crash(error)))
         return Ended(interrupted=self._interrupted.is_set())
-
-
-def _cant_judge(error: Exception) -> Any:
-    from agent.events import Alerted
-
-    return Alerted("runs", "warn", f"The runs can't be judged: {type(error).__name__}: {error}.")
 
 
 def _history(session: "Session") -> list[Any]:

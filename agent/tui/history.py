@@ -18,6 +18,11 @@ class PromptHistory:
         self._at = len(self._entries)
         self._draft = ""
 
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The inputs, oldest first."""
+        return tuple(self._entries)
+
     def add(self, text: str) -> None:
         """Remember an input; a disk that is full or read-only costs only the memory of it."""
         if text.strip() and (not self._entries or self._entries[-1] != text):

@@ -36,6 +36,9 @@ TROUBLE = re.compile(
     r"fail|diverg|non.?finite|out of memory|error|spike|explosion|damaged|abandoned|skipped|not saved", re.IGNORECASE
 )
 """Kinds of events that something went wrong in."""
+ROUTINE = frozenset({"checkpoint", "samples", "heldout"})
+"""Events of every run, too many to mark."""
+MOST_MARKS = 200
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,17 @@ class RunSeen:
     read_bytes: int = 0
     total_bytes: int = 0
     unreadable_lines: int = 0
+
+    @property
+    def best_step(self) -> float | None:
+        """The step of the best checkpoint, from its file's name."""
+        found = re.search(r"(\d+)", (self.status.best_checkpoint or "").rsplit("/", 1)[-1])
+        return float(found[1]) if found else None
+
+    @property
+    def notable_marks(self) -> list[Mark]:
+        """The latest marks that are trouble or don't belong to every run; the others are too many."""
+        return [mark for mark in self.marks[-MOST_MARKS:] if mark.is_trouble or mark.kind not in ROUTINE]
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,32 @@ class _Watched:
                 rows, heldout = described_steps(self.run.metrics_path), heldout_rows(self.run.metrics_path)
                 self.verdict = verdict_of(status, rows, heldout).model_dump()
         return replace(status, verdict=self.verdict)
+
+    def as_seen(self, status: RunStatus) -> RunSeen:
+        """What has been read so far."""
+        done, total = self.reader.progress
+        return RunSeen(
+            self.run.id,
+            self.run.path,
+            status,
+            self.reader.steps.copy(),
+            self.reader.heldout.copy(),
+            self.marks,
+            _samples(self.run),
+            _log_tail(self.run),
+            done,
+            total,
+            self.reader.unreadable_lines,
+        )
+
+
+def see_run(run: RunFolder) -> RunSeen:
+    """Return a run as its folder shows it now, its metrics read to their end. Raises LtxError when it is no run."""
+    with contextlib.closing(MetricsReader(run.metrics_path)) as reader:
+        watched = _Watched(run, reader, marks=_marks(run))
+        while reader.read():
+            pass
+        return watched.as_seen(watched.judge(run.read_status()))
 
 
 class Watcher:
@@ -242,22 +282,7 @@ class Watcher:
         )
         if seen != watched.seen:
             watched.seen = seen
-            done, total = reader.progress
-            self._post(
-                RunSeen(
-                    run.id,
-                    run.path,
-                    status,
-                    reader.steps.copy(),
-                    reader.heldout.copy(),
-                    watched.marks,
-                    samples,
-                    _log_tail(run),
-                    done,
-                    total,
-                    reader.unreadable_lines,
-                )
-            )
+            self._post(watched.as_seen(status))
         return more
 
     def _is_live(self) -> bool:

@@ -22,7 +22,7 @@ from agent.options import (
 
 if TYPE_CHECKING:
     from agent.events import Event, Question
-    from agent.plain import Shown
+    from agent.plain.shown import Shown
     from agent.progress import ProgressBar
 
 
@@ -42,7 +42,7 @@ def prepare(
     check_objective(objective)
     from agent.headless import prepare as run_prepare
     from agent.llm import choose_model
-    from agent.plain import Shown
+    from agent.plain.shown import Shown
     from agent.projects import project_of
 
     chat_model = choose_model(llm)
@@ -178,9 +178,11 @@ def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool:
     bar.clear()
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    from agent.plain import ask_approval
+    from agent.plain.face import ask_approval, show_card
+    from agent.plain.terminal import Terminal
 
-    return ask_approval(question) is True
+    show_card(question)
+    return ask_approval(question, Terminal()) is True
 
 
 def _show(event: "Event", shown: "Shown", as_json: bool) -> None:

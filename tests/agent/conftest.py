@@ -1,5 +1,6 @@
 """A project on disk, small tools that are real Tools, and a chat model that says what a script says."""
 
+import io
 import json
 import sqlite3
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from finished_project import CONFIG, finish
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -18,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.desk import Desk
 from agent.events import Event
+from agent.plain.talk import converse
+from agent.plain.terminal import Terminal
 from agent.planner import Planner
 from agent.session import Session, open_session
 from agent.state import Stage
@@ -206,6 +210,17 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
+def finished(project: Project, tmp_path: Path) -> Project:
+    """A project with clips, captions, a plan and two runs that have ended."""
+    return finish(project, tmp_path / "clips")
+
+
+@pytest.fixture
+def config_text() -> str:
+    return CONFIG
+
+
+@pytest.fixture
 def desk(project: Project) -> Desk:
     return Desk(project, Planner(), TOOLS)
 
@@ -214,6 +229,19 @@ def desk(project: Project) -> Desk:
 def session(desk: Desk) -> Iterator[Session]:
     with open_session(desk) as opened:
         yield opened
+
+
+@pytest.fixture
+def in_lines(bare: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """`in_lines(desk, *lines)`: hold the conversation of line mode with these lines as its input; what it printed."""
+
+    def talk(desk: Desk, *lines: str) -> str:
+        bare.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        capsys.readouterr()
+        converse(desk, Terminal())
+        return capsys.readouterr().out
+
+    return talk
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def test_a_conversation_asks_for_the_clips(ltx: Callable[..., Ran], clips: Path,
     ran = ltx(stdin="no such folder\nmy clips\nimage to video\n")
     assert ran.returncode == 0, ran.stderr
     assert "There is no folder" in ran.stdout
-    assert "→ inspect_clips()" in ran.stdout
+    assert "Tool: inspect_clips()" in ran.stdout
     assert "Are these captions right?" in ran.stdout
     assert json.loads((tmp_path / "ltx-projects/my clips/project.json").read_text())["goal"] == "image to video"
 

@@ -1,6 +1,5 @@
 """The live curves of a run: which figure, which stretch, where the cursor stands. Drawing is the chart's."""
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +22,6 @@ from agent.tui.widgets.chart import COLOURS, Chart
 
 ZOOM = 1.5
 PAN_SHARE = 0.2
-MOST_MARKS = 200
 WIDE_LEGEND = 130
 
 
@@ -241,12 +239,11 @@ class CurvesPane(Pane, can_focus=True):
         seen = self._seen
         if seen is None:
             return []
-        marks: list[tuple[float, str, str]] = []
-        for mark in seen.marks[-MOST_MARKS:]:
-            trouble = mark.is_trouble
-            if trouble or mark.kind not in ROUTINE:
-                marks.append((mark.step, "trouble" if trouble else "event", "✗" if trouble else "▲"))
-        best = best_step(seen)
+        marks = [
+            (mark.step, "trouble" if mark.is_trouble else "event", "✗" if mark.is_trouble else "▲")
+            for mark in seen.notable_marks
+        ]
+        best = seen.best_step
         return marks if best is None else [*marks, (best, "best", "★")]
 
     def _ask_for_detail(self, data: Data, view: View) -> None:
@@ -346,7 +343,7 @@ class CurvesPane(Pane, can_focus=True):
         self._show()
 
     def action_best(self) -> None:
-        best = best_step(self._seen) if self._seen else None
+        best = self._seen.best_step if self._seen else None
         if best is None:
             self.notify("No checkpoint is marked as the best one yet: that needs held-out losses.")
             return
@@ -403,13 +400,3 @@ class CurvesPane(Pane, can_focus=True):
         self._compared_id, self._compared = run, None
         self.post_message(self.Chosen(self._seen.id if self._seen else None, run))
         self._show()
-
-
-ROUTINE = frozenset({"checkpoint", "samples", "heldout"})
-"""Events of every run, too many to mark."""
-
-
-def best_step(seen: RunSeen) -> float | None:
-    """The step of the best checkpoint, from its file's name."""
-    found = re.search(r"(\d+)", (seen.status.best_checkpoint or "").rsplit("/", 1)[-1])
-    return float(found[1]) if found else None

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from agent.tui.slash import COMMANDS
+from agent.slash import COMMANDS
 
 Rows = list[tuple[str, str]]
 

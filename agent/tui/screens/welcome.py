@@ -16,8 +16,8 @@ from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from agent.screen import clean
+from agent.slash import completions, dropped_paths
 from agent.tui.finding import Found, look_around
-from agent.tui.slash import completions, dropped_paths
 
 
 class FolderInput(Input):

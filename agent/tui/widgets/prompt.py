@@ -11,8 +11,8 @@ from textual.message import Message
 from textual.widgets import Static, TextArea
 
 from agent.screen import clean, shell_quote
+from agent.slash import completions, dropped_paths
 from agent.tui.history import PromptHistory
-from agent.tui.slash import completions, dropped_paths
 
 SHOWN_COMPLETIONS = 6
 

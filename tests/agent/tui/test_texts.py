@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.slash import COMMANDS, completions, dropped_paths, parse
 from agent.tui import yaml_help
 from agent.tui.clips import clip_rows, matching
 from agent.tui.finding import look_around
 from agent.tui.history import PromptHistory
 from agent.tui.hunks import hunks, with_hunks
-from agent.tui.slash import COMMANDS, completions, dropped_paths, parse
 from agent.tui.themes import DARK, DARK_16, LIGHT, LIGHT_16, fitting_theme
 from tools.project import Project
 

@@ -1,4 +1,4 @@
-"""The slash commands: one table for parsing, completion, the palette and the key screen. No Textual."""
+"""The slash commands: one table for the parsing, completion and help of both faces. No Textual, no cost to import."""
 
 import os
 import shlex
@@ -10,32 +10,43 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True)
 class Command:
-    """`/name argument`; `says` is what the person might as well have said to the assistant."""
+    """`/name argument`; `says` is what the person might as well have said to the assistant.
+
+    `in_lines` is what line mode takes besides, where the full screen has a pane and its keys.
+    """
 
     name: str
     description: str
     argument: str = ""
     says: str = ""
+    in_lines: str = ""
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("help", "keys and commands of this screen"),
+    Command("help", "keys and commands of where you are"),
     Command("talk", "show the conversation"),
-    Command("plan", "show the training YAML"),
-    Command("curves", "show the live curves"),
-    Command("clips", "show the clips with their flags and captions"),
-    Command("run", "show the run: state, time left, verdict"),
-    Command("samples", "show what the run has generated"),
+    Command("plan", "show the training YAML", in_lines="[KEY | set KEY VALUE | edit | changes]"),
+    Command("curves", "show the curves of a run", in_lines="[RUN]"),
+    Command(
+        "clips",
+        "show the clips with their flags and captions",
+        in_lines="[PAGE | WORDS | show CLIP | caption CLIP TEXT | reviewed CLIP | open CLIP]",
+    ),
+    Command("run", "show the run: state, time left, verdict", in_lines="[RUN]"),
+    Command("samples", "show what the run has generated", in_lines="[NUMBER]"),
     Command("inspect", "look at the clips again", says="inspect the clips"),
     Command("caption", "caption the clips", says="caption the clips"),
     Command("draft", "draft the plan again", says="draft the plan"),
     Command("start", "start training, after an approval", says="start training"),
     Command("stop", "stop the run after its current step; it saves first", says="stop training"),
     Command("status", "ask how the run goes", says="status"),
+    Command("history", "what you said and allowed"),
     Command("undo", "take back the last decision and the plan files it changed"),
     Command("model", "talk to another model: builtin, or a name at the endpoint", "NAME"),
+    Command("budget", "what the model has spent, and may: tokens N, money X, none", "[LIMITS]"),
+    Command("sessions", "the conversations of this project"),
     Command("goal", "say what the adapter shall learn", "TEXT"),
-    Command("compare", "lay the curves of another run behind these", "[RUN]"),
+    Command("compare", "compare the curves with those of another run", "[RUN]"),
     Command("open", "open another project, or a folder of clips", "FOLDER"),
     Command("copy", "copy the last answer"),
     Command("export", "write the conversation into a Markdown file", "[FILE]"),
@@ -65,6 +76,11 @@ def parse(words: str) -> Parsed | None:
     if "/" in name or (name not in BY_NAME and Path(words.split()[0]).exists()):
         return None
     return Parsed(name, argument.strip(), BY_NAME.get(name))
+
+
+def unknown(parsed: Parsed) -> str:
+    """What to say to a command that there is none of."""
+    return f"There is no command /{parsed.name}. There are: {', '.join(f'/{command.name}' for command in COMMANDS)}."
 
 
 def completions(words: str, *, runs: Sequence[str] = (), models: Sequence[str] = ()) -> list[tuple[str, str]]:

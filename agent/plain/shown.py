@@ -1,0 +1,83 @@
+"""Events as plain lines that are good to hear: no signs, no bars, nothing drawn over; words while they come."""
+
+import sys
+import time
+from typing import Protocol
+
+from agent.approve import DECLINED
+from agent.events import Alerted, Called, Event, Progressed, Returned, Said, Streamed
+from agent.screen import clean, clean_lines
+
+TOLD_EVERY_S = 5.0
+"""How often a line tells how far long work is."""
+
+
+class Progress(Protocol):
+    """Shows how far long work is; `clear` makes room for other lines."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+class SpokenProgress:
+    """Tells how far work is in a line of its own, when other work begins and now and then; on a terminal alone."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._told_s = 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        kind = what.split(" · ")[0]
+        if sys.stderr.isatty() and (kind != self._what or time.monotonic() - self._told_s >= TOLD_EVERY_S):
+            self._what, self._told_s = kind, time.monotonic()
+            print(f"{clean(what)}, {done} of {total}", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Nothing is drawn, so nothing stands in the way."""
+
+
+class Shown:
+    """Shows the events of one turn; `last_said` is the answer as a whole."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.last_said = ""
+        self._progress = progress
+        self._streamed = False
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Progressed):
+            self._progress(event.what, event.done, event.total)
+            return
+        self._progress.clear()
+        if isinstance(event, Streamed):
+            print(clean_lines(event.text), end="", flush=True)
+            self._streamed = True
+            return
+        if self._streamed:
+            print(flush=True)
+        if isinstance(event, Said):
+            self.last_said = event.text
+            if not self._streamed:
+                say(clean_lines(event.text))
+        elif isinstance(event, Called) and event.tool != "go_to":
+            arguments = ", ".join(f"{name}={value!r}" for name, value in event.arguments.items())
+            say(f"Tool: {clean(event.tool)}({clean(arguments)})")
+        elif isinstance(event, Alerted):
+            say(alert_text(event))
+        elif isinstance(event, Returned) and event.refusal and event.refusal != DECLINED:
+            say(f"Failed: {clean(event.tool)}")
+        self._streamed = False
+
+
+def alert_text(event: Alerted) -> str:
+    return "\n".join(
+        [f"{_LEVELS[event.level]}: {clean(event.message)}", *(f"  {clean(line)}" for line in event.evidence)]
+    )
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stdout, flush=True)
+
+
+_LEVELS = {"note": "News", "warn": "Warning", "stop": "Alarm"}
