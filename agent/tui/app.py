@@ -384,6 +384,12 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             if name in self.seen:
                 self._seen(self.seen[name])
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The panes' keys work where the panes are: not on the welcome."""
+        if action in ("show_pane", "zoom") and self.screen_stack[-1:] != [self.workbench]:
+            return False
+        return super().check_action(action, parameters)
+
     def action_show_pane(self, name: str) -> None:
         self.workbench.show(name)
 

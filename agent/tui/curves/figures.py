@@ -1,12 +1,13 @@
 """Which traces each figure of a run has, and what stands at a step. No Textual."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from agent.tui.curves.columns import View, smooth
-from agent.tui.curves.plot import Plot, Trace
+from agent.tui.curves.plot import AXIS_WIDTH, Plot, Trace
 from agent.tui.curves.series import Series
 from trainer_core.verdict.trend import smoothing_width
 
@@ -150,9 +151,17 @@ def value_format(figure: Figure) -> Callable[[float], str]:
     """How the figure's values are written on its axis."""
     if figure.name == "memory":
         return lambda value: f"{value / 1e9:.3g}G"
-    if figure.name == "learning rate":
-        return lambda value: f"{value:.1e}".replace("e-0", "e-") if value else "0"
-    return lambda value: f"{value:.3g}"
+    digits, kind = (1, "e") if figure.name == "learning rate" else (3, "g")
+    return lambda value: _short(value, digits, kind) if value else "0"
+
+
+def _short(value: float, digits: int, kind: str) -> str:
+    """Write `value` with so many digits, or fewer, within the columns of an axis: an exponent cut short is another."""
+    for fewer in range(digits, -1, -1):
+        text = re.sub(r"e([+-])0+", r"e\1", f"{value:.{fewer}{kind}}")
+        if len(text) <= AXIS_WIDTH - 2:
+            break
+    return text
 
 
 def nearest(series: Series, step: float) -> int | None:

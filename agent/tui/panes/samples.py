@@ -74,7 +74,7 @@ class SamplesPane(Pane):
         self._root, self._paths = root, seen.samples
         here = self._list.highlighted
         self._list.clear_options()
-        self._list.add_options([Option(Content(clean(str(path.relative_to(root))))) for path in self._paths])
+        self._list.add_options([Option(_named(path, root)) for path in self._paths])
         if self._paths:
             self._list.highlighted = (
                 len(self._paths) - 1 if was_last or here is None else min(here, len(self._paths) - 1)
@@ -124,3 +124,9 @@ class SamplesPane(Pane):
         if self.current is not None:
             self.app.copy_to_clipboard(str(self.current))
             self.notify("Path copied.")
+
+
+def _named(path: Path, root: Path) -> Content:
+    """The file's name before its folder, whose end a narrow list cuts."""
+    folder = path.relative_to(root).parent
+    return Content.assemble(clean(path.name), (f"  {clean(str(folder))}" if folder.parts else "", "$muted"))

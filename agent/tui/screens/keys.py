@@ -35,8 +35,9 @@ class Keys(ModalScreen[None]):
             box.border_title = f"Keys · {self._title}"
             box.border_subtitle = "esc closes"
             yield Static(self._about, markup=False, classes="about")
-            yield Static("here", classes="label")
-            yield Static(_table(self._here))
+            if self._here:
+                yield Static("here", classes="label")
+                yield Static(_table(self._here))
             yield Static("everywhere", classes="label")
             yield Static(_table(self._everywhere))
             yield Static("commands", classes="label")

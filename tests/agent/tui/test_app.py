@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -423,6 +424,26 @@ def test_keys_are_told_on_every_pane_and_the_palette_knows_the_commands(
     drive(desk, steps)
 
 
+def test_samples_are_listed_by_name_and_previewed(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+    folder = finished.runs()[-1].path / "samples" / "20260102-110000" / "01-a1f08899"
+    folder.mkdir(parents=True)
+    shutil.copy(finished.path.parent / "clips" / "rain.png", folder / "step_00400.png")
+
+    async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
+        await pilot.press("f7")
+        for _ in range(300):
+            await pilot.pause(0.01)
+            if "▀▀▀" in on_screen(app):
+                break
+        lines = on_screen(app).splitlines()
+        assert [line for line in lines if line.startswith("│ step_00400.png  2026") and "▀▀▀" in line]
+        assert "step 400" in on_screen(app)
+        await pilot.press("y")
+        assert app.clipboard.endswith("01-a1f08899/step_00400.png")
+
+    drive(desk, steps, size=(80, 24))
+
+
 def test_leaving_asks_for_what_is_not_saved(finished: Project, desk: Desk, drive: Drive) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         await pilot.press("f3", "e", "x")
@@ -448,6 +469,15 @@ def test_a_first_run_needs_a_folder_and_nothing_else(
                 await pilot.pause(0.01)
                 if isinstance(app.screen, Welcome) and app.screen.query_one("#welcome-folders").has_focus:
                     break
+            await pilot.press("f3", "f1")
+            await pilot.pause()
+            assert isinstance(app.screen, Keys)
+            told = on_screen(app)
+            assert "Welcome" in told
+            assert "here" not in told.split("everywhere")[0].split("first.")[1]  # no heading over nothing
+            assert "f4" not in told  # there are no panes yet
+            await pilot.press("escape")
+            assert app.workbench.shown == "talk"
             await pilot.press("enter")
             goal = app.screen.query_one("#welcome-goal", Input)
             for _ in range(500):  # the keys go there as soon as the folder is taken

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from agent.tui.curves.canvas import Canvas
 from agent.tui.curves.columns import View, curve, envelope, smooth
-from agent.tui.curves.plot import Plot, Trace, draw, sparkline, step_label
+from agent.tui.curves.figures import FIGURES, value_format
+from agent.tui.curves.plot import AXIS_WIDTH, Plot, Trace, draw, sparkline, step_label
 from agent.tui.curves.reader import MetricsReader
 from agent.tui.curves.series import Series
 from trainer_core.verdict.trend import smoothed
@@ -215,3 +216,20 @@ def test_steps_are_written_short(step: float, label: str) -> None:
 def test_a_sparkline_has_the_shape_of_its_values() -> None:
     assert sparkline(np.array([0.0, 1.0, 2.0, 3.0]), 4) == "▁▃▆█"
     assert sparkline(np.array([]), 4) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("step time", 5.46e-05, "5.46e-5"),
+        ("step time", 5.46e-10, "5.5e-10"),
+        ("loss", -1.234e-05, "-1.2e-5"),
+        ("loss", 4.876, "4.88"),
+        ("learning rate", 2.1e-4, "2.1e-4"),
+        ("learning rate", 0.0, "0"),
+    ],
+)
+def test_a_value_on_an_axis_keeps_its_exponent(name: str, value: float, text: str) -> None:
+    figure = next(figure for figure in FIGURES if figure.name == name)
+    assert value_format(figure)(value) == text
+    assert len(text) <= AXIS_WIDTH - 2
