@@ -2,6 +2,7 @@
 
 import shutil
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 
 import cv2
@@ -163,3 +164,19 @@ def test_half_a_jpeg_is_not_passed_as_whole(inspection, tmp_path):
     assert "undecodable" not in inspection.flags("whole.jpg")
     assert "shows grey" in inspection.flags("half.jpg")["undecodable"]["message"]
     assert inspection.clip("half.jpg")["status"] == "flagged"
+
+
+def test_the_page_passes_no_clips_remedy_off_as_that_of_all(inspection, tmp_path, write_clip, mosaic):
+    def barred(bar: int) -> Callable[[int], np.ndarray]:
+        def picture(index: int) -> np.ndarray:
+            drawn = mosaic((192, 128))(index).copy()
+            drawn[:bar] = drawn[-bar:] = 0
+            return drawn
+
+        return picture
+
+    for name, bar in (("one.mp4", 16), ("two.mp4", 24)):
+        write_clip(tmp_path / "clips" / name, picture=barred(bar))
+    inspection.run(tmp_path / "clips")
+    page = inspection.project.report_html_path.read_text()
+    assert "Each is told what to do, for example: Crop it to 192 × " in page

@@ -18,7 +18,7 @@ def judge(seen: Seen) -> Iterator[Flag]:
         severity="warn",
         value=light["p95"],
         threshold=BRIGHTEST,
-        message=f"It is dark: 95 % of its pixels stay below {light['p95']:.0%} of full brightness.",
+        message=f"It is dark: 95% of its pixels stay below {light['p95']:.0%} of full brightness.",
         remedy="Lift its exposure, or keep it if the look you train is dark.",
     )
 

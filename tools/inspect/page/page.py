@@ -55,11 +55,13 @@ def _issues(media: Sequence[Clip], anchors: dict[tuple[str, str], str]) -> Itera
         return
     rows = []
     for (severity, flag_id), clips in sorted(kinds.items(), key=lambda kind: (HARM[kind[0][0]], -len(kind[1]))):
-        example = next(flag for flag in clips[0].flags if (flag.severity, flag.id) == (severity, flag_id))
+        flags = [flag for clip in clips for flag in clip.flags if (flag.severity, flag.id) == (severity, flag_id)]
         names = [f'<a href="#{anchors[clip.source, clip.path]}">{text(clip.path)}</a>' for clip in clips[:MOST_NAMES]]
         more = f" and {len(clips) - MOST_NAMES} more" if len(clips) > MOST_NAMES else ""
         kind, label = SEVERITY_CHIPS[severity]
-        says = example.message if len(clips) == 1 else f"{example.remedy}"
+        says = flags[0].message if len(clips) == 1 else flags[0].remedy
+        if len(clips) > 1 and len({flag.remedy for flag in flags}) > 1:
+            says = f"Each is told what to do, for example: {says}"
         rows.append(
             f'<li>{chip(kind, label)}<span class="what">{text(flag_name(flag_id))}</span><span class="say">{text(says)}'
             f'</span><span class="who">{plural(len(clips), "clip")}: {", ".join(names)}{more}</span></li>'
