@@ -17,6 +17,7 @@ from agent.events import Question
 from agent.memory import words_of
 from agent.reviews import fingerprint_of, is_approved, unreviewed
 from agent.roots import refuse_foreign_paths
+from agent.slash import BY_NAME
 from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of, is_from_person, told_by_rules
 from agent.useless import MOST_USELESS
 from tools.project import Project, Stopped
@@ -69,6 +70,8 @@ def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     useless = state.get("useless", 0) + 1 if error is not None and error.get("by_model") and not worked else 0
     update["useless"] = useless
     if desk.stop.is_set():
+        if error is not None:
+            answers.append(told_by_rules(_told(error)))
         goto = END
     elif useless >= MOST_USELESS:
         goto = stage  # which asks whether rules shall take over
@@ -216,7 +219,11 @@ def _run(
 ) -> tuple[str, bool]:
     project = desk.project
 
+    last: tuple[str, int, int] | None = None
+
     def report(what: str, done: int, total: int) -> None:
+        nonlocal last
+        last = what, done, total
         if desk.stop.is_set():
             raise Stopped
         runtime.stream_writer({"what": what, "done": done, "total": total})
@@ -227,7 +234,15 @@ def _run(
     except LtxError as refusal:
         return json.dumps(error_json(refusal)), True
     except Stopped:
-        return json.dumps(error_json(ConfigError(INTERRUPTED, "What was done by then is kept."))), True
+        return json.dumps(error_json(ConfigError(INTERRUPTED, _where_it_stopped(tool, last)))), True
+
+
+def _where_it_stopped(tool: Tool, last: tuple[str, int, int] | None) -> str:
+    """How far the tool was by its own count, and how to go on."""
+    at = f"{last[0]}: {last[1]} of {last[2]} done. " if last is not None else ""
+    command = BY_NAME.get(FINISHED_BY.get(tool.name, ""))
+    further = f"/{command.name} goes on from there" if command is not None else "ask for it again to go on"
+    return f"{at}What is done is kept; {further}."
 
 
 def _needed_card(tool: Tool, arguments: BaseModel, call: Any, state: AgentState, desk: Desk) -> Question | None:

@@ -75,7 +75,7 @@ class Face:
         except LtxError as error:
             say(clean_lines(str(error)))
         except KeyboardInterrupt:
-            say('\nInterrupted; what was written stays. Say "go on" to take it up again.')
+            say("Interrupted; what was written stays.")
 
 
 def show_card(question: Question) -> None:

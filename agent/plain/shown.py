@@ -5,6 +5,7 @@ import time
 from typing import Protocol
 
 from agent.approve import DECLINED
+from agent.calls import INTERRUPTED
 from agent.events import Alerted, Called, Event, Progressed, Returned, Said, Streamed
 from agent.screen import clean, clean_lines
 
@@ -65,9 +66,14 @@ class Shown:
             say(f"Tool: {clean(event.tool)}({clean(arguments)})")
         elif isinstance(event, Alerted):
             say(alert_text(event))
-        elif isinstance(event, Returned) and event.refusal and event.refusal != DECLINED:
+        elif isinstance(event, Returned) and _has_failed(event):
             say(f"Failed: {clean(event.tool)}")
         self._streamed = False
+
+
+def _has_failed(event: Returned) -> bool:
+    """Whether it ended by itself without a result; a person who declined or interrupted it knows why."""
+    return bool(event.refusal) and event.refusal != DECLINED and not event.refusal.startswith(INTERRUPTED)
 
 
 def alert_text(event: Alerted) -> str:

@@ -139,4 +139,5 @@ def _readline() -> ModuleType | None:
     readline.set_auto_history(False)
     readline.set_completer_delims("\n")  # what completes is the whole line
     readline.parse_and_bind("tab: complete")
+    readline.parse_and_bind("set enable-bracketed-paste on")  # pasted lines are one thing to say; Python turns it off
     return readline

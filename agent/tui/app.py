@@ -240,7 +240,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.is_working = False
         self.talk.working("")
         if ended.interrupted:
-            self.talk.notice("Interrupted; what was written stays. Say “go on” to take it up again.")
+            self.talk.notice("Interrupted; what was written stays.")
         if ended.error is not None:
             self.talk.notice(str(ended.error), "stop")
         if self.watcher is not None:

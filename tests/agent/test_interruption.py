@@ -71,6 +71,9 @@ def test_the_tool_ends_promptly_the_turn_after_it_and_the_next_one_is_heard(
         (returned,) = (event for event in events if isinstance(event, Returned))
         assert returned.refusal is not None
         assert "Interrupted by the person" in returned.refusal
+        (said,) = (event.text for event in events if isinstance(event, Said))
+        assert f"looking: {endless.kept} of {10**9} done" in said, "the tool's own count"
+        assert "/inspect goes on" in said
 
         conversation.take(lambda session: session.say("are you there?"))
         events, ended = _until_ended(posted)
