@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished_project import CONFIG, finish
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -212,11 +211,15 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def finished(project: Project, tmp_path: Path) -> Project:
     """A project with clips, captions, a plan and two runs that have ended."""
+    from finished_project import finish  # children of tests load this file without tests/support on their path
+
     return finish(project, tmp_path / "clips")
 
 
 @pytest.fixture
 def config_text() -> str:
+    from finished_project import CONFIG
+
     return CONFIG
 
 
