@@ -13,7 +13,7 @@ from trainer_core.files import write_json, write_jsonl, write_text
 from trainer_core.run_folder import RunFolder, RunStatus
 
 CONFIG = """\
-# Drafted by ltx-agent. A value without a comment is the objective's recipe.
+# Drafted by ltx-agent; behind each value stands why.
 ltx_agent:
   objective: t2v                                          # the clips have pictures
 model:

@@ -15,7 +15,7 @@ from trainer_core.files import replacing, write_text
 
 COMMENT_COLUMN = 58
 HEADER = (
-    "Drafted by ltx-agent. A value without a comment is the objective's recipe.\n"
+    "Drafted by ltx-agent; behind each value stands why.\n"
     "Edit it as you like: your version is kept beside this file when a new one is drafted.\n"
 )
 _TRAILER = re.compile(r"\n# drafted-sha256: ([0-9a-f]{64})\n\Z")

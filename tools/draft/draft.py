@@ -15,6 +15,7 @@ from tools.draft.dataset import write_dataset
 from tools.draft.fit import fitted
 from tools.draft.heldout import LARGEST_FRACTION
 from tools.draft.plan import plan_text
+from tools.draft.recipe_reasons import recipe_reasons
 from tools.inspect.report import Report
 from tools.machine import device_bytes
 from tools.project import Project, ProjectFacts
@@ -92,7 +93,7 @@ def draft_of(project: Project, facts: ProjectFacts) -> Drafted:
         raise ConfigError(f"That can't be asked for: {faults}.", "Ask for another value.") from error
     wishes = Wishes(**{**arguments.model_dump(), "skip": arguments.skip or ()})
     draft = fitted(decide(report, facts, wishes), project.path, device_bytes)
-    text = annotated_yaml(draft.config, draft.reasons)
+    text = annotated_yaml(draft.config, {**recipe_reasons(draft.config), **draft.reasons})
     objective_of(parse_config(text, "the drafted config").strategy)
     return Drafted(report, draft, text)
 

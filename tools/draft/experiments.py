@@ -121,7 +121,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
 
 def flat_values(text: str) -> dict[str, Any]:
     """The values of a YAML text by dotted key."""
-    return _flat(yaml.load(text, Loader=Loader) or {}, "")
+    return flattened(yaml.load(text, Loader=Loader) or {})
 
 
 def unified_diff(before: str, after: str, name: str = "config.yaml") -> list[str]:
@@ -171,10 +171,11 @@ def _values_of(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _flat(value: Any, prefix: str) -> dict[str, Any]:
+def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted key."""
     if not isinstance(value, dict):
         return {prefix.removesuffix("."): value}
     found: dict[str, Any] = {}
     for key, inner in value.items():
-        found.update(_flat(inner, f"{prefix}{key}."))
+        found.update(flattened(inner, f"{prefix}{key}."))
     return found
