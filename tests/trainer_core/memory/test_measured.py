@@ -8,6 +8,7 @@ from trainer_core.memory.measured import SWITCHES, measure, write_model
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_each_switch_saves_memory_and_leaves_the_losses(tmp_path: Path) -> None:
     write_model(tmp_path)
     seen = {case: measure(tmp_path, case) for pair in SWITCHES.values() for case in pair[:2]}
