@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from agent.cards import call_card
 from agent.desk import Desk, desk_of
 from agent.digest import as_text, fenced, printable
-from agent.events import Question
+from agent.events import Question, Returned
 from agent.memory import words_of
 from agent.reviews import fingerprint_of, is_approved, unreviewed
 from agent.roots import refuse_foreign_paths
@@ -235,6 +235,11 @@ def _run(
         return json.dumps(error_json(refusal)), True
     except Stopped:
         return json.dumps(error_json(ConfigError(INTERRUPTED, _where_it_stopped(tool, last)))), True
+
+
+def was_interrupted(event: Returned) -> bool:
+    """Whether the person interrupted this call: its refusal says then how far it came."""
+    return bool(event.refusal) and event.refusal.startswith(INTERRUPTED)
 
 
 def _where_it_stopped(tool: Tool, last: tuple[str, int, int] | None) -> str:

@@ -66,16 +66,18 @@ class Face:
 
     def hear(self, events: Iterator[Event]) -> None:
         """Show a turn; an error or a Ctrl-C while tools work ends the turn and keeps the conversation."""
+        shown = Shown(SpokenProgress())
         try:
             with _interrupting(self.session):
-                shown = Shown(SpokenProgress())
                 for event in events:
                     shown.show(event)
                 self.last_said = shown.last_said or self.last_said
         except LtxError as error:
             say(clean_lines(str(error)))
         except KeyboardInterrupt:
-            say("Interrupted; what was written stays.")
+            self.last_said = shown.last_said or self.last_said
+            if not shown.told_interruption:
+                say("Interrupted; what was written stays.")
 
 
 def show_card(question: Question) -> None:

@@ -5,7 +5,7 @@ import time
 from typing import Protocol
 
 from agent.approve import DECLINED
-from agent.calls import INTERRUPTED
+from agent.calls import was_interrupted
 from agent.events import Alerted, Called, Event, Progressed, Returned, Said, Streamed
 from agent.screen import clean, clean_lines
 
@@ -39,10 +39,14 @@ class SpokenProgress:
 
 
 class Shown:
-    """Shows the events of one turn; `last_said` is the answer as a whole."""
+    """Shows the events of one turn; `last_said` is the answer as a whole.
+
+    `told_interruption`: an event said how far the work came that the person interrupted.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self.last_said = ""
+        self.told_interruption = False
         self._progress = progress
         self._streamed = False
 
@@ -66,14 +70,16 @@ class Shown:
             say(f"Tool: {clean(event.tool)}({clean(arguments)})")
         elif isinstance(event, Alerted):
             say(alert_text(event))
-        elif isinstance(event, Returned) and _has_failed(event):
-            say(f"Failed: {clean(event.tool)}")
+        elif isinstance(event, Returned):
+            self.told_interruption |= was_interrupted(event)
+            if _has_failed(event):
+                say(f"Failed: {clean(event.tool)}")
         self._streamed = False
 
 
 def _has_failed(event: Returned) -> bool:
     """Whether it ended by itself without a result; a person who declined or interrupted it knows why."""
-    return bool(event.refusal) and event.refusal != DECLINED and not event.refusal.startswith(INTERRUPTED)
+    return bool(event.refusal) and event.refusal != DECLINED and not was_interrupted(event)
 
 
 def alert_text(event: Alerted) -> str:

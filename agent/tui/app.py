@@ -239,7 +239,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     def _ended(self, ended: Ended) -> None:
         self.is_working = False
         self.talk.working("")
-        if ended.interrupted:
+        if ended.model and ended.model != self.model:
+            self.model = ended.model
+            self.show_head()
+        if ended.interrupted and not ended.is_told:
             self.talk.notice("Interrupted; what was written stays.")
         if ended.error is not None:
             self.talk.notice(str(ended.error), "stop")

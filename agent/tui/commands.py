@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from agent.tui.app import LtxApp
 
 PANE_NAMES = frozenset(name for name, _ in PANES)
+ANYWHERE = frozenset({"help", "theme", "quit"})
+"""Commands that need no project: the palette has no others where no conversation is in sight."""
 
 
 class SlashCommands(App[None]):
@@ -114,20 +116,22 @@ class SlashCommands(App[None]):
             into.setdefault(binding.description, []).append(self.get_key_display(binding) if key else key)
         return _rows(here), _rows(everywhere), _rows(moving)
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002 (the signature is Textual's)
-        """The palette knows every slash command and the usual ones of an application."""
+    def get_system_commands(self: "LtxApp", screen: Screen[Any]) -> Iterable[SystemCommand]:  # type: ignore[misc]
+        """The palette knows every slash command that works on `screen` and the usual ones of an application."""
         for command in COMMANDS:
+            if screen is not self.workbench and command.name not in ANYWHERE:
+                continue
             if not command.argument or command.argument.startswith("["):
                 yield SystemCommand(
                     f"/{command.name}",
                     command.description,
-                    lambda name=command.name: self.run_slash(f"/{name}"),  # type: ignore[misc]
+                    lambda name=command.name: self.run_slash(f"/{name}"),
                 )
             else:
                 yield SystemCommand(
                     f"/{command.name} …",
                     command.description,
-                    lambda name=command.name: self._begin_command(name),  # type: ignore[misc]
+                    lambda name=command.name: self._begin_command(name),
                 )
         yield SystemCommand("Themes", "choose one of all themes", self.action_change_theme)
         yield SystemCommand(

@@ -43,10 +43,15 @@ class Happened:
 
 @dataclass(frozen=True)
 class Ended:
-    """A turn has ended; `error` says why when it was not by itself."""
+    """A turn has ended; `error` says why when it was not by itself, `model` who answers from now on.
+
+    `is_told` of an interrupted one: an event of the turn has said already how far its work came.
+    """
 
     error: Exception | None = None
     interrupted: bool = False
+    is_told: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,12 +138,15 @@ class Conversation:
                 self._post(Happened(cant_judge(error)))
 
     def _hear(self, session: "Session", turn: Turn) -> Ended:
-        from agent.events import Progressed, Streamed
+        from agent.calls import was_interrupted
+        from agent.events import Progressed, Returned, Streamed
 
         self._interrupted.clear()
+        is_told = False
         try:
             with contextlib.closing(turn(session)) as events:  # type: ignore[type-var]  # sessions answer with generators
                 for event in events:
+                    is_told |= isinstance(event, Returned) and was_interrupted(event)
                     if not self._interrupted.is_set() or not isinstance(event, Progressed | Streamed):
                         self._post(Happened(event))
         except LtxError as error:
@@ -147,7 +155,7 @@ class Conversation:
             from agent.crash import record_crash
 
             return Ended(RuntimeError(record_crash(error)))
-        return Ended(interrupted=self._interrupted.is_set())
+        return Ended(None, self._interrupted.is_set(), is_told, session.model_name)
 
 
 def _history(session: "Session") -> list[Any]:

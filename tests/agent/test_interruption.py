@@ -74,6 +74,7 @@ def test_the_tool_ends_promptly_the_turn_after_it_and_the_next_one_is_heard(
         (said,) = (event.text for event in events if isinstance(event, Said))
         assert f"looking: {endless.kept} of {10**9} done" in said, "the tool's own count"
         assert "/inspect goes on" in said
+        assert ended.is_told, "a face needs not tell it again"
 
         conversation.take(lambda session: session.say("are you there?"))
         events, ended = _until_ended(posted)

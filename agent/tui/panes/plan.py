@@ -98,7 +98,8 @@ class PlanPane(Pane):
         self._load(text)
         count = len(hunks(before, text))
         if count:
-            self.notify(f"The plan has changed in {count} places. d shows them.", title="Plan")
+            places = f"in {count} places" if count > 1 else "in one place"
+            self.notify(f"The plan has changed {places}. d shows what.", title="Plan")
         self._show_title()
 
     def _load(self, text: str) -> None:
@@ -112,10 +113,13 @@ class PlanPane(Pane):
         if self.is_dirty:
             parts.append("not saved")
         self.border_title = " · ".join(parts)
-        count = len(self._problems)
-        said = f"{count} problem{'s' if count != 1 else ''}" if count else "valid" if self._disk is not None else ""
+        said = self._count() if self._problems else "valid" if self._disk is not None else ""
         changed = "changed: d" if self._proposed is not None else ""
         self.border_subtitle = " · ".join(part for part in (changed, said) if part)
+
+    def _count(self) -> str:
+        count = len(self._problems)
+        return f"{count} problem{'s' if count != 1 else ''}"
 
     @on(TextArea.Changed, "#yaml")
     def _changed(self) -> None:
@@ -206,7 +210,7 @@ class PlanPane(Pane):
         self.post_message(self.Saved(text))
         if self._problems:
             first = self._problems[0]
-            said = f"Saved with {len(self._problems)} problems; training won't start before they are mended."
+            said = f"Saved with {self._count()}; training won't start with that."
             self.notify(f"{said}\nline {first.line + 1}: {first.message}", title="Plan", severity="warning")
         else:
             self.notify("Saved.", title="Plan")

@@ -159,7 +159,7 @@ class ApprovalCard(VerticalGroup, can_focus=True):
         self._details = CardPart(
             Markdown(clean_lines(text), open_links=False)
             if approval == "plan"
-            else Static(clean_lines(text.replace("\n", "\n\n")), markup=False),
+            else Static(clean_lines(text if approval == "change" else text.replace("\n", "\n\n")), markup=False),
             classes="details",
         )
         self._costs = CardPart(Static(clean_lines("\n".join(costs)), markup=False), classes="costs")

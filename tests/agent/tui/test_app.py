@@ -18,6 +18,7 @@ from textual.widgets import DataTable, Input
 from agent.desk import Desk
 from agent.events import Streamed
 from agent.session import open_session
+from agent.settings import load_settings
 from agent.tui.app import LtxApp, Posted
 from agent.tui.conversation import Happened
 from agent.tui.panes.clips import ClipsPane
@@ -424,6 +425,35 @@ def test_keys_are_told_on_every_pane_and_the_palette_knows_the_commands(
     drive(desk, steps)
 
 
+def test_another_model_stands_in_the_head_at_once(
+    finished: Project, desk: Desk, drive: Drive, settle: Settle, bare: pytest.MonkeyPatch
+) -> None:
+    bare.setenv("LTX_AGENT_BASE_URL", "http://127.0.0.1:9/v1")
+    settings = load_settings()
+
+    async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
+        await typed(pilot, "/model other-model")
+        await settle(pilot)
+        assert "· other-model" in on_screen(app).splitlines()[0]
+        await typed(pilot, "/model builtin")
+        await settle(pilot)
+        assert "· planner" in on_screen(app).splitlines()[0]
+
+    drive(replace(desk, settings=settings), steps)
+
+
+def test_the_lines_of_a_changes_diff_stand_close(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+    async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
+        app.talk.ask("change", "Change the plan like this?", ["-steps: 400", "+steps: 500"], [])
+        for _ in range(3):
+            await pilot.pause()
+        lines = on_screen(app).splitlines()
+        at = next(number for number, line in enumerate(lines) if "-steps: 400" in line)
+        assert "+steps: 500" in lines[at + 1]
+
+    drive(desk, steps)
+
+
 def test_samples_are_listed_by_name_and_previewed(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
     folder = finished.runs()[-1].path / "samples" / "20260102-110000" / "01-a1f08899"
     folder.mkdir(parents=True)
@@ -478,6 +508,8 @@ def test_a_first_run_needs_a_folder_and_nothing_else(
             assert "f4" not in told  # there are no panes yet
             await pilot.press("escape")
             assert app.workbench.shown == "talk"
+            names = {command.title for command in app.get_system_commands(app.screen)}
+            assert {name for name in names if name.startswith("/")} == {"/help", "/theme", "/quit"}
             await pilot.press("enter")
             goal = app.screen.query_one("#welcome-goal", Input)
             for _ in range(500):  # the keys go there as soon as the folder is taken
