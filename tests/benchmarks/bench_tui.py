@@ -1,19 +1,24 @@
 """The screen: its first paint, a key press under a long live run, what it costs at rest, what it keeps in memory."""
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import pty
 import resource
 import select
+import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import pytest
@@ -29,6 +34,8 @@ ROWS = 1_000_000
 STARTS = 7
 PRESSES = 120
 REST_S = 20.0
+LIVE_HZ = 2
+PROCESSES = 3
 FIRST_PAINT = b"F2 "
 """Stands in the line of tabs, which is part of the first frame."""
 IMPORT = "import textual.app, textual.screen; from textual.widgets import Footer, Markdown, Static, TextArea"
@@ -240,3 +247,86 @@ def test_memory_of_a_long_run(record_ratio: RecordRatio, long_project: Project, 
     long_bytes, short_bytes = kept(long_project), kept(short)
     note = f"{long_bytes / 1e6:.1f} MB for {ROWS:,} rows, {short_bytes / 1e6:.1f} MB for 20,000"
     record_ratio("TUI: memory of 1M rows against 20k", long_bytes / short_bytes, target=1.1, note=note)
+
+
+class ScreenProcess:
+    """The whole command over a project, in a process of its own on a pty that is read all the while."""
+
+    def __init__(self, project: Project) -> None:
+        self.pid, self._descriptor = pty.fork()
+        if self.pid == 0:
+            command = [sys.executable, "-c", "from agent.cli import main; main()", "chat", str(project.path)]
+            os.execvpe(command[0], command, {**os.environ, "TERM": "xterm-256color"})
+        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
+        self._reader = threading.Thread(target=self._drain)
+        self._reader.start()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(OSError):  # the child has closed its end
+            while os.read(self._descriptor, 65536):
+                pass
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGHUP)
+        os.waitpid(self.pid, 0)
+        self._reader.join()
+        os.close(self._descriptor)
+
+    def processor_s(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self) -> int:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def wait_until_read(self, size: int) -> None:
+        """Wait until at least `size` bytes are read and the processor has rested."""
+        deadline = time.monotonic() + 300
+        used = -1.0
+        while time.monotonic() < deadline:
+            before, used = used, self.processor_s()
+            text = Path(f"/proc/{self.pid}/io").read_text()
+            if int(text.split()[1]) >= size and 0 <= used - before < 0.1:
+                return
+            time.sleep(2)
+        raise AssertionError("the screen has not read its run and come to rest within five minutes")
+
+
+@pytest.mark.timeout(900)
+def test_beside_a_live_run(record_ratio: RecordRatio, tmp_path: Path) -> None:
+    """Processor time of the whole process, as a share of one core, while a run writes two rows a second."""
+    project = project_with_run(tmp_path / "live", 1000, live=True)
+    path = project.runs()[0].metrics_path
+    shown = ScreenProcess(project)
+    try:
+        shown.wait_until_read(path.stat().st_size)
+        before, started, step = shown.processor_s(), time.monotonic(), 1000
+        while time.monotonic() < started + REST_S:
+            step += 1
+            with path.open("a") as file:
+                file.write(json.dumps(row(step)) + "\n")
+            time.sleep(1 / LIVE_HZ)
+        used, taken = shown.processor_s() - before, time.monotonic() - started
+    finally:
+        shown.close()
+    note = f"{used * 1e3:.0f} ms of processor time in {taken:.0f} s, {LIVE_HZ} rows a second, the talk in front"
+    record_ratio("TUI: processor beside a live run, share of a core", used / taken, target=0.05, note=note)
+
+
+@pytest.mark.timeout(1800)
+def test_memory_of_the_whole_process(record_ratio: RecordRatio, long_project: Project, tmp_path: Path) -> None:
+    """Resident memory of the whole command once a run is read: its length must not show."""
+    short = project_with_run(tmp_path / "short", 20_000, live=True)
+
+    def resident(project: Project) -> int:
+        shown = ScreenProcess(project)
+        try:
+            shown.wait_until_read(project.runs()[0].metrics_path.stat().st_size)
+            return shown.resident_bytes()
+        finally:
+            shown.close()
+
+    pairs = [(resident(long_project), resident(short)) for _ in range(PROCESSES)]
+    long_bytes, short_bytes = (median(sizes) for sizes in zip(*pairs, strict=True))
+    note = f"{long_bytes / 1e6:.0f} MB for {ROWS:,} rows, {short_bytes / 1e6:.0f} MB for 20,000, median of {PROCESSES}"
+    record_ratio("TUI: memory of the whole process, 1M rows against 20k", long_bytes / short_bytes, 1.1, note)
