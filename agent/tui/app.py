@@ -86,6 +86,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self._goal: str | None = None
         self._is_filled = False
         self._turns_waiting = 0
+        self._missed: list[str] = []
 
     def get_default_screen(self) -> Workbench:
         return self.workbench
@@ -144,7 +145,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.close_threads(wait_s=0.0)
         self.project, self._goal = project, goal
         self.seen, self.runs, self._texts, self._chosen = {}, (), {}, (None, None)
-        self.model, self._turns_waiting = "", 0
+        self.model, self._turns_waiting, self._missed = "", 0, []
         await self.talk.clear()
         self.talk.prompt.past = PromptHistory(project.path / ".prompt-history.jsonl")
         self.watcher = Watcher(project, self._post)
@@ -178,6 +179,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             self.conversation = None
             self.talk.working("")
             self.talk.notice(f"The conversation can't be opened: {payload.error}", "stop")
+            self._tell_missed()
         elif self._is_filled:
             self._seen(payload)
 
@@ -189,6 +191,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             self.talk.notice(f"{hidden} earlier entries are not shown; /export writes all of them into a file.")
         for event in opened.history[hidden:]:
             await self._happened(event)
+        self._tell_missed()
         self.show_head()
         if not opened.history and self.conversation is not None and self.project is not None:
             self._greet()
@@ -268,7 +271,9 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             self.curves.show_runs(payload.ids)
             bench.query_one("#run").show_runs(payload.ids)  # type: ignore[attr-defined]
         elif isinstance(payload, Missed):
-            self.talk.notice("While you were away:", "warn", list(payload.lines))
+            self._missed = list(payload.lines)
+            if self.model or self.conversation is None:
+                self._tell_missed()
         elif isinstance(payload, Detail):
             self.curves.show_detail(payload.run, payload.steps)
         elif isinstance(payload, FilesSeen):
@@ -278,6 +283,12 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             if payload.texts.keys() & {"report.json", "captions.jsonl", "dataset.jsonl"}:
                 texts = (self._texts.get(name) for name in ("report.json", "captions.jsonl", "dataset.jsonl"))
                 bench.query_one("#clips").show_rows(clip_rows(*texts))  # type: ignore[attr-defined]
+
+    def _tell_missed(self) -> None:
+        """Say what happened meanwhile below what was talked before, where it is in sight."""
+        if self._missed:
+            self.talk.notice("While you were away:", "warn", self._missed)
+            self._missed = []
 
     @property
     def is_settled(self) -> bool:

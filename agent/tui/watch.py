@@ -33,7 +33,8 @@ SAMPLE_SUFFIXES = frozenset(
 
 
 TROUBLE = re.compile(
-    r"fail|diverg|non.?finite|out of memory|error|spike|explosion|damaged|abandoned|skipped|not saved", re.IGNORECASE
+    r"fail|diverg|non.?finite|out of memory|error|spike|explosion|adapter|damaged|abandoned|skipped|not saved",
+    re.IGNORECASE,
 )
 """Kinds of events that something went wrong in."""
 ROUTINE = frozenset({"checkpoint", "samples", "heldout"})

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import events
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
@@ -124,6 +125,13 @@ class Prompt(TextArea):
             self.write(self._found[self._chosen][0])
         else:
             self.screen.focus_next()
+
+    def action_cursor_page_up(self) -> None:
+        """Leave the page keys to what is around the prompt: it is a few lines, and the talk above it is long."""
+        raise SkipAction
+
+    def action_cursor_page_down(self) -> None:
+        raise SkipAction
 
     def action_earlier(self) -> None:
         if self._found:

@@ -29,7 +29,7 @@ from agent.tui.screens.question import YesNo
 from agent.tui.screens.welcome import Welcome
 from agent.tui.widgets.entries import ApprovalCard, Notice, Said, ToolCall, Words
 from tools.project import Project
-from trainer_core.files import read_jsonl, write_text
+from trainer_core.files import read_jsonl, write_json, write_text
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Drive = Callable[..., None]
@@ -423,6 +423,33 @@ def test_keys_are_told_on_every_pane_and_the_palette_knows_the_commands(
         assert app.theme == "ltx-light"
 
     drive(desk, steps)
+
+
+def test_what_was_missed_stands_below_what_was_talked_and_the_page_keys_lead_up(
+    finished: Project, desk: Desk, drive: Drive, settle: Settle
+) -> None:
+    run = finished.runs()[-1]
+    with open_session(desk) as session:
+        for word in ("rank", "sigma", "step", "seed"):
+            list(session.say(f"what is a {word}?"))
+    write_json(finished.path / ".last-visit.json", {"time": 0.0, "runs": {run.id: "running"}})
+    run.record_event("exploding adapter", step=400, message="The adapter doctor finds it exploding.")
+
+    async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
+        for _ in range(500):  # the files are looked at beside the conversation
+            await pilot.pause(0.01)
+            if "While you were away" in on_screen(app):
+                break
+        last = app.talk.transcript.children[-1]
+        assert isinstance(last, Notice)
+        assert "finds it exploding" in str(last.render())
+        assert app.talk.prompt.has_focus
+        assert "what is a rank?" not in on_screen(app)
+        for _ in range(12):
+            await pilot.press("pageup")
+        assert "what is a rank?" in on_screen(app)
+
+    drive(desk, steps, size=(80, 24))
 
 
 def test_another_model_stands_in_the_head_at_once(
