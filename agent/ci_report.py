@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from agent.summaries import counted
 from tools.caption.text import plain_text
 from tools.draft.plan import code_span
 from tools.inspect.names import displayed
 from tools.inspect.report import Clip, Report
 from tools.project import Project
+from tools.wording import counted
 from trainer_core.errors import LtxError
 from trainer_core.files import read_json, write_json, write_text
 

@@ -5,13 +5,9 @@ from typing import Any
 
 from agent.memory_text import memory_summary, rehearse_summary
 from agent.run_text import comparison_lines, diagnosis_lines, resume_lines, run_lines
+from tools.wording import counted
 
 SHOWN_PROBLEMS = 6
-
-
-def counted(number: int, noun: str) -> str:
-    """Return "1 clip", "2 clips"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _inspect_summary(result: dict[str, Any]) -> list[str]:

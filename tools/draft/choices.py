@@ -14,6 +14,7 @@ from tools.draft.select import columns_of, has_sound, sort_clips
 from tools.inspect.names import displayed
 from tools.inspect.report import Clip, Report
 from tools.project import ProjectFacts
+from tools.wording import counted
 from trainer_core.config import is_tiny
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.objective import ADAPTER_NAMES, AdapterName, default_adapter, load_recipe, merged, nested, recipe_for
@@ -214,16 +215,16 @@ def _choose_data(
     *,
     needs_video: bool,
 ) -> None:
-    counted = _samples_by_bucket(training)
+    buckets = _samples_by_bucket(training)
     samples = sum(len(clip.samples) for clip in training)
     choices.choose(
         "ltx_agent.dataset",
         "dataset.jsonl",
-        f"{counted_noun(len(training), 'clip')}, {counted_noun(samples, 'sample')}; held out: {split.reason}",
+        f"{counted(len(training), 'clip')}, {counted(samples, 'sample')}; held out: {split.reason}",
     )
-    if counted:
-        sizes = ", ".join(f"{count} of {bucket}" for bucket, count in counted.most_common())
-        spelled = ";".join(bucket for bucket, _ in counted.most_common())
+    if buckets:
+        sizes = ", ".join(f"{count} of {bucket}" for bucket, count in buckets.most_common())
+        spelled = ";".join(bucket for bucket, _ in buckets.most_common())
         choices.choose("ltx_agent.buckets", spelled, f"width x height x frames, from the clips: {sizes}")
     if needs_video:
         rate = report.summary.frame_rate
@@ -277,7 +278,7 @@ def _choose_optimization(
     choices.choose("optimization.steps", *_asked_or(wishes.steps, steps))
     choices.choose(
         "optimization.batch_size",
-        *_asked_or(wishes.batch_size, (batch, f"of {counted_noun(samples, 'sample')} in all")),
+        *_asked_or(wishes.batch_size, (batch, f"of {counted(samples, 'sample')} in all")),
     )
     memory = (False, "not needed for a tiny model") if tiny else (True, "saves memory, costs time")
     choices.choose("optimization.enable_gradient_checkpointing", *memory)
@@ -286,11 +287,6 @@ def _choose_optimization(
     choices.choose("checkpoints.save_training_state", "minimal", "what a resume needs, at the newest two checkpoints")
     choices.choose("validation.samples", [], "no prompts are sampled while it trains")
     choices.choose("validation.interval", None, "none, as there are no prompts")
-
-
-def counted_noun(count: int, noun: str) -> str:
-    """Return `1 clip`, `2 clips`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _asked_or(wish: Any, derived: tuple[Any, str]) -> tuple[Any, str]:

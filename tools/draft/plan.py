@@ -3,9 +3,10 @@
 from typing import Any
 
 from tools.caption.text import plain_text
-from tools.draft.choices import Draft, counted_noun
+from tools.draft.choices import Draft
 from tools.inspect.names import displayed
 from tools.inspect.report import Clip, Report
+from tools.wording import counted
 from trainer_core.config import is_tiny
 
 _ADAPTERS = {
@@ -33,7 +34,7 @@ def clip_count_sentence(draft: Draft) -> str:
     total = len(draft.training) + len(draft.left_out)
     held_out = len(draft.split.heldout)
     judged = f", {held_out} {'is' if held_out == 1 else 'are'} held out to judge it by" if held_out else ""
-    return f"{len(draft.training) - held_out} of {counted_noun(total, 'clip')} will train{judged}."
+    return f"{len(draft.training) - held_out} of {counted(total, 'clip')} will train{judged}."
 
 
 def code_span(text: str) -> str:
@@ -60,7 +61,7 @@ def _clips(draft: Draft, report: Report) -> str:
     samples = [sample for clip in draft.training for sample in clip.samples]
     used_s = sum(sample.duration_s for sample in samples)
     lines = [
-        f"{clip_count_sentence(draft)} Cut to the training size, they make {counted_noun(len(samples), 'sample')}.",
+        f"{clip_count_sentence(draft)} Cut to the training size, they make {counted(len(samples), 'sample')}.",
         f"Those use {used_s:.1f} of the {report.seconds.total:.1f} seconds of footage.",
     ]
     if draft.left_out:
@@ -124,7 +125,7 @@ def _next(draft: Draft) -> str:
         [
             "1. Read this plan and config.yaml; change what you like in either the talk or the file.",
             "2. After your yes the clips are encoded once (their latents are kept in .precomputed), then "
-            f"{counted_noun(steps, 'step')} of training run in a process of its own: closing the chat doesn't end it.",
+            f"{counted(steps, 'step')} of training run in a process of its own: closing the chat doesn't end it.",
             "3. `ltx-agent status` shows how it goes; the adapter appears in the run's folder under checkpoints/.",
         ]
     )

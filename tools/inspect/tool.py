@@ -22,6 +22,7 @@ from tools.inspect.store import look_store
 from tools.inspect.unchanged import fingerprint, keep_result, result_kept
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
+from tools.wording import counted
 from trainer_core.config import is_tiny
 from trainer_core.data.buckets import (
     REAL_LIMITS,
@@ -122,7 +123,7 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
         looks = look_at_all(taken.found, store, progress)
         if all(look.kind == "other" for look in looks):
             raise DataError(
-                f"There is no video, image or sound in {', '.join(sources)}, only {_plural(len(looks), 'other file')}.",
+                f"There is no video, image or sound in {', '.join(sources)}, only {counted(len(looks), 'other file')}.",
                 "Give the folder that holds the clips.",
             )
         made = assemble(taken.found, looks.looks, store.numbers, _limits(facts), arguments.frame_rate)
@@ -140,7 +141,7 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
         result = _result(project, report)
         if not result.usable:
             raise DataError(
-                f"None of the {_plural(result.clips, 'clip')} can train. {' '.join(result.problems)}",
+                f"None of the {counted(result.clips, 'clip')} can train. {' '.join(result.problems)}",
                 f"Every clip with its reason stands in {displayed(result.report_html)}.",
             )
         told = json.dumps(result.model_dump(mode="python"), default=str)  # ASCII escapes carry names of any bytes
@@ -173,12 +174,12 @@ def _result(project: Project, report: Report) -> InspectResult:
     clips = len(report.clips) - summary.other
     usable = summary.ok + summary.flagged
     sentence = (
-        f"{usable} of {_plural(clips, 'clip')} can train: {_plural(summary.samples, 'sample')} at "
+        f"{usable} of {counted(clips, 'clip')} can train: {counted(summary.samples, 'sample')} at "
         f"{summary.frame_rate:g} fps, {seconds.kept:.1f} of {seconds.total:.1f} seconds kept."
     )
     if report.replaced:
         copies = sum(len(one.copies) for one in report.replaced)
-        sentence += f" {_plural(len(report.replaced), 'remedied clip')} replaced by {copies} of these."
+        sentence += f" {counted(len(report.replaced), 'remedied clip')} replaced by {copies} of these."
     return InspectResult(
         sentence=sentence,
         clips=clips,
@@ -233,10 +234,6 @@ def _warning(messages: dict[str, str]) -> str:
     listed = ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
     same = len(set(messages.values())) == 1
     return f"{len(names)} clips ({listed}): {'' if same else 'for example, '}{message}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 INSPECT_TOOLS: list[Tool] = [Tool("inspect_clips", inspect_clips, InspectArguments), *REMEDY_TOOLS, *INPUT_TOOLS]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tools.inspect.page.charts import course, timeline, waveform
-from tools.inspect.page.text import SEVERITY_CHIPS, STATUS_CHIPS, chip, plural, seconds, text
+from tools.inspect.page.text import SEVERITY_CHIPS, STATUS_CHIPS, chip, seconds, text
 from tools.inspect.report import Clip, Flag
+from tools.wording import counted
 
 HARM = {"block": 0, "warn": 1, "note": 2}
 
@@ -62,7 +63,7 @@ def _facts(clip: Clip) -> list[str]:
         facts.append("with " + ", ".join(column.replace("_", " ") for column in clip.columns))
     if clip.samples:
         bucket = f" of {clip.samples[0].bucket}" if clip.samples[0].bucket else ""
-        facts.append(plural(len(clip.samples), "sample") + bucket)
+        facts.append(counted(len(clip.samples), "sample") + bucket)
     return facts
 
 

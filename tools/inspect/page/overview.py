@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from tools.inspect.page.charts import histogram
-from tools.inspect.page.text import chip, flag_name, plural, seconds, text
+from tools.inspect.page.text import chip, flag_name, seconds, text
 from tools.inspect.report import Clip, FlagId, Report
+from tools.wording import counted
 
 LOST_COLOURS = ("var(--bad)", "var(--warn)", "var(--soft)")
 GOALS = {
@@ -48,7 +49,7 @@ def _kept_and_lost(report: Report) -> str:
         return ""
     parts = [("var(--accent)", report.seconds.kept, f"{seconds(report.seconds.kept)} in samples")]
     for number, lost in enumerate(report.dataset.lost):
-        says = f"{seconds(lost.seconds)} {_reason(lost.reason)} ({plural(lost.clips, 'clip')})"
+        says = f"{seconds(lost.seconds)} {_reason(lost.reason)} ({counted(lost.clips, 'clip')})"
         colour = "var(--faint)" if lost.reason == "remainder" else LOST_COLOURS[number % len(LOST_COLOURS)]
         parts.append((colour, lost.seconds, says))
     bar = "".join(f'<i style="width:{100 * value / total:.2f}%;background:{colour}"></i>' for colour, value, _ in parts)
@@ -71,7 +72,7 @@ def objectives(report: Report) -> Iterator[str]:
     for name, verdict in sorted(report.objectives.items(), key=lambda item: not item[1].possible):
         if verdict.possible:
             label = chip("good", "possible")
-            says = f"{verdict.clips} of {plural(usable, 'clip')}"
+            says = f"{verdict.clips} of {counted(usable, 'clip')}"
             gaps = [f"{count} without {_column(column)}" for column, count in verdict.lacking.items()]
             says += f"; {', '.join(gaps)}" if gaps else ""
         else:
@@ -94,8 +95,8 @@ def buckets(report: Report) -> Iterator[str]:
         return
     most = max(bucket.clips for bucket in report.buckets)
     rows = "".join(
-        f"<span>{bucket.width} × {bucket.height}, {plural(bucket.frames, 'frame')}</span>"
-        f'<i style="width:{100 * bucket.clips / most:.0f}%"></i><span class="n">{plural(bucket.clips, "clip")}</span>'
+        f"<span>{bucket.width} × {bucket.height}, {counted(bucket.frames, 'frame')}</span>"
+        f'<i style="width:{100 * bucket.clips / most:.0f}%"></i><span class="n">{counted(bucket.clips, "clip")}</span>'
         for bucket in report.buckets
     )
     yield f'<h2>Cut to</h2><div class="panel tile"><div class="bars">{rows}</div></div>'
@@ -109,7 +110,7 @@ def dataset(report: Report, media: Sequence[Clip]) -> Iterator[str]:
     whole = report.dataset
     yield "<h2>How varied they are <small>measured, not judged</small></h2>"
     if whole.picture_distance is not None:
-        looks = f"{plural(len(usable), 'clip')} that fall into {plural(whole.groups, 'group')} by their looks"
+        looks = f"{counted(len(usable), 'clip')} that fall into {counted(whole.groups, 'group')} by their looks"
         copies = f", {whole.near_duplicates} of them near-duplicates of others" if whole.near_duplicates else ""
         distance = f"two clips' pictures differ by {whole.picture_distance:.0%} at the median (100%: unrelated)"
         yield f'<p class="soft">{looks}{copies}; {distance}.</p>'

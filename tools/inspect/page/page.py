@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from tools.inspect.page.cards import HARM, Shown, card
 from tools.inspect.page.overview import buckets, dataset, figures, objectives
 from tools.inspect.page.style import STYLE
-from tools.inspect.page.text import SEVERITY_CHIPS, chip, flag_name, plural, text
+from tools.inspect.page.text import SEVERITY_CHIPS, chip, flag_name, text
 from tools.inspect.report import Clip, FlagId, Report, Severity
+from tools.wording import counted
 
 MOST_CARDS = 400
 MOST_PICTURE_BYTES = 24 << 20
@@ -64,7 +65,7 @@ def _issues(media: Sequence[Clip], anchors: dict[tuple[str, str], str]) -> Itera
             says = f"Each is told what to do, for example: {says}"
         rows.append(
             f'<li>{chip(kind, label)}<span class="what">{text(flag_name(flag_id))}</span><span class="say">{text(says)}'
-            f'</span><span class="who">{plural(len(clips), "clip")}: {", ".join(names)}{more}</span></li>'
+            f'</span><span class="who">{counted(len(clips), "clip")}: {", ".join(names)}{more}</span></li>'
         )
     yield f'<h2>What to look at <small>worst first</small></h2><ul class="panel issues">{"".join(rows)}</ul>'
 
@@ -95,7 +96,7 @@ def _replaced(report: Report) -> Iterator[str]:
         for one in report.replaced[:MOST_ROWS]
     )
     head = "<tr><th>clip</th><th>what was done</th><th>copies in its place</th><th>length</th><th>left away</th></tr>"
-    yield f"<h2>Replaced clips <small>{plural(len(report.replaced), 'clip')}; the originals are untouched</small></h2>"
+    yield f"<h2>Replaced clips <small>{counted(len(report.replaced), 'clip')}; the originals are untouched</small></h2>"
     yield f'<div class="panel scroll"><table>{head}{rows}</table></div>'
 
 

@@ -47,11 +47,6 @@ def chip(kind: str, label: str) -> str:
     return f'<span class="chip {kind}">{text(label)}</span>'
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 clip`, `2 clips`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def seconds(value: float) -> str:
     """A length of time as people say it."""
     if value < 100:

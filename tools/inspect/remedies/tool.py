@@ -23,6 +23,7 @@ from tools.inspect.remedies.recode import Change, Stretch, write_copies
 from tools.inspect.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
+from tools.wording import counted
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 
@@ -103,8 +104,9 @@ def remedy_clips(project: Project, arguments: RemedyArguments, progress: Progres
         done.append(_apply(project, clip, plan, arguments, progress))
         if not plan.keeps_caption:
             notes.append(f"The copies of {displayed(clip.path)} need captions of their own.")
+    copies = sum(len(one.copies) for one in done)
     return RemedyResult(
-        sentence=f"{_count(len(done), 'clip')} remedied, {_count(sum(len(one.copies) for one in done), 'copy')} made.",
+        sentence=f"{counted(len(done), 'clip')} remedied, {counted(copies, 'copy')} made.",
         remedied=done,
         notes=notes,
         inspection=_inspect_again(project, report, progress),
@@ -119,13 +121,13 @@ def preview_remedies(project: Project, arguments: RemedyArguments) -> Preview:
         lines.append(f"and {len(plans) - SHOWN_CLIPS} more")
     lines.append("The clips stay untouched; the copies take their place, and `undo` takes them back.")
     seconds = sum(clip.duration_s for clip, _ in plans)
-    copies = _count(sum(len(plan.stretches) for _, plan in plans), "copy")
+    copies = counted(sum(len(plan.stretches) for _, plan in plans), "copy")
     costs = [
         CostLine("time", f"every picture of {seconds:.0f} s is decoded and encoded again"),
         CostLine("disk", f"{copies}, nearly lossless: several times the clips' size"),
         *nothing("memory", "money"),
     ]
-    return Preview(f"Make {copies} of {_count(len(plans), 'clip')}?", lines, costs)
+    return Preview(f"Make {copies} of {counted(len(plans), 'clip')}?", lines, costs)
 
 
 def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress | None = None) -> RemedyResult:
@@ -135,7 +137,7 @@ def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress
     for file in _files_of(project, undone):
         file.unlink(missing_ok=True)
     return RemedyResult(
-        sentence=f"{_count(len(undone), 'remedy')} undone.",
+        sentence=f"{counted(len(undone), 'remedy')} undone.",
         remedied=[],
         notes=[],
         inspection=_inspect_again(project, report, progress),
@@ -149,14 +151,14 @@ def preview_undo(project: Project, arguments: UndoArguments) -> Preview:
     if len(undone) > SHOWN_CLIPS:
         lines.append(f"and {len(undone) - SHOWN_CLIPS} more")
     files = [file for file in _files_of(project, undone) if file.is_file()]
-    lines.append(f"{_count(len(files), 'copy')} in the project are removed; the clips stay as they always were.")
+    lines.append(f"{counted(len(files), 'copy')} in the project are removed; the clips stay as they always were.")
     freed = sum(file.stat().st_size for file in files)
     costs = [
         CostLine("time", "the clips are looked at again; what was looked at before takes none"),
         CostLine("disk", f"nothing; {freed / 1e6:.1f} MB become free", 0.0, "measured"),
         *nothing("memory", "money"),
     ]
-    return Preview(f"Take back {_count(len(undone), 'remedy')}?", lines, costs)
+    return Preview(f"Take back {counted(len(undone), 'remedy')}?", lines, costs)
 
 
 def _taken_back(project: Project, arguments: UndoArguments) -> tuple[Report, list[Remedied], list[Remedied]]:
@@ -343,11 +345,6 @@ def _refuse_foreign_settings(arguments: RemedyArguments) -> None:
         raise ConfigError(
             f"{arguments.remedy} doesn't read {', '.join(foreign)}; its settings: {own}.", "Leave the others out."
         )
-
-
-def _count(number: int, noun: str) -> str:
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number} {noun if number == 1 else many}"
 
 
 REMEDY_TOOLS: list[Tool] = [
