@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tools.inspect.remedies.recode import Draw
+from tools.inspect.remedies.tracks import Draw
 from trainer_core.errors import ConfigError
 
 DEPTH_PERCENTILES = (2, 98)

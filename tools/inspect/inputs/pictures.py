@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from tools.inspect.remedies.recode import Draw
+from tools.inspect.remedies.tracks import Draw
 
 EDGE_THRESHOLDS = (100, 200)
 """Of the usual Canny detector on 8-bit grey, after a 3 x 3 blur."""

@@ -16,8 +16,9 @@ from tools.inspect.inputs import pictures
 from tools.inspect.inputs.ledger import Column, Input, read_inputs, write_inputs
 from tools.inspect.names import displayed
 from tools.inspect.remedies.ledger import digest_of_file, state_of
-from tools.inspect.remedies.recode import Change, Draw, Stretch, write_copies
+from tools.inspect.remedies.recode import write_copies
 from tools.inspect.remedies.tool import named
+from tools.inspect.remedies.tracks import Change, Draw, Stretch
 from tools.inspect.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, as_given, nothing

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tools.inspect.names import displayed
-from tools.inspect.remedies.recode import Change, Crop
+from tools.inspect.remedies.tracks import Change, Crop
 from tools.inspect.report import Clip
 from trainer_core.data.buckets import SHORTEST_VIDEO_FRAMES
 from trainer_core.errors import DataError

@@ -19,7 +19,8 @@ from tools.inspect.remedies.ledger import (
     write_remedied,
 )
 from tools.inspect.remedies.plans import REMEDIES, Plan, Settings
-from tools.inspect.remedies.recode import Change, Stretch, write_copies
+from tools.inspect.remedies.recode import write_copies
+from tools.inspect.remedies.tracks import Change, Stretch
 from tools.inspect.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing

@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from tools.inspect.remedies.recode import Change, Crop, Stretch, write_copies
+from tools.inspect.remedies.recode import write_copies
+from tools.inspect.remedies.tracks import Change, Crop, Stretch
 from trainer_core.data.pictures import read_frames
 from trainer_core.data.probe import probe
 from trainer_core.data.sounds import read_audio
