@@ -19,25 +19,28 @@ class LastVisit:
     def __init__(self, project: Project) -> None:
         self._path = project.path / ".last-visit.json"
         self._before = _read(self._path)
+        self._known: dict[str, str] = {}
         self._written: dict[str, str] = {}
 
     def missed(self, runs: list[RunFolder], is_trouble: Any) -> list[str]:
         """Return what the runs did since the last visit, a line each; nothing on the first one."""
-        if self._before is None:
-            return []
+        before = self._before or {"time": time.time(), "runs": {}}
         lines: list[str] = []
         for run in runs:
-            was = self._before["runs"].get(run.id)
+            was = before["runs"].get(run.id)
             try:
                 status = run.read_status()
                 events = run.events()
             except (LtxError, OSError):
                 continue
+            self._known[run.id] = status.state
+            if self._before is None:
+                continue
             if was != status.state and (was is None or was in LIVE_STATES):
                 error = f" {status.error}" if status.error else ""
                 lines.append(f"Run {run.id} is {status.state} at step {status.step} of {status.steps}.{error}")
             if was is None or was in LIVE_STATES:
-                late = [row for row in events if float(row.get("time") or 0) > self._before["time"]]
+                late = [row for row in events if float(row.get("time") or 0) > before["time"]]
                 told = [row for row in late if is_trouble(str(row.get("kind", "")))]
                 lines += [_event(run.id, row) for row in told[-MOST_EVENTS:]]
                 if len(told) > MOST_EVENTS:
@@ -45,7 +48,8 @@ class LastVisit:
         return lines
 
     def note(self, states: dict[str, str], *, leaving: bool = False) -> None:
-        """Write down how the runs are, when that has changed or the person leaves."""
+        """Write down how the runs are, when that has changed or the person leaves: those of `states` and the others."""
+        states = {**self._known, **states}
         if states == self._written and not leaving:
             return
         self._written = states

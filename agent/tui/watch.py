@@ -318,8 +318,8 @@ def _marks(run: RunFolder) -> tuple[Mark, ...]:
 
 
 def _mark(row: dict[str, Any]) -> Mark:
-    rest = {name: value for name, value in row.items() if name not in ("time", "kind", "step")}
-    text = ", ".join(f"{name} {value}" for name, value in rest.items())
+    rest = {name: value for name, value in row.items() if name not in ("time", "kind", "step") and value is not None}
+    text = str(rest.get("message") or "").rstrip(".") or ", ".join(f"{name} {value}" for name, value in rest.items())
     return Mark(float(row["step"]), str(row.get("kind", "event")), text)
 
 

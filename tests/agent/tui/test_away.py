@@ -6,6 +6,18 @@ from tools.project import Project
 from trainer_core.run_folder import RunFolder, RunStatus
 
 
+def test_a_run_that_was_there_at_the_last_visit_is_no_news(finished: Project) -> None:
+    runs = finished.runs()
+    assert len(runs) > 1
+    first = LastVisit(finished)
+    first.missed(runs, TROUBLE.search)
+    first.note({runs[-1].id: "done"})  # the one run that was on the screen
+    second = LastVisit(finished)
+    assert second.missed(runs, TROUBLE.search) == []
+    second.note({runs[-1].id: "done"})
+    assert LastVisit(finished).missed(runs, TROUBLE.search) == []
+
+
 def test_a_run_that_ended_and_its_troubles_are_told_once(finished: Project) -> None:
     run = RunFolder(finished.runs_path / "20260103-100000")
     run.path.mkdir(parents=True)
