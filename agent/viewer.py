@@ -3,13 +3,15 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 
 def open_with_system(path: Path) -> bool:
     """Open `path` in a program of its own; False where there is no display here, as over SSH."""
-    program = next((name for name in ("open", "xdg-open") if shutil.which(name)), None)
-    seen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or program == "open"
+    on_mac = sys.platform == "darwin"  # elsewhere a program named `open` is another one
+    program = shutil.which("open" if on_mac else "xdg-open")
+    seen = on_mac or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if program is None or not seen or os.environ.get("SSH_CONNECTION"):
         return False
     subprocess.Popen(
