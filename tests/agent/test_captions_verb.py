@@ -34,6 +34,7 @@ def folder(tmp_path: Path, cut_footage: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LTX_AGENT_SETTINGS", str(tmp_path / "none.yaml"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # other tests time the same model
     return clips
 
 
