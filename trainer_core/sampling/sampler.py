@@ -98,12 +98,15 @@ def denoise(
     for index, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
         level = torch.full((batch,), sigma, dtype=torch.float32, device=model.device)
         predictions: dict[str, dict[str, Tensor]] = {}
-        for call, options in calls.items():
-            context, mask = contexts["negative" if call == "negative" else "conditional"]
-            given = {
+        given_by_text = {
+            text: {
                 name: side.model_input(x[name], level, context[name], mask) if side is not None else None
                 for name, side in sides.items()
             }
+            for text, (context, mask) in contexts.items()
+        }
+        for call, options in calls.items():
+            given = given_by_text["negative" if call == "negative" else "conditional"]
             velocities = dict(zip(MODALITIES, model(given["video"], given["audio"], **options), strict=True))
             predictions[call] = {
                 # the level stands for all tokens, given ones included, as in diffusers; those are replaced below
