@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -379,3 +382,25 @@ def endpoint(bare: pytest.MonkeyPatch) -> Iterator[Endpoint]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def ltx(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """The console script as a person runs it, in `tmp_path` and without a language model."""
+    environment = {
+        name: value for name, value in os.environ.items() if "OPENAI" not in name and "LTX_AGENT" not in name
+    }
+
+    def run(*arguments: str | Path | bytes, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [Path(sys.executable).with_name("ltx-agent"), *arguments],
+            cwd=tmp_path,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=120,
+        )
+
+    return run

@@ -41,27 +41,6 @@ def clips(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "my clips"))
 
 
-@pytest.fixture
-def ltx(tmp_path: Path) -> Callable[..., Ran]:
-    environment = {
-        name: value for name, value in os.environ.items() if "OPENAI" not in name and "LTX_AGENT" not in name
-    }
-
-    def run(*arguments: str | Path | bytes, stdin: str = "") -> Ran:
-        return subprocess.run(
-            [SCRIPT, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            timeout=120,
-        )
-
-    return run
-
-
 def read_only_folder(folder: Path) -> Path:
     """A folder that can't be written: for root, whom no mode stops, the one that the kernel keeps."""
     if os.geteuid() == 0:

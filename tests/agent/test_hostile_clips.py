@@ -1,11 +1,8 @@
 """Clips whose containers, names, subtitles and captions give orders, taken through the real graph and every face."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,7 +20,6 @@ from agent.session import open_session
 from prompts.fence import _FENCE
 from tools.project import Project
 
-SCRIPT = Path(sys.executable).with_name("ltx-agent")
 MARK = "zqorder"
 """Stands in everything hostile and nowhere else, so that it can be followed."""
 ORDERS = (
@@ -221,36 +217,16 @@ def test_an_error_that_comes_twice_and_news_of_a_run_are_fenced(
     assert [text for text in told if MARK in outside_fences(text)] == []
 
 
-@pytest.fixture
-def in_a_shell(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    inherited = {name: value for name, value in os.environ.items() if "OPENAI" not in name and "LTX_AGENT" not in name}
-
-    def run(*words: object, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [SCRIPT, *map(str, words)],
-            cwd=tmp_path,
-            env=inherited,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            timeout=120,
-            check=False,
-        )
-
-    return run
-
-
 def test_no_face_hands_the_orders_to_a_terminal(
-    clips: Path, project: Project, in_a_shell: Callable[..., Any], tmp_path: Path
+    clips: Path, project: Project, ltx: Callable[..., Any], tmp_path: Path
 ) -> None:
-    talked = in_a_shell("chat", project.path, "--plain", stdin="the look\nyes\nyes\nno\nno\nquit\n")
+    talked = ltx("chat", project.path, "--plain", stdin="the look\nyes\nyes\nno\nno\nquit\n")
     assert talked.returncode == 0, talked.stderr
     (tmp_path / "policy.yaml").write_text("approvals: [captions]\n")
     files = ("--summary", tmp_path / "summary.md", "--junit", tmp_path / "j.xml", "--sarif", tmp_path / "s.json")
-    ran = in_a_shell("run", clips, "--headless", "--policy", tmp_path / "policy.yaml", *files)
+    ran = ltx("run", clips, "--headless", "--policy", tmp_path / "policy.yaml", *files)
     assert ran.returncode == 4, ran.stderr
-    verb = in_a_shell("inspect", clips)
+    verb = ltx("inspect", clips)
     written = [path.read_text(encoding="utf-8") for path in files if isinstance(path, Path)]
     for text in (talked.stdout, talked.stderr, ran.stdout, ran.stderr, verb.stdout, verb.stderr, *written):
         assert not STEERING.search(text.replace("\r", ""))
