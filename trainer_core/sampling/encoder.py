@@ -5,6 +5,7 @@ F pictures, H rows, W columns of pixels, primed in latents; C channels, T audio 
 
 import io
 import mimetypes
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,19 @@ def check_prompt(tokenizer: Any, prompt: str) -> None:
 
 
 def encode_texts(
-    source: ModelSource, prompts: list[str], device: torch.device, *, in_8bit: bool = False
+    source: ModelSource,
+    prompts: list[str],
+    device: torch.device,
+    *,
+    in_8bit: bool = False,
+    tell: Callable[[str], None] = lambda _said: None,
 ) -> dict[str, TextFeatures]:
     """Features of every prompt (before the connectors), on the CPU. Raises ConfigError for one that is too long.
 
-    `in_8bit` holds the text encoder in 8 bits, as for captions.
+    `in_8bit` holds the text encoder in 8 bits, as for captions; `tell` hears that it doesn't fit the card.
     """
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    tokenizer, encoder, connectors = load_prompt_encoder(source, dtype, device, in_8bit=in_8bit)
+    tokenizer, encoder, connectors = load_prompt_encoder(source, dtype, device, in_8bit=in_8bit, tell=tell)
     for prompt in prompts:
         check_prompt(tokenizer, prompt)
     return {

@@ -68,10 +68,11 @@ def prepare(
     report: Report,
     *,
     text_in_8bit: bool = False,
+    tell: Report = lambda _said: None,
 ) -> list[Prepared]:
     """Encode what `folder` doesn't hold yet, write it there, and return all. Refuses what can't be sampled, by name.
 
-    `text_in_8bit` holds the text encoder in 8 bits.
+    `text_in_8bit` holds the text encoder in 8 bits; `tell` hears that it doesn't fit the card.
     """
     shapes = [shape_of(section, one.sample, source.factors) for one in wanted]
     ids = [f"{number:02d}-{_digest(source, section, one, text_in_8bit)}" for number, one in enumerate(wanted, start=1)]
@@ -85,7 +86,8 @@ def prepare(
         del encoder
         report("encoding the prompts of the samples")
         texts = [wanted[index].sample.prompt for index in missing]
-        features = encode_texts(source, [*texts, section.negative_prompt], device, in_8bit=text_in_8bit)
+        prompts = [*texts, section.negative_prompt]
+        features = encode_texts(source, prompts, device, in_8bit=text_in_8bit, tell=tell)
         for index in missing:
             given, positive = givens[index], features[wanted[index].sample.prompt]
             _write(folder / f"{ids[index]}.safetensors", given, positive, features[section.negative_prompt])

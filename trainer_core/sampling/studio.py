@@ -108,6 +108,7 @@ def sample(order: Order, folder: Path, report: Report) -> Gallery:
         device,
         lambda what: report(what, 0, len(order.wanted)),
         text_in_8bit=order.text_in_8bit,
+        tell=notes.append,
     )
     _free(device)
     index = SampleIndex(source.label, tiny)

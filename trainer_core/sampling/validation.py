@@ -60,12 +60,22 @@ def check_samples(config: TrainingConfig) -> None:
 
 
 def prepare_samples(
-    config: TrainingConfig, run: RunFolder, source: ModelSource, device: torch.device, report: Callable[[str], None]
+    config: TrainingConfig, run: RunFolder, source: ModelSource, device: torch.device, keeper: StatusKeeper | None
 ) -> list[Prepared]:
-    """Encode the prompts and conditions of the run's samples, once; later calls read them back."""
-    folder = run.samples / INPUTS_FOLDER
-    in_8bit = config.acceleration.load_text_encoder_in_8bit
-    return prepare(source, config.validation, wanted_samples(config), folder, device, report, text_in_8bit=in_8bit)
+    """Encode the prompts and conditions of the run's samples, once; later calls read them back.
+
+    `keeper` shows how far it is and keeps what has to be said of it.
+    """
+    return prepare(
+        source,
+        config.validation,
+        wanted_samples(config),
+        run.samples / INPUTS_FOLDER,
+        device,
+        lambda what: keeper.update(stage=what) if keeper is not None else None,
+        text_in_8bit=config.acceleration.load_text_encoder_in_8bit,
+        tell=lambda said: keeper.record("encoding", message=said) if keeper is not None else None,
+    )
 
 
 def prepare_samples_early(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper) -> None:
@@ -76,7 +86,7 @@ def prepare_samples_early(config: TrainingConfig, run: RunFolder, keeper: Status
     from accelerate import Accelerator
 
     source, device = open_model(config.model), Accelerator(cpu=not torch.cuda.is_available()).device
-    prepare_samples(config, run, source, device, lambda what: keeper.update(stage=what))
+    prepare_samples(config, run, source, device, keeper)
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -88,7 +98,7 @@ def rehearse_samples(session: Session) -> None:
     Raises whatever goes wrong, an out-of-memory error among it; does nothing when the config names no sample.
     """
     config, device = session.config, session.accelerator.device
-    prepared = prepare_samples(config, session.run, session.source, device, lambda _what: None)
+    prepared = prepare_samples(config, session.run, session.source, device, None)
     if not prepared:
         return
     largest = max(prepared, key=lambda one: one.shape.width * one.shape.height * one.shape.frames)
@@ -180,7 +190,7 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
     for leftover in folder.rglob(".part-*"):
         leftover.unlink(missing_ok=True)
     started = time.perf_counter()
-    prepared = prepare_samples(config, run, session.source, device, lambda what: keeper.update(stage=what))
+    prepared = prepare_samples(config, run, session.source, device, keeper)
     tiny = is_tiny(config.model.model_path)
     index = read_index(folder) or SampleIndex(session.source.label, tiny)
     guidance, notes = guidance_of(config.validation, session.source, tiny)

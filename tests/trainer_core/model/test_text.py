@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from full_card import FullCard
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from trainer_core.memory.encoding import prompt_bytes
@@ -146,27 +147,15 @@ def test_each_modality_is_scaled_by_its_own_width_and_padding_is_blank(version: 
 
 def test_a_card_without_room_leaves_the_text_encoder_to_the_cpu(version: Version) -> None:
     """The allocator of a card that can't hold it is torch's own refusal; what was asked of the CPU is what is used."""
-    asked: list[tuple[str, bool]] = []
-
-    class FullCard(TinySource):
-        def text_encoder(
-            self, dtype: torch.dtype, device: torch.device | None = None, *, in_8bit: bool = False
-        ) -> tuple[Any, Any]:
-            assert device is not None
-            asked.append((device.type, in_8bit))
-            if device.type == "cuda":
-                raise torch.OutOfMemoryError("no room")
-            return super().text_encoder(dtype, device, in_8bit=in_8bit)
-
     told: list[str] = []
-    card = torch.device("cuda")
-    tokenizer, encoder, connectors = load_prompt_encoder(FullCard(version), torch.float32, card, tell=told.append)
-    assert asked == [("cuda", False), ("cpu", False)]
+    card, source = torch.device("cuda"), FullCard(version)
+    tokenizer, encoder, connectors = load_prompt_encoder(source, torch.float32, card, tell=told.append)
+    assert source.asked == [("cuda", False), ("cpu", False)]
     assert "load_text_encoder_in_8bit: true" in told[0]
     found, wanted = encode_prompts(tokenizer, encoder, connectors, PROMPTS), encode_prompts(*_parts(version), PROMPTS)
     assert torch.equal(found.video, wanted.video)
-    load_prompt_encoder(FullCard(version), torch.float32, card, in_8bit=True, tell=told.append)
-    assert asked[2:] == [("cuda", True), ("cpu", True)]
+    load_prompt_encoder(source, torch.float32, card, in_8bit=True, tell=told.append)
+    assert source.asked[2:] == [("cuda", True), ("cpu", True)]
     assert "load_text_encoder_in_8bit" not in told[1], "it is on already"
 
 

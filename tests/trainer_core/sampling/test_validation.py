@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from full_card import FullCard
 
 from trainer_core.config import TrainingConfig
 from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
 from trainer_core.sampling.index import read_index
 from trainer_core.sampling.prompts import samples_due
 from trainer_core.sampling.room import held_bytes
-from trainer_core.sampling.validation import rehearse_samples, render_samples
+from trainer_core.sampling.validation import prepare_samples, rehearse_samples, render_samples
 from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.setup import Session, set_up
 
@@ -55,6 +56,15 @@ def files(run: RunFolder) -> dict[str, bytes]:
 @pytest.fixture
 def session(config_for: Callable[..., TrainingConfig], tmp_path: Path) -> Session:
     return session_of(config_for("t2v", {"validation": SAMPLES}), tmp_path)
+
+
+def test_a_text_encoder_that_finds_no_room_is_told_for_prompts_too(session: Session) -> None:
+    source = FullCard()
+    with StatusKeeper(session.run, RunStatus("running")) as keeper:
+        prepare_samples(session.config, session.run, source, torch.device("cuda"), keeper)
+    assert source.asked == [("cuda", False), ("cpu", False)]
+    (said,) = [event["message"] for event in events(session.run) if event["kind"] == "encoding"]
+    assert "captions and prompts are encoded on the CPU" in said
 
 
 def test_base_once_and_the_adapter_at_every_step(session: Session) -> None:
