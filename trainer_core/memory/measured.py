@@ -1,10 +1,12 @@
 """What each switch saves on a processor: `python -m trainer_core.memory.measured` prints the documented table.
 
 A random mid-size model of the released classes trains for two steps in a process of its own, without a switch and with
-it. Anonymous memory stands for a card's; what a switch keeps in host memory lies in mapped files, which the kernel
-counts apart. Pinned memory and the side stream are not in it: they need a card.
+it; a random mid-size text encoder reads one caption. Anonymous memory stands for a card's; what a switch keeps in host
+memory lies in mapped files, which the kernel counts apart. Pinned memory and the side stream are not in it: they need a
+card.
 """
 
+import copy
 import ctypes
 import json
 import math
@@ -23,7 +25,11 @@ _MODULE = "trainer_core.memory.measured"
 LAYERS, HEADS, VIDEO_HEAD, AUDIO_HEAD = 16, 4, 64, 32
 GRID, AUDIO_FRAMES, TEXT_TOKENS = (4, 16, 32), 50, 64
 STEPS = 2
-
+ENCODER_LAYERS, ENCODER_WIDTH, ENCODER_HEADS = 8, 1024, 8
+_CAPTION = "A fox walks through the snow, stops and looks back; the wind is heard."
+_TEXT_ENCODER = "text_encoder"
+ENCODER_TOLERANCE = 0.05
+"""How far the hidden states of an encoder in 8 bits may lie from those in bf16, as a share of their norm."""
 
 LORA = Cell(
     "2.3", Side(math.prod(GRID)), Side(AUDIO_FRAMES), rank=16, text_tokens=TEXT_TOKENS, precision="no", layers=LAYERS
@@ -53,6 +59,14 @@ class Measured:
     losses: list[float]
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """The most anonymous memory that an encoder's child held, in bytes, and the file with its hidden states."""
+
+    peak_bytes: int
+    states: str
+
+
 def table() -> str:
     """Markdown: memory without and with each switch, and what became of the losses."""
     known: dict[Cell, Measured] = {}
@@ -67,6 +81,12 @@ def table() -> str:
             far = max(abs(b / a - 1) for a, b in zip(before.losses, after.losses, strict=True))
             sizes = (before.peak_bytes, after.peak_bytes, before.peak_bytes - after.peak_bytes)
             rows.append([name, *(f"{size / 1e6:.0f} MB" for size in sizes), f"{far:.1g}", f"{tolerance:g}"])
+        write_encoder(Path(folder))
+        whole, packed = (encode(Path(folder), in_8bit=in_8bit) for in_8bit in (False, True))
+        sizes = (whole.peak_bytes, packed.peak_bytes, whole.peak_bytes - packed.peak_bytes)
+        far = states_apart(whole, packed)
+        cells = [*(f"{size / 1e6:.0f} MB" for size in sizes), f"{far:.1g} (states)", f"{ENCODER_TOLERANCE:g}"]
+        rows.append(["text encoder in 8 bits", *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -84,13 +104,55 @@ def measure(folder: Path, case: Cell) -> Measured:
     """Train `case` on the model in `folder` in a process of its own."""
     usual, own = asdict(LORA), asdict(case)
     changes = {name: value for name, value in own.items() if value != usual[name]}
+    return Measured(**_child("train", folder, changes))
+
+
+def write_encoder(folder: Path) -> None:
+    """Write a text encoder of mid size as a transformers folder, in bf16 as the released one is."""
+    import torch
+
+    from trainer_core.model.tiny import TinySource
+
+    tokenizer, tiny = TinySource("2.3").text_encoder(torch.float32)
+    config = copy.deepcopy(tiny.config)
+    config.text_config.update(
+        {
+            "hidden_size": ENCODER_WIDTH,
+            "intermediate_size": 4 * ENCODER_WIDTH,
+            "num_hidden_layers": ENCODER_LAYERS,
+            "num_attention_heads": ENCODER_HEADS,
+            "num_key_value_heads": ENCODER_HEADS // 2,
+            "head_dim": ENCODER_WIDTH // ENCODER_HEADS,
+            "layer_types": ["sliding_attention"] * (ENCODER_LAYERS - 1) + ["full_attention"],
+        }
+    )
+    torch.manual_seed(0)
+    type(tiny)(config).to(torch.bfloat16).save_pretrained(folder / _TEXT_ENCODER)
+    tokenizer.save_pretrained(folder / _TEXT_ENCODER)
+
+
+def encode(folder: Path, *, in_8bit: bool) -> Encoded:
+    """Read a caption with the text encoder in `folder` in a process of its own."""
+    return Encoded(**_child("encode", folder, {"in_8bit": in_8bit}))
+
+
+def states_apart(whole: Encoded, packed: Encoded) -> float:
+    """The distance of their hidden states as a share of the norm."""
+    from safetensors.torch import load_file
+
+    ours, theirs = (load_file(each.states)["states"].float() for each in (packed, whole))
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+def _child(work: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", _MODULE, str(folder), json.dumps(changes)],
+        [sys.executable, "-P", "-m", _MODULE, work, str(folder), json.dumps(options)],
         capture_output=True,
         text=True,
         check=True,
     )
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def train(folder: Path, case: Cell) -> Measured:
@@ -110,6 +172,38 @@ def train(folder: Path, case: Cell) -> Measured:
         source, placement = FolderSource(folder, {}), Placement(quantization=case.quantization)
         losses = _train(source.transformer(torch.float32, placement), folder, case)
     return Measured(watched.peak_bytes, losses)
+
+
+def read_caption(folder: Path, *, in_8bit: bool) -> Encoded:
+    """The encoder's child: load, read one caption, with the anonymous memory watched all the while."""
+    import torch
+    from safetensors.torch import save_file
+
+    from trainer_core.model.folder import load_text_encoder
+    from trainer_core.model.tiny import TinySource
+
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 16)
+    torch.set_num_threads(1)
+    _hidden_states(*TinySource("2.3").text_encoder(torch.bfloat16, in_8bit=in_8bit))  # what is there once for all
+    sizes = {"caption_channels": ENCODER_WIDTH, "text_proj_in_factor": ENCODER_LAYERS + 1}
+    with _Watched() as watched:
+        tokenizer, encoder = load_text_encoder(
+            folder / _TEXT_ENCODER, "2.3", sizes, torch.bfloat16, device=torch.device("cpu"), in_8bit=in_8bit
+        )
+        _to_card(encoder, [])
+        states = _hidden_states(tokenizer, encoder)
+    path = folder / f"states-{'8bit' if in_8bit else 'bf16'}.safetensors"
+    save_file({"states": states}, path)
+    return Encoded(watched.peak_bytes, str(path))
+
+
+def _hidden_states(tokenizer: Any, encoder: Any) -> Any:
+    import torch
+
+    tokens = tokenizer(_CAPTION, return_tensors="pt")
+    with torch.no_grad():
+        seen = encoder.model(input_ids=tokens.input_ids, output_hidden_states=True, use_cache=False)
+    return torch.stack(seen.hidden_states, dim=-1)
 
 
 def _train(transformer: Any, folder: Path, case: Cell) -> list[float]:
@@ -242,8 +336,14 @@ def _anonymous_bytes() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
+def _serve(work: str, folder: Path, options: dict[str, Any]) -> Measured | Encoded:
+    if work == "encode":
+        return read_caption(folder, in_8bit=options["in_8bit"])
+    return train(folder, replace(LORA, **options))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        print(json.dumps(asdict(train(Path(sys.argv[1]), replace(LORA, **json.loads(sys.argv[2]))))))
+    if len(sys.argv) == 4:
+        print(json.dumps(asdict(_serve(sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])))))
     else:
         print(table())

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from trainer_core.memory.measured import SWITCHES, measure, write_model
+from trainer_core.memory.measured import (
+    ENCODER_TOLERANCE,
+    SWITCHES,
+    encode,
+    measure,
+    states_apart,
+    write_encoder,
+    write_model,
+)
 
 
 @pytest.mark.soak
@@ -16,3 +24,10 @@ def test_each_switch_saves_memory_and_leaves_the_losses(tmp_path: Path) -> None:
         before, after = seen[plain], seen[switched]
         assert after.peak_bytes < before.peak_bytes, name
         assert after.losses == pytest.approx(before.losses, rel=tolerance or 0, abs=0), name
+
+
+def test_a_text_encoder_in_8_bits_takes_half_and_reads_nearly_the_same(tmp_path: Path) -> None:
+    write_encoder(tmp_path)
+    whole, packed = (encode(tmp_path, in_8bit=in_8bit) for in_8bit in (False, True))
+    assert packed.peak_bytes < 0.7 * whole.peak_bytes
+    assert 0 < states_apart(whole, packed) < ENCODER_TOLERANCE
