@@ -15,7 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tools.project import Project
-from trainer_core.config import is_tiny, load_config, resolve_paths
+from trainer_core.config import is_tiny, load_config
+from trainer_core.config_paths import resolve_paths
 from trainer_core.data.buckets import Bucket
 from trainer_core.errors import LtxError
 from trainer_core.memory.cell import Cell, Side

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer_core.config import LoraSection
 from trainer_core.errors import ConfigError
 from trainer_core.files import replacing
 from trainer_core.model.ltx import branch_of
 from trainer_core.model.names import to_diffusers, to_upstream
 from trainer_core.model.source import Version
 from trainer_core.objective import Objective
+from trainer_core.sections.run import LoraSection
 
 LORA_PREFIX = "diffusion_model."
 FULL_PREFIX = "model.diffusion_model."

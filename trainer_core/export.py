@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer_core.adapters import FULL_PREFIX, block_free, full_state
-from trainer_core.config import ModelSection, TrainingConfig
+from trainer_core.config import TrainingConfig
 from trainer_core.errors import ConfigError
 from trainer_core.files import refuse_full_disk, replacing, write_json, write_text
 from trainer_core.model.load import open_model
@@ -23,6 +23,7 @@ from trainer_core.model.names import to_upstream
 from trainer_core.model.reader_keys import LORA_KEYS
 from trainer_core.model.single_file import SafetensorsSource
 from trainer_core.sampling.stack import AdapterFile, Weighted, merge_into, open_adapter, summed
+from trainer_core.sections.run import ModelSection
 from trainer_core.upstream import upstream_yaml
 
 _DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}

@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from trainer_core.config import Condition, FlexibleStrategy, ModalitySection
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.recipes import OBJECTIVE_NAMES, recipe_text
+from trainer_core.sections.strategy import Condition, FlexibleStrategy, ModalitySection
 
 Role = Literal["generate", "frozen", "absent"]
 ModalityName = Literal["video", "audio"]

@@ -140,7 +140,8 @@ def encode(
     from dataclasses import asdict
 
     from agent.projects import existing_project
-    from trainer_core.config import load_config, resolve_paths
+    from trainer_core.config import load_config
+    from trainer_core.config_paths import resolve_paths
 
     opened = existing_project(project)
     config = resolve_paths(load_config(opened.config_path), opened.path)

@@ -84,8 +84,10 @@ def quantization(
 ) -> None:
     """Measure what each quantised base does to prediction and gradient, objective by objective."""
     from agent.projects import existing_project
-    from trainer_core.config import ModelSection, load_config, resolve_paths
+    from trainer_core.config import load_config
+    from trainer_core.config_paths import resolve_paths
     from trainer_core.objective import OBJECTIVE_NAMES
+    from trainer_core.sections.run import ModelSection
 
     if project is None and not (Path.cwd() / "project.json").exists():
         model = ModelSection(model_path="tiny")
@@ -120,7 +122,8 @@ def _config(
 ) -> Any:
     """The config that is meant: a project's, a file's, or the recipe of `objective`; with `settings` laid over it."""
     from agent.projects import current_project, existing_project
-    from trainer_core.config import dump_config, load_config, parse_config, resolve_paths
+    from trainer_core.config import dump_config, load_config, parse_config
+    from trainer_core.config_paths import resolve_paths
     from trainer_core.objective import merged
     from trainer_core.resume import parse_setting
 

@@ -20,7 +20,8 @@ from agent.roots import refuse_foreign_paths
 from agent.session import open_session
 from tools.project import Project
 from tools.spec import Tool
-from trainer_core.config import TrainingConfig, paths_of
+from trainer_core.config import TrainingConfig
+from trainer_core.config_paths import paths_of
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder

@@ -13,7 +13,6 @@ import torch
 from measuring import forget_peak, in_a_child, kibibytes
 
 from trainer_core.adapters import add_lora
-from trainer_core.config import FlexibleStrategy, LoraSection
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import estimate
@@ -25,6 +24,8 @@ from trainer_core.model.quantize import quantize
 from trainer_core.model.released import narrow_transformer, released_transformer
 from trainer_core.model.source import Placement
 from trainer_core.objective import load_recipe, objective_of
+from trainer_core.sections.run import LoraSection
+from trainer_core.sections.strategy import FlexibleStrategy
 from trainer_core.training.noise import sigma_sampler
 from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input, prepare
 

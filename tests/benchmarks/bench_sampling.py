@@ -10,7 +10,6 @@ import pytest
 import torch
 from measuring import forget_peak, in_a_child, in_turn, kibibytes
 
-from trainer_core.config import FlexibleStrategy, ModalitySection
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.text import TextFeatures, connect
@@ -22,6 +21,7 @@ from trainer_core.sampling.guidance import Guidance, Scales
 from trainer_core.sampling.mux import write_sample
 from trainer_core.sampling.sampler import SampleInputs, denoise, draw_noise
 from trainer_core.sampling.schedule import dev_sigmas
+from trainer_core.sections.strategy import FlexibleStrategy, ModalitySection
 
 pytestmark = pytest.mark.bench
 

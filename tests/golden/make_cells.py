@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainer_core.config import FlexibleStrategy
 from trainer_core.errors import DataError
 from trainer_core.model.tiny import tiny_source
 from trainer_core.objective import OBJECTIVE_NAMES, default_adapter, objective_of, recipe_for
+from trainer_core.sections.strategy import FlexibleStrategy
 
 GOLDEN = Path(__file__).with_name("cells.json")
 ADAPTERS = ("lora", "ic-lora", "full")

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from trainer_core.adapters import add_lora
-from trainer_core.config import FlexibleStrategy, LoraSection, OptimizationSection
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.files import write_json
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.tiny import TinySource
 from trainer_core.objective import OBJECTIVE_NAMES, Objective, load_recipe, objective_of
+from trainer_core.sections.run import LoraSection, OptimizationSection
+from trainer_core.sections.strategy import FlexibleStrategy
 from trainer_core.training.noise import sigma_sampler
 from trainer_core.training.optim import build_optimizer
 from trainer_core.training.step import draw, training_step

@@ -36,7 +36,8 @@ from tools.monitor.find import find_run
 from tools.monitor.tool import MONITOR_TOOLS, ResumeArguments, StartArguments, StopArguments
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
-from trainer_core.config import load_config, resolve_paths
+from trainer_core.config import load_config
+from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import append_jsonl, write_json, write_jsonl, write_text
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunStatus, create_run_folder

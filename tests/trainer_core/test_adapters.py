@@ -24,7 +24,6 @@ from trainer_core.adapters import (
     save_weights,
     train_fully,
 )
-from trainer_core.config import FlexibleStrategy, LoraSection
 from trainer_core.errors import ConfigError
 from trainer_core.model.ltx import LtxModel, ModalityInput, branch_of
 from trainer_core.model.names import to_diffusers, to_upstream
@@ -32,6 +31,8 @@ from trainer_core.model.reader_keys import LORA_KEYS
 from trainer_core.model.source import Version
 from trainer_core.model.tiny import TinySource
 from trainer_core.objective import OBJECTIVE_NAMES, Objective, load_recipe, objective_of
+from trainer_core.sections.run import LoraSection
+from trainer_core.sections.strategy import FlexibleStrategy
 
 VERSIONS: tuple[Version, ...] = ("2.0", "2.3", "2.5")
 RANK, ALPHA = 4, 10.0

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from trainer_core.config import TrainingConfig, dump_config, is_tiny, load_config, parse_config, resolve_paths
+from trainer_core.config import TrainingConfig, dump_config, is_tiny, load_config, parse_config
+from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import ConfigError
 from trainer_core.objective import OBJECTIVE_NAMES, load_recipe, name_of, objective_of
 

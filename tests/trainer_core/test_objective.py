@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from trainer_core.config import FlexibleStrategy
 from trainer_core.errors import ConfigError, DataError, LtxError
 from trainer_core.objective import (
     OBJECTIVE_NAMES,
@@ -17,6 +16,7 @@ from trainer_core.objective import (
     objective_of,
     reference_scales,
 )
+from trainer_core.sections.strategy import FlexibleStrategy
 
 FACTORS = VaeFactors(time=8, height=32, width=32)
 CLIP = "clip_017.mp4.pt"

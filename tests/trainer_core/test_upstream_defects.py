@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from trainer_core.config import LtxAgentSection, TrainingConfig, dump_config
+from trainer_core.config import TrainingConfig, dump_config
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.data.cache import read_tensors
 from trainer_core.data.encode import encode_dataset
@@ -18,6 +18,7 @@ from trainer_core.files import write_jsonl
 from trainer_core.launch import launch
 from trainer_core.model.tiny import tiny_source
 from trainer_core.run_folder import create_run_folder
+from trainer_core.sections.own import LtxAgentSection
 from trainer_core.training.update import sample_generators
 
 

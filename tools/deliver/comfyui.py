@@ -7,7 +7,7 @@ ComfyUI-LTXVideo extension. Drop the file on the canvas, or send it to /prompt.
 from dataclasses import dataclass
 from typing import Any
 
-from trainer_core.config import ValidationSection
+from trainer_core.sections.validation import ValidationSection
 
 Workflow = dict[str, dict[str, Any]]
 TEXT_ENCODERS = {

@@ -8,20 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
-from trainer_core.config import (
-    CONDITION_FILES,
-    ModelSection,
-    SampleCondition,
-    ValidationSample,
-    ValidationSection,
-    is_tiny,
-    load_config,
-)
+from trainer_core.config import is_tiny, load_config
+from trainer_core.config_paths import CONDITION_FILES
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import ConfigError
 from trainer_core.objective import OBJECTIVE_NAMES, objective_named
 from trainer_core.run_folder import LIVE_STATES, RunFolder
 from trainer_core.sampling.prompts import Wanted
+from trainer_core.sections.run import ModelSection
+from trainer_core.sections.validation import SampleCondition, ValidationSample, ValidationSection
 
 SAMPLES_FOLDER = Path("ltx-samples")
 _CONDITION: TypeAdapter[Any] = TypeAdapter(SampleCondition)

@@ -12,7 +12,8 @@ from tools.draft.edit import set_value
 from tools.draft.experiments import Change, changes_since_last_run, flat_values, record_change, unified_diff
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import FREE, Preview
-from trainer_core.config import parse_config, paths_added
+from trainer_core.config import parse_config
+from trainer_core.config_paths import paths_added
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 

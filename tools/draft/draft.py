@@ -19,10 +19,11 @@ from tools.draft.recipe_reasons import recipe_reasons
 from tools.inspect.report import Report
 from tools.machine import device_bytes
 from tools.project import Project, ProjectFacts
-from trainer_core.config import ObjectiveName, parse_config
+from trainer_core.config import parse_config
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 from trainer_core.objective import objective_of
+from trainer_core.sections.own import ObjectiveName
 
 AdapterName = Literal["lora", "ic-lora", "full"]
 

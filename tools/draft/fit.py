@@ -10,7 +10,8 @@ import yaml
 from tools.draft.choices import Draft
 from tools.draft.rehearse import RehearseResult
 from tools.draft.rehearsed import kept_rehearsal
-from trainer_core.config import is_tiny, parse_config, resolve_paths
+from trainer_core.config import is_tiny, parse_config
+from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import LtxError
 from trainer_core.memory.ladder import ladder_of
 from trainer_core.memory.plan import encoding_steps, plan

@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tools.project import Progress, Project
 from tools.spec import Tool
-from trainer_core.config import TrainingConfig, load_config, resolve_paths
+from trainer_core.config import TrainingConfig, load_config
+from trainer_core.config_paths import resolve_paths
 from trainer_core.data.buckets import Bucket, parse_buckets
 from trainer_core.errors import ConfigError
 from trainer_core.memory.cell import Version

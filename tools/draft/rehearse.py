@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from tools.monitor.launch import trainer_environment
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
-from trainer_core.config import TrainingConfig, dump_config, load_config, resolve_paths
+from trainer_core.config import TrainingConfig, dump_config, load_config
+from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.files import read_json, write_json, write_text
 from trainer_core.memory.ladder import ENCODING_STAGE, RUNGS, Proposal, Stage, next_rung, undone

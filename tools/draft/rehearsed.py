@@ -6,7 +6,8 @@ from typing import Any
 
 from tools.draft.rehearse import REHEARSAL_NAME, RehearseResult, Trial, digest, switches_of
 from tools.project import Project
-from trainer_core.config import TrainingConfig, load_config, resolve_paths
+from trainer_core.config import TrainingConfig, load_config
+from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import LtxError
 from trainer_core.files import read_json
 

@@ -6,9 +6,9 @@ from typing import Any
 from tools.caption.clips import unusable_clips, usable_clips
 from tools.inspect.names import displayed
 from tools.inspect.report import AudioStatus, Clip, Report
-from trainer_core.config import FlexibleStrategy
 from trainer_core.errors import ConfigError
 from trainer_core.objective import objective_of
+from trainer_core.sections.strategy import FlexibleStrategy
 
 _WITHOUT_SOUND: dict[AudioStatus, str] = {
     "none": "it has no sound",

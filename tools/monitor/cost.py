@@ -7,7 +7,8 @@ from tools.draft.rehearsed import Rehearsed, rehearsed
 from tools.monitor.status import describe_run
 from tools.project import Project
 from tools.spec import CostLine
-from trainer_core.config import TrainingConfig, load_config, resolve_paths
+from trainer_core.config import TrainingConfig, load_config
+from trainer_core.config_paths import resolve_paths
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl

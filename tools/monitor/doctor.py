@@ -7,10 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
-from trainer_core.config import LoraSection, ModelSection, is_tiny, load_config
+from trainer_core.config import is_tiny, load_config
 from trainer_core.errors import ConfigError
 from trainer_core.files import file_digest, read_jsonl
 from trainer_core.run_folder import RunFolder
+from trainer_core.sections.run import LoraSection, ModelSection
 
 Branch = Literal["video", "audio", "cross"]
 

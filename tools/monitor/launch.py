@@ -16,7 +16,8 @@ from typing import Any
 
 from tools.monitor.status import last_log_line
 from tools.project import Project
-from trainer_core.config import TrainingConfig, dump_config, load_config, resolve_paths, wanted_trackers
+from trainer_core.config import TrainingConfig, dump_config, load_config, wanted_trackers
+from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import ConfigError, LtxError
 from trainer_core.files import storage_error, write_text
 from trainer_core.lease import machine_id, process_identity

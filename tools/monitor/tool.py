@@ -21,7 +21,8 @@ from tools.monitor.launch import POLL_S, request_stop, resume_run, start_run
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Progress, Project
 from tools.spec import Preview, Tool, as_given
-from trainer_core.config import is_tiny, load_config, paths_added, settings_without_effect
+from trainer_core.config import is_tiny, load_config, settings_without_effect
+from trainer_core.config_paths import paths_added
 from trainer_core.objective import merged, objective_of
 from trainer_core.resume import changed_config, changes_in_words, run_config
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState

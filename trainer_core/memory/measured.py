@@ -210,11 +210,11 @@ def _train(transformer: Any, folder: Path, case: Cell) -> list[float]:
     import torch
 
     from trainer_core.adapters import add_lora, train_fully
-    from trainer_core.config import LoraSection, OptimizationSection
     from trainer_core.model.block_swap import BlockSwap, swapped_indices
     from trainer_core.model.ltx import LtxModel
     from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
     from trainer_core.objective import ModalityObjective, Objective
+    from trainer_core.sections.run import LoraSection, OptimizationSection
     from trainer_core.training.optim import build_optimizer
 
     objective = Objective(ModalityObjective("generate"), ModalityObjective("generate"))

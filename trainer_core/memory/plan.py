@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainer_core.config import ModalitySection, TrainingConfig, is_tiny
+from trainer_core.config import TrainingConfig, is_tiny
 from trainer_core.data.buckets import Bucket, parse_buckets
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl
@@ -17,6 +17,7 @@ from trainer_core.memory.estimate import USABLE, Estimate, estimate, trained_wei
 from trainer_core.memory.ladder import Proposal, ladder_of
 from trainer_core.memory.sizes import RELEASED, Dimensions
 from trainer_core.quantization import quantization_named
+from trainer_core.sections.strategy import ModalitySection
 
 AUDIO_LATENTS_A_SECOND = 25
 TEXT_TOKENS = 1024

@@ -14,7 +14,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import Optimizer
 
 from trainer_core.adapters import add_lora, train_fully
-from trainer_core.config import LoraSection
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.live import LiveBytes
 from trainer_core.memory.timeline import TRACED_BLOCKS, Stretch, Timeline, peak_of
@@ -25,6 +24,7 @@ from trainer_core.model.released import released_transformer
 from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
 from trainer_core.objective import ModalityObjective, Objective
 from trainer_core.quantization import Quantization, quantization_named
+from trainer_core.sections.run import LoraSection
 from trainer_core.training.fused import FusedOptimizer
 from trainer_core.training.step import masked_mse
 

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from trainer_core.config import ModelSection, is_tiny
+from trainer_core.config import is_tiny
 from trainer_core.errors import ConfigError
 from trainer_core.model.folder import FolderSource
 from trainer_core.model.single_file import SafetensorsSource
 from trainer_core.model.source import ModelSource, Part
 from trainer_core.model.tiny import tiny_source
+from trainer_core.sections.run import ModelSection
 
 
 def open_model(section: ModelSection, *, distilled_too: bool = False) -> ModelSource:

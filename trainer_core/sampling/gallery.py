@@ -5,7 +5,12 @@ The conditions of the objective are filled with the same clips' files. No torch.
 
 from pathlib import Path
 
-from trainer_core.config import (
+from trainer_core.config import TrainingConfig
+from trainer_core.data.windows import Window, read_windows, with_trigger
+from trainer_core.errors import ConfigError
+from trainer_core.objective import ModalityObjective, Objective, objective_of
+from trainer_core.sampling.prompts import Wanted
+from trainer_core.sections.validation import (
     AudioToVideoSample,
     FirstFrameSample,
     MaskSample,
@@ -14,15 +19,10 @@ from trainer_core.config import (
     SampleCondition,
     SpatialCropSample,
     SuffixSample,
-    TrainingConfig,
     ValidationSample,
     ValidationSection,
     VideoToAudioSample,
 )
-from trainer_core.data.windows import Window, read_windows, with_trigger
-from trainer_core.errors import ConfigError
-from trainer_core.objective import ModalityObjective, Objective, objective_of
-from trainer_core.sampling.prompts import Wanted
 
 FOREIGN_PROMPTS = (
     "A glass of water stands on a wooden table beside a window. The camera moves slowly closer while dust floats in "

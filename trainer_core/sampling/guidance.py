@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainer_core.config import ValidationSection
 from trainer_core.errors import ConfigError
 from trainer_core.model.source import ModelSource
 from trainer_core.objective import ModalityName
 from trainer_core.sampling.schedule import VERSION_DEFAULTS
+from trainer_core.sections.validation import ValidationSection
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer_core.config import (
+from trainer_core.data.latents import audio_mask_content, pooled_mask
+from trainer_core.data.pictures import read_frames
+from trainer_core.errors import ConfigError, DataError
+from trainer_core.objective import ModalityName, Objective, VaeFactors, latent_region, objective_of
+from trainer_core.sampling.encoder import Encoder, compressed, duration_of, is_image, size_of
+from trainer_core.sections.strategy import (
     FirstFrameCondition,
     FlexibleStrategy,
     MaskCondition,
@@ -21,14 +26,8 @@ from trainer_core.config import (
     ReferenceCondition,
     SpatialCropCondition,
     SuffixCondition,
-    ValidationSample,
-    ValidationSection,
 )
-from trainer_core.data.latents import audio_mask_content, pooled_mask
-from trainer_core.data.pictures import read_frames
-from trainer_core.errors import ConfigError, DataError
-from trainer_core.objective import ModalityName, Objective, VaeFactors, latent_region, objective_of
-from trainer_core.sampling.encoder import Encoder, compressed, duration_of, is_image, size_of
+from trainer_core.sections.validation import ValidationSample, ValidationSection
 
 VIDEO_CHANNELS, AUDIO_CHANNELS, MEL_BINS = 128, 8, 16
 AUDIO_LATENTS_A_SECOND = 25

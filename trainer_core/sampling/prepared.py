@@ -14,7 +14,6 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from trainer_core.config import Condition, ValidationSection
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.data.pictures import read_frames
 from trainer_core.data.sounds import read_audio
@@ -27,6 +26,8 @@ from trainer_core.sampling.encoder import Encoder, encode_texts
 from trainer_core.sampling.inputs import Given, GivenSide, Shape, encode_conditions, shape_of
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.sampler import SampleInputs
+from trainer_core.sections.strategy import Condition
+from trainer_core.sections.validation import ValidationSection
 
 Report = Callable[[str], None]
 INPUTS_FOLDER = ".inputs"

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer_core.config import TrainingConfig, ValidationSample
+from trainer_core.config import TrainingConfig
+from trainer_core.sections.validation import ValidationSample
 
 PromptKind = Literal["validation", "prompt", "in_distribution", "held_out", "out_of_distribution"]
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer_core.config import SampleCondition
 from trainer_core.errors import TrainingError
 from trainer_core.model.source import ModelSource
 from trainer_core.objective import ModalityName
@@ -22,6 +21,7 @@ from trainer_core.sampling.mux import write_png, write_sample
 from trainer_core.sampling.page import write_page
 from trainer_core.sampling.pictures import contact_sheet, poster, strip_indices
 from trainer_core.sampling.prepared import Prepared, original_pictures, original_sound
+from trainer_core.sections.validation import SampleCondition
 
 Latents = dict[ModalityName, Tensor]
 TileChoice = Callable[[Any, Tensor], Tiles]

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer_core.config import MemorySection
 from trainer_core.errors import TrainingError
 from trainer_core.sampling.decode import Tiles
+from trainer_core.sections.own import MemorySection
 
 TILE_CHOICES = (Tiles(), Tiles(px=512), Tiles(7, 2, 512), Tiles(5, 2, 320))
 """Largest first: smaller ones decode more of a clip twice."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from trainer_core.config import MemorySection, ModelSection, ValidationSection, is_tiny
+from trainer_core.config import is_tiny
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_json
 from trainer_core.model.load import open_model
@@ -30,6 +30,9 @@ from trainer_core.sampling.room import Room, held_bytes, room_for_samples, tiles
 from trainer_core.sampling.sampler import denoise, draw_noise
 from trainer_core.sampling.schedule import DISTILLED_SIGMAS, dev_sigmas
 from trainer_core.sampling.stack import Conflict, Weighted, check_stack, conflicts, open_adapter, stack_adapters
+from trainer_core.sections.own import MemorySection
+from trainer_core.sections.run import ModelSection
+from trainer_core.sections.validation import ValidationSection
 
 ScheduleName = Literal["auto", "dev", "distilled"]
 Report = Callable[[str, int, int], None]

@@ -8,8 +8,8 @@ from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from trainer_core.config import OptimizationSection
 from trainer_core.errors import ConfigError
+from trainer_core.sections.run import OptimizationSection
 from trainer_core.training.fused import FusedOptimizer
 
 _END_OF_LINEAR = 0.1  # upstream's linear schedule ends at a tenth of the learning rate

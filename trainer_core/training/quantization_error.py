@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from trainer_core.adapters import add_lora
-from trainer_core.config import LoraSection, ModelSection, is_tiny
+from trainer_core.config import is_tiny
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel, context_widths
 from trainer_core.model.source import ModelSource, Placement
 from trainer_core.objective import Objective, objective_named
 from trainer_core.quantization import SCHEMES
+from trainer_core.sections.run import LoraSection, ModelSection
 from trainer_core.training.noise import sigma_sampler
 from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input, prepare
 

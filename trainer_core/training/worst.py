@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trainer_core.config import EvaluationSection, TrainingConfig, is_tiny
+from trainer_core.config import TrainingConfig, is_tiny
 from trainer_core.data.buckets import Bucket
 from trainer_core.data.dataset import SampleFiles, find_samples
 from trainer_core.data.windows import read_windows
@@ -17,6 +17,7 @@ from trainer_core.memory.plan import AUDIO_LATENTS_A_SECOND, TEXT_TOKENS, TINY_T
 from trainer_core.memory.sizes import RELEASED, Dimensions
 from trainer_core.model.load import open_model
 from trainer_core.objective import Objective, VaeFactors, objective_of
+from trainer_core.sections.own import EvaluationSection
 
 REHEARSED_STEPS = 10
 

@@ -6,7 +6,7 @@ import pytest
 from comfyui_nodes import ancestors, check_workflow
 
 from tools.deliver.comfyui import WorkflowFiles, workflow
-from trainer_core.config import ValidationSection
+from trainer_core.sections.validation import ValidationSection
 
 UNIFIED = WorkflowFiles("gemma.safetensors", "lora.safetensors", "ltx.safetensors")
 TRAINED_WHOLE = WorkflowFiles("gemma.safetensors", None, "ltx.safetensors", "mine.safetensors")

@@ -15,7 +15,8 @@ from tools.draft.rehearse import (
     rehearse_training,
 )
 from tools.draft.tool import draft_config
-from trainer_core.config import TrainingConfig, parse_config, resolve_paths
+from trainer_core.config import TrainingConfig, parse_config
+from trainer_core.config_paths import resolve_paths
 from trainer_core.files import write_json
 
 from .conftest import make_clip

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer_core.config import LtxAgentSection, TrainingConfig
+from trainer_core.config import TrainingConfig
 from trainer_core.files import write_jsonl
+from trainer_core.sections.own import LtxAgentSection
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer_core.config import LtxAgentSection, TrainingConfig
+from trainer_core.config import TrainingConfig
 from trainer_core.data.cache import open_cache, read_tensors
 from trainer_core.data.encode import encode_dataset
 from trainer_core.data.latents import normalise_audio, normalise_video, pooled_mask, video_content
@@ -22,6 +22,7 @@ from trainer_core.files import read_jsonl, write_jsonl
 from trainer_core.model.tiny import tiny_source
 from trainer_core.objective import VaeFactors
 from trainer_core.run_folder import create_run_folder
+from trainer_core.sections.own import LtxAgentSection
 from trainer_core.training.setup import set_up
 
 

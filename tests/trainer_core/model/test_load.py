@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from trainer_core.config import ModelSection
 from trainer_core.errors import ConfigError
 from trainer_core.model.load import open_model
 from trainer_core.model.source import Version
 from trainer_core.model.tiny import TinySource
+from trainer_core.sections.run import ModelSection
 
 VERSIONS: tuple[Version, ...] = ("2.0", "2.3", "2.5")
 

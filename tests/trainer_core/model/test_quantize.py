@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from trainer_core.config import ModelSection
 from trainer_core.errors import ConfigError
 from trainer_core.memory.live import LiveBytes
 from trainer_core.model.load import open_model
@@ -14,6 +13,7 @@ from trainer_core.model.quantize import QuantizedLinear, quantize, quantized_lay
 from trainer_core.model.source import Placement
 from trainer_core.model.tiny import TinySource
 from trainer_core.quantization import SCHEMES, UPSTREAM, quantization_named, upstream_name
+from trainer_core.sections.run import ModelSection
 
 # what a 256-wide random layer may lose, relative: about three times what was measured
 WEIGHT_ERROR = {"int8": 0.012, "int8-dynamic": 0.03, "fp8": 0.08, "nf4": 0.28}

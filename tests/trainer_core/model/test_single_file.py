@@ -7,10 +7,10 @@ import torch
 from layouts import metadata, parts_of, write_split, write_unified
 from safetensors.torch import save_file
 
-from trainer_core.config import ModelSection
 from trainer_core.errors import ConfigError
 from trainer_core.model.load import open_model
 from trainer_core.model.tiny import TinySource
+from trainer_core.sections.run import ModelSection
 
 VERSIONS = ["2.0", "2.3", "2.5"]
 

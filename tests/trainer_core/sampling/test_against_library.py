@@ -12,13 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer_core.config import (
-    FirstFrameCondition,
-    FlexibleStrategy,
-    ModalitySection,
-    PrefixCondition,
-    ReferenceCondition,
-)
 from trainer_core.data.batch import Batch, ModalityBatch, to_tokens
 from trainer_core.data.latents import normalise_video
 from trainer_core.model.ltx import LtxModel
@@ -30,6 +23,13 @@ from trainer_core.sampling.decode import denormalise_audio, denormalise_video
 from trainer_core.sampling.guidance import UNGUIDED, Guidance, Scales
 from trainer_core.sampling.sampler import SampleInputs, denoise
 from trainer_core.sampling.schedule import DISTILLED_SIGMAS, dev_sigmas
+from trainer_core.sections.strategy import (
+    FirstFrameCondition,
+    FlexibleStrategy,
+    ModalitySection,
+    PrefixCondition,
+    ReferenceCondition,
+)
 
 VERSIONS: tuple[Version, ...] = ("2.0", "2.3", "2.5")
 WIDTH, HEIGHT, FRAMES, RATE, STEPS = 96, 64, 17, 24.0, 4

@@ -8,18 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer_core.config import (
-    FirstFrameSample,
-    MaskSample,
-    PrefixSample,
-    ReferenceSample,
-    SpatialCropSample,
-    SuffixSample,
-    TrainingConfig,
-    ValidationSample,
-    ValidationSection,
-    parse_config,
-)
+from trainer_core.config import TrainingConfig, parse_config
 from trainer_core.data.buckets import Bucket
 from trainer_core.data.pictures import read_frames
 from trainer_core.data.windows import Window
@@ -37,6 +26,16 @@ from trainer_core.sampling.prepared import Prepared
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.sampler import denoise, draw_noise
 from trainer_core.sampling.schedule import dev_sigmas
+from trainer_core.sections.validation import (
+    FirstFrameSample,
+    MaskSample,
+    PrefixSample,
+    ReferenceSample,
+    SpatialCropSample,
+    SuffixSample,
+    ValidationSample,
+    ValidationSection,
+)
 
 SOURCE = TinySource("2.3")
 DIMS = (64, 64, 17)  # 3 latent frames of 2 x 2 cells
@@ -234,7 +233,7 @@ def test_a_downscaled_reference_has_positions_of_its_own(clip: Path, encoder: En
 def test_what_does_not_fit_is_named(condition: dict[str, Any], message: str, clip: Path, encoder: Encoder) -> None:
     from pydantic import TypeAdapter
 
-    from trainer_core.config import SampleCondition
+    from trainer_core.sections.validation import SampleCondition
 
     checked = TypeAdapter(SampleCondition).validate_python({"video": str(clip), **condition})
     with pytest.raises(LtxError, match=message):

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from trainer_core.config import MemorySection
 from trainer_core.memory.live import LiveBytes
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.tiny import TinySource
@@ -19,6 +18,7 @@ from trainer_core.sampling.room import (
     room_for_samples,
     tiles_that_fit,
 )
+from trainer_core.sections.own import MemorySection
 
 CPU = torch.device("cpu")
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer_core.config import FlexibleStrategy
 from trainer_core.data.batch import Batch, ModalityBatch
 from trainer_core.errors import DataError
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.tiny import TinySource
 from trainer_core.objective import Objective, objective_of
+from trainer_core.sections.strategy import FlexibleStrategy
 from trainer_core.training.conditions import CONDITIONS, Conditioned
 from trainer_core.training.step import Draws, draw, prepare
 

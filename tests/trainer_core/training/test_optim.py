@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from trainer_core.config import OptimizationSection
 from trainer_core.errors import ConfigError
+from trainer_core.sections.run import OptimizationSection
 from trainer_core.training.optim import build_optimizer, build_schedule
 
 RATE = 1e-3

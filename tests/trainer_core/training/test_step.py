@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer_core.config import FlexibleStrategy
 from trainer_core.data.batch import Batch, ModalityBatch, from_tokens, to_tokens
 from trainer_core.errors import DataError
 from trainer_core.model.ltx import LtxModel
@@ -16,6 +15,7 @@ from trainer_core.model.source import Version
 from trainer_core.model.text import TextFeatures, connect
 from trainer_core.model.tiny import TinySource
 from trainer_core.objective import Objective, load_recipe, objective_of
+from trainer_core.sections.strategy import FlexibleStrategy
 from trainer_core.training.noise import sigma_sampler
 from trainer_core.training.step import Draws, StepLoss, draw, masked_mse, training_step
 

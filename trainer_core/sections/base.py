@@ -1,0 +1,15 @@
+"""What every section of the training YAML is made of: strict mappings and bounded numbers. No torch."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A mapping of the YAML in which every key must be known."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())

@@ -1,0 +1,88 @@
+"""The YAML's `ltx_agent:`: what upstream's schema has no word for."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from trainer_core.data.buckets import parse_buckets
+from trainer_core.errors import ConfigError
+from trainer_core.recipes import OBJECTIVE_NAMES
+from trainer_core.sections.base import PositiveInt, Section
+
+
+def _is_objective(name: str) -> str:
+    if name not in OBJECTIVE_NAMES:
+        raise ValueError(f"`{name}` is no objective; the objectives are {', '.join(OBJECTIVE_NAMES)}")
+    return name
+
+
+ObjectiveName = Annotated[str, AfterValidator(_is_objective), Field(json_schema_extra={"enum": list(OBJECTIVE_NAMES)})]
+
+
+class MemorySection(Section):
+    """What trades time for memory; none of it changes what is learned."""
+
+    offload_activations: bool = False
+    swap_blocks: Annotated[int, Field(ge=0)] = 0
+    feed_forward_chunk_tokens: PositiveInt | None = None
+    fused_optimizer: bool = False
+    precompute_text: bool = False
+    # the most of the device that a run may take, for a shared card; without a GPU it counts tensors
+    limit_gb: Annotated[float, Field(gt=0)] | None = None
+    # the most of the device that samples may fill during training, as a rehearsal measured it; null: limit_gb, or all
+    samples_gb: Annotated[float, Field(gt=0)] | None = None
+
+
+class EvaluationSection(Section):
+    """The held-out evaluation. `share` is the most of the training time it may take; `interval` in steps, null: derived
+    from `share` and measured times; `clips` names samples to hold out where the dataset declares no split."""
+
+    share: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    interval: PositiveInt | None = None
+    clips: list[str] = []
+
+
+class TrainingSection(Section):
+    """How a run is guarded. `ema_decay`: an exponential moving average of the weights is kept and saved beside them;
+    `non_finite`: a step whose loss or gradient is not finite ends the run, or is skipped up to `max_skipped_steps`;
+    `early_stop`: the run ends when the verdict is sure of a plateau, overfitting or divergence."""
+
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    non_finite: Literal["stop", "skip"] = "stop"
+    max_skipped_steps: PositiveInt = 10
+    early_stop: bool = False
+
+
+class TrackersSection(Section):
+    """Experiment trackers beside upstream's `wandb:`; trackio takes its project's name from there too."""
+
+    tensorboard: bool = False
+    trackio: bool = False
+
+
+class LtxAgentSection(Section):
+    """What upstream's schema has no word for; `ltx-agent export --upstream` leaves it out."""
+
+    objective: ObjectiveName | None = None
+    dataset: str | None = None
+    buckets: str | None = None
+    frame_rate: Annotated[float, Field(gt=0)] | None = None
+    trigger: str | None = None
+    reference_spatial_scale: PositiveInt = 1
+    reference_temporal_scale: PositiveInt = 1
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    torch_compile: bool = False
+    memory: MemorySection = MemorySection()
+    evaluation: EvaluationSection = EvaluationSection()
+    training: TrainingSection = TrainingSection()
+    trackers: TrackersSection = TrackersSection()
+
+    @field_validator("buckets")
+    @classmethod
+    def _are_buckets(cls, spelling: str | None) -> str | None:
+        if spelling is not None:
+            try:
+                parse_buckets(spelling)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return spelling
