@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from tools.caption.clips import content_digest
 from tools.inspect.names import displayed
 from tools.inspect.report import Clip
-from tools.inspect.scenes import alike
+from tools.inspect.scenes import connected
 from trainer_core.errors import ConfigError
 
 DEFAULT_FRACTION = 0.1
@@ -87,8 +87,8 @@ def group_clips(clips: Sequence[Clip]) -> list[str]:
     for index, clip in enumerate(clips):
         for key in _ties(clip):
             parents[root(index)] = root(first_of.setdefault(key, index))
-    for left, right in alike([clip.scene for clip in clips]):
-        parents[root(left)] = root(right)
+    for index, label in enumerate(connected([clip.scene for clip in clips])):
+        parents[root(index)] = root(label)
     digests: dict[int, str] = {}
     for index, clip in enumerate(clips):
         own, top = content_digest(clip), root(index)

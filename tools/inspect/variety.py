@@ -8,7 +8,7 @@ import numpy as np
 
 from tools.inspect.names import displayed
 from tools.inspect.report import Clip, Dataset, Flag, Lost, SizeCount, Spread
-from tools.inspect.scenes import bits_apart, connected, shown_shares
+from tools.inspect.scenes import Shown, bits_apart, connected, shown_shares
 
 MOST_COMPARED = 400
 """Clips whose pictures are compared all with all; more are sampled evenly."""
@@ -29,17 +29,17 @@ def with_groups(clips: Sequence[Clip]) -> list[Clip]:
     for index in usable:
         twin = digests.setdefault(str(clips[index].sha256), index)
         if twin != index:
-            result[index] = _flagged(result[index], clips[twin], 1.0)
+            result[index] = _flagged(result[index], clips[twin], Shown(twin, 1.0))
     for group in members.values():
         if len(group) == 1:
             continue
         name = f"group-{min(str(clips[index].sha256) for index in group)[:10]}"
-        shares = shown_shares([clips[index].scene for index in group], MOST_COMPARED)
-        for index, (earlier, share) in zip(group, shares, strict=True):
+        looked_for = shown_shares([clips[index].scene for index in group], MOST_COMPARED, SHOWN_SHARE)
+        for index, shown in zip(group, looked_for, strict=True):
             result[index] = result[index].model_copy(update={"group": name})
             same_file = any(flag.id == "near_duplicate" for flag in result[index].flags)
-            if share >= SHOWN_SHARE and not same_file:
-                result[index] = _flagged(result[index], clips[group[earlier]], share)
+            if shown.share >= SHOWN_SHARE and not same_file:
+                result[index] = _flagged(result[index], clips[group[shown.clip]], shown)
     return result
 
 
@@ -67,8 +67,10 @@ def describe(clips: Sequence[Clip]) -> Dataset:
     )
 
 
-def _flagged(clip: Clip, twin: Clip, share: float) -> Clip:
+def _flagged(clip: Clip, twin: Clip, shown: Shown) -> Clip:
     same = clip.sha256 == twin.sha256
+    mirrored = ", mirrored" if shown.mirrored else ""
+    which = ", best the one whose writing reads right" if shown.mirrored else ""
     flag = Flag(
         id="near_duplicate",
         severity="warn",
@@ -76,8 +78,8 @@ def _flagged(clip: Clip, twin: Clip, share: float) -> Clip:
         threshold=SHOWN_SHARE,
         message=f"It is the same file as {displayed(twin.path)}."
         if same
-        else f"It shows nearly the same pictures as {displayed(twin.path)} ({share:.0%} of them).",
-        remedy="Keep one of them: what is seen twice is learned twice as strongly.",
+        else f"It shows nearly the same pictures as {displayed(twin.path)}{mirrored} ({shown.share:.0%} of them).",
+        remedy=f"Keep one of them{which}: what is seen twice is learned twice as strongly.",
     )
     status = "flagged" if clip.status == "ok" else clip.status
     return clip.model_copy(update={"flags": [*clip.flags, flag], "status": status})

@@ -9,20 +9,20 @@ import pytest
 from tools.draft.heldout import DEFAULT_FRACTION, FEWEST_GROUPS, Split, group_clips, split_off
 from tools.draft.tool import DraftArguments, draft_config
 from tools.inspect.report import Clip, Flag, Sample
-from tools.inspect.scenes import MAX_SIGNATURES, SceneSignatures, alike, signature_of
+from tools.inspect.scenes import MAX_SIGNATURES, SceneSignatures, connected, signature_of
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl
 
 from .conftest import make_clip
 
 
-def scene(seed: int, variant: int = 0) -> list[str]:
+def scene(seed: int, variant: int = 0, mirrored: bool = False) -> list[str]:
     """Signatures of two pictures; variants of a seed are the same scene, re-encoded and a little brighter."""
     noise = np.random.default_rng(seed)
     found = []
     for _ in range(2):
         picture = cv2.resize(noise.integers(0, 255, (6, 8, 3), np.uint8), (160, 96), interpolation=cv2.INTER_CUBIC)
-        picture = cv2.convertScaleAbs(picture, alpha=1.0, beta=2 * variant)
+        picture = cv2.convertScaleAbs(picture[:, ::-1] if mirrored else picture, alpha=1.0, beta=2 * variant)
         quality = [cv2.IMWRITE_JPEG_QUALITY, 95 - 30 * variant]
         signature = signature_of(cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR))
         assert signature is not None
@@ -55,6 +55,18 @@ def test_no_twin_leaks(fraction: float | None) -> None:
     assert all(len(one) == 1 for one in sides(split, clips).values())
     share = len(split.heldout) / len(clips)
     assert abs(share - (fraction or DEFAULT_FRACTION)) < 0.1
+
+
+def test_mirrored_twins_stay_on_one_side() -> None:
+    clips = clips_of(24)
+    for twin, index in ((21, 3), (22, 7), (23, 11)):
+        clips[twin] = clips[twin].model_copy(update={"scene": scene(index, variant=1, mirrored=True)})
+    for fraction in (None, 0.3, 0.5):
+        split = split_off(clips, fraction)
+        assert split.heldout
+        assert len(set(split.groups)) == 21
+        assert all(split.groups[twin] == split.groups[index] for twin, index in ((21, 3), (22, 7), (23, 11)))
+        assert all(len(one) == 1 for one in sides(split, clips).values())
 
 
 def test_equal_content_and_flagged_duplicates_stay_together() -> None:
@@ -129,7 +141,7 @@ def test_signatures_are_few_however_long_the_clip_and_flat_pictures_have_none() 
         signatures.add(index / 24, picture)
     assert MAX_SIGNATURES // 2 <= len(signatures.signatures) <= MAX_SIGNATURES
     assert signature_of(np.full((96, 160, 3), 128, np.uint8)) is None
-    assert alike([[], []]) == []
+    assert connected([[], []]) == [0, 1]
 
 
 def test_the_real_clips_fall_into_their_scenes(real_clips) -> None:
@@ -137,5 +149,5 @@ def test_the_real_clips_fall_into_their_scenes(real_clips) -> None:
 
     names = sorted(path.name for path in real_clips.iterdir())
     looks = [look_at(real_clips / name) for name in names]
-    pairs = {(names[i], names[j]) for i, j in alike([look.numbers["near_duplicate"]["signatures"] for look in looks])}
-    assert all(left[:5] == right[:5] for left, right in pairs), pairs
+    labels = connected([look.numbers["near_duplicate"]["signatures"] for look in looks])
+    assert all(names[label][:5] == name[:5] for label, name in zip(labels, names, strict=True)), labels
