@@ -41,7 +41,8 @@ def fitted(draft: Draft, folder: Path, device_bytes: Callable[[], int | None]) -
         return _with(draft, {}, {}, f"Estimated: {needed / 1e9:.0f} GB on the GPU as drafted; no GPU is visible here.")
     changes: dict[str, Any] = {}
     reasons: dict[str, str] = {}
-    for step, _ in encoding_steps(config, USABLE * room):
+    (beforehand,) = encoding_steps(config, [USABLE * room])
+    for step, _ in beforehand:
         for key, (_, new) in step.changes.items():
             changes[key] = new
             reasons[key] = f"estimated: a card of {room / 1e9:.0f} GB holds the text encoder in 8 bits alone"

@@ -67,28 +67,24 @@ def smallest_steps(
     estimates = [plan(rung, bucket, version).estimate for rung in (config, *(step.config for step in steps))]
     peaks = [one.device_peak_bytes for one in estimates]
     saved = [(step, before - after) for step, before, after in zip(steps, peaks, peaks[1:], strict=False)]
+    beforehand = encoding_steps(config, [USABLE * card * 1e9 for card in cards_gb], bucket, version)
     found: dict[int, list[tuple[Proposal, int]] | None] = {}
-    for card in cards_gb:
+    for card, before in zip(cards_gb, beforehand, strict=True):
         first = next((number for number, one in enumerate(estimates) if one.fits[str(card)]), None)
-        beforehand = encoding_steps(config, USABLE * card * 1e9, bucket, version)
-        found[card] = None if first is None else beforehand + saved[:first]
+        found[card] = None if first is None else before + saved[:first]
     return found
 
 
 def encoding_steps(
-    config: TrainingConfig, room_bytes: float, bucket: Bucket | None = None, version: Version | None = None
-) -> list[tuple[Proposal, int]]:
-    """The rungs that bring encoding into `room_bytes` of a device, each with the bytes that it saves; none where it
-    fits as it is, or not even with them."""
-    needed = plan(config, bucket, version).estimate.encoding_peak_bytes
-    found: list[tuple[Proposal, int]] = []
-    for step in ladder_of(config, "encoding"):
-        if needed <= room_bytes:
-            break
-        after = plan(step.config, bucket, version).estimate.encoding_peak_bytes
-        found.append((step, needed - after))
-        needed = after
-    return found if needed <= room_bytes else []
+    config: TrainingConfig, rooms_bytes: Sequence[float], bucket: Bucket | None = None, version: Version | None = None
+) -> list[list[tuple[Proposal, int]]]:
+    """For each of `rooms_bytes` of a device the rungs that bring encoding into it, each with the bytes that it saves;
+    none where it fits as it is, or not even with them."""
+    steps = ladder_of(config, "encoding")
+    rungs = (config, *(step.config for step in steps))
+    peaks = [plan(rung, bucket, version).estimate.encoding_peak_bytes for rung in rungs]
+    saved = [(step, before - after) for step, before, after in zip(steps, peaks, peaks[1:], strict=False)]
+    return [next((saved[:number] for number, peak in enumerate(peaks) if peak <= room), []) for room in rooms_bytes]
 
 
 def sized(cell: Cell, bucket: Bucket, frame_rate: float = 24.0) -> Cell:
