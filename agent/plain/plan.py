@@ -109,7 +109,7 @@ def _about(text: str, name: str) -> list[str]:
     written = text.split("\n")[line].partition(" # ")[0].strip()
     lines = [f"{known.key}, line {line + 1}: {written}", f"It may be: {known.allowed}."]
     lines += [f"Default: {known.default}."] if known.default else []
-    return [*lines, f"Why it is so: {known.reason}." if known.reason else "Why it is so: the objective's recipe."]
+    return [*lines, f"Why it is so: {known.reason}." if known.reason else "config.yaml gives no reason for it."]
 
 
 def _set(face: Face, text: str, rest: str) -> list[str]:

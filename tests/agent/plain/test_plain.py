@@ -24,6 +24,17 @@ def test_the_plan_is_read_with_numbers_and_reasons(finished: Project, desk: Desk
     assert "The plan has no key nonsense." in heard
 
 
+def test_a_value_whose_reason_was_deleted_is_given_none(
+    finished: Project, desk: Desk, in_lines: InLines, config_text: str
+) -> None:
+    reason = "few clips: a small adapter forgets less"
+    assert f"Why it is so: {reason}.\n" in in_lines(desk, "/plan rank")
+    write_text(finished.config_path, config_text.replace(f"# {reason}", ""))
+    heard = in_lines(desk, "/plan rank")
+    assert "config.yaml gives no reason for it.\n" in heard
+    assert "recipe" not in heard
+
+
 def test_problems_of_the_plan_name_their_lines(
     finished: Project, desk: Desk, in_lines: InLines, config_text: str
 ) -> None:
