@@ -1,22 +1,19 @@
 """Captions that are there already: a file beside the clip (.txt, .json, .srt), or a metadata file's caption column."""
 
 import codecs
-import csv
 import json
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from tools.caption.captioner import CaptionDraft, ClipFile, Transcript
 from tools.caption.lint_sound import with_quote
 from tools.caption.text import MAX_CAPTION_CHARACTERS, plain_text, shortened
+from tools.inspect.metadata import CAPTION_COLUMNS, METADATA_NAMES, read_rows
 from trainer_core.errors import DataError
 
-METADATA_NAMES = tuple(f"{stem}.{ending}" for stem in ("metadata", "dataset") for ending in ("csv", "json", "jsonl"))
 MEDIA_COLUMNS = ("video", "media_path", "audio")
-CAPTION_COLUMNS = ("caption", "text", "prompt", "description")
 MAX_SIDECAR_BYTES = 65536
 
 _CUE_TIMES = re.compile(r"^\s*[\d:.,]+\s*-->\s*[\d:.,]+.*$")
@@ -39,7 +36,13 @@ class ExistingCaptioner:
             if draft is not None:
                 return draft
         row = self._rows.get(_absolute(clip.path))
-        return _draft(row, "metadata row", {}) if row is not None else None
+        if row is None:
+            return None
+        try:
+            text, flags = _decoded(row.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:  # half a character, as JSON's escapes can spell it
+            text, flags = row, {}
+        return _draft(text, "metadata row", flags)
 
 
 def find_sidecar(clip: Path) -> Path | None:
@@ -87,7 +90,7 @@ def metadata_captions(sources: Iterable[Path]) -> dict[Path, str]:
 def captions_in(file: Path) -> dict[Path, str]:
     """Return the captions of one metadata file by absolute media path. Raises DataError when it can't be read."""
     found: dict[Path, str] = {}
-    for row in _rows(file):
+    for row in read_rows(file):
         caption = next((row[name] for name in CAPTION_COLUMNS if isinstance(row.get(name), str)), None)
         for column in MEDIA_COLUMNS:
             if caption is not None and isinstance(row.get(column), str):
@@ -104,23 +107,6 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 (`..` goes, symbolic links stay as they are)
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    try:
-        if file.suffix.lower() == ".csv":
-            with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
-                return list(csv.DictReader(handle))
-        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
-        whole = file.suffix.lower() == ".json"
-        rows = json.loads(text) if whole else [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise DataError(f"The metadata file {file} can't be read: {error}.", "Correct it or move it away.") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError(
-            f"The metadata file {file} is not a list of rows.", "Write one object a clip, with `video` and `caption`."
-        )
-    return rows
-
-
 def _read_text(sidecar: Path) -> tuple[str, dict[str, str]]:
     try:
         with sidecar.open("rb") as handle:
@@ -129,13 +115,18 @@ def _read_text(sidecar: Path) -> tuple[str, dict[str, str]]:
         raise DataError(
             f"The caption file {sidecar} can't be read: {error.strerror}.", "Make it readable or remove it."
         ) from error
+    return _decoded(raw)
+
+
+def _decoded(raw: bytes) -> tuple[str, dict[str, str]]:
+    """The text, and a flag where its encoding was guessed."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16", errors="replace"), {}
     try:
         # a decoder that waits for more leaves out a character cut in two by the limit above
-        return codecs.getincrementaldecoder("utf-8-sig")().decode(raw), {}
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(raw, final=len(raw) < MAX_SIDECAR_BYTES), {}
     except UnicodeDecodeError:
-        message = "the caption file is not UTF-8; it was read as Windows Latin-1 and may hold wrong letters"
+        message = "the caption is not UTF-8; it was read as Windows Latin-1 and may hold wrong letters"
         return raw.decode("cp1252", errors="replace"), {"encoding": message}
 
 

@@ -52,7 +52,13 @@ def assemble(
     extents = [offered for offered in (extent(probe, rate) for probe in probes) if offered is not None]
     buckets = propose_buckets(extents, limits) if isinstance(limits, BucketLimits) else list(limits)
     owned = {(entry.source, path) for entry in found for path in entry.columns.values()}
-    usual = Counter(column for entry in found if entry.role == "clip" for column in entry.columns)
+    usual = Counter(
+        column
+        for entry in found
+        if entry.role == "clip"
+        for column, path in entry.columns.items()
+        if (Path(entry.source) / path).is_file()
+    )
     clips = [
         _clip(entry, _measured(entry, look, by_path, numbers_of), rate, buckets, usual)
         if entry.role == "clip"

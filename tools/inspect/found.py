@@ -25,7 +25,7 @@ class FoundFile:
     """A file to look at: `path` is relative to the folder `source`, in POSIX spelling, its name kept exactly.
 
     `columns` are the paths of files that belong to a clip. `paired_by` says how they were found: "metadata", "name" or
-    "folder". `problem` says why the file can't even be opened.
+    "folder". `problem` says why the file can't even be opened. `unread_columns` of its metadata row mean nothing here.
     """
 
     source: str
@@ -34,6 +34,7 @@ class FoundFile:
     problem: str | None = None
     role: Role = "clip"
     paired_by: str | None = None
+    unread_columns: tuple[str, ...] = ()
 
     @property
     def file(self) -> Path:

@@ -1,6 +1,7 @@
 """Looking at one file: its hash, what decoding it gives, what the checks measured; or why it can't be decoded."""
 
 import hashlib
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -80,7 +81,7 @@ def look_at(file: Path, alive: Callable[[], None] | None = None) -> Look:
 def digest_of(file: Path) -> str:
     """The sha256 of a regular file. Raises DataError when it can't be read."""
     try:
-        if not file.is_file():
+        if not stat.S_ISREG(file.stat().st_mode):
             raise DataError(f"{file.name!r} is not a regular file.", "Remove it from the clips folder.")
         with file.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from tools.inspect.assemble import assemble, report_buckets
 from tools.inspect.inputs.ledger import with_inputs
 from tools.inspect.inputs.tool import INPUT_TOOLS
 from tools.inspect.looking import look_at_all
+from tools.inspect.metadata import remark_on_columns
 from tools.inspect.names import displayed
 from tools.inspect.page.cards import Shown
 from tools.inspect.page.page import render_page
@@ -101,7 +103,9 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
     possible. Run it first, and again whenever the clips changed.
     """
     facts = _with_wishes(project, arguments)
-    taken = with_inputs(project, with_copies(project, find_files(facts.sources)))
+    files = find_files(facts.sources)
+    taken = with_inputs(project, with_copies(project, files))
+    taken = replace(taken, notes=[*remark_on_columns(files), *taken.notes])
     sources = [displayed(source) for source in facts.sources]
     written = project.report_path, project.report_html_path
     tiny = is_tiny(facts.model)

@@ -75,6 +75,24 @@ def test_metadata_in_the_folder_gives_captions(clip: ClipFile, name: str, text: 
         assert (found.caption, found.source) == ("one, two", "existing")
 
 
+@pytest.mark.parametrize(
+    ("raw", "caption", "flags"),
+    [
+        ("video,caption\na.b 🎬.mp4,Käse im Café".encode(), "Käse im Café", set()),
+        ("video;caption\na.b 🎬.mp4;one, two".encode(), "one, two", set()),
+        ("video,caption\na.b 🎬.mp4,one two".encode("utf-16"), "one two", set()),
+        (b"video,caption\n" + "a.b 🎬.mp4".encode() + ",Käse im Café\n".encode("cp1252"), "Käse im Café", {"encoding"}),
+        ('[{"video": "a.b 🎬.mp4", "caption": "half \\ud83d"}]'.encode(), "half", {"cleaned"}),
+    ],
+)
+def test_metadata_in_any_encoding(clip: ClipFile, raw: bytes, caption: str, flags: set[str]) -> None:
+    metadata = clip.path.with_name("set.json" if raw.startswith(b"[") else "set.csv")
+    metadata.write_bytes(raw)
+    found = ExistingCaptioner(metadata_captions([metadata])).caption(clip)
+    assert found is not None
+    assert (found.caption, set(found.flags)) == (caption, flags)
+
+
 @pytest.mark.parametrize("text", ["{", '{"video": "a"}', "[1]"])
 def test_broken_metadata_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "metadata.json").write_text(text)

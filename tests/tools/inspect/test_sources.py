@@ -86,6 +86,73 @@ def test_wrong_metadata_is_one_sentence(tmp_path, text, said):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("set.csv", "video,caption\na.mp4,it wakes, and yawns\n", "row 1 has more fields .* ` and yawns` is too much"),
+        ("set.csv", "vidoe,caption\na.mp4,b\n", "row 1 names neither video nor audio; its columns are vidoe, caption"),
+        ("set.csv", "", "has no rows"),
+        ("set.jsonl", '{"video": "a.mp4"}\n{"video": }\n', "line 2, character 11: Expecting value"),
+        ("set.json", "[" * 100_000, "is damaged: maximum recursion depth"),
+    ],
+)
+def test_wrong_rows_are_named(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=said) as caught:
+        find_files([str(tmp_path / name)])
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"video;caption\na.mp4;One, two\nb.mp4;\n",
+        "video\tcaption\r\na.mp4\tOne\r\nb.mp4\tTwo\r\n".encode("utf-16"),
+        "video, caption ,\na.mp4,One\u2028two\x85three,,\nb.mp4,Two\n".encode(),
+    ],
+)
+def test_csv_as_spreadsheets_write_it(tmp_path, raw):
+    (tmp_path / "set.csv").write_bytes(raw)
+    found = find_files([str(tmp_path / "set.csv")])
+    assert [entry.path for entry in found] == ["a.mp4", "b.mp4"]
+    assert all(entry.unread_columns == () for entry in found)
+
+
+def test_an_absolute_path_inside_the_folder_is_one_of_its_files(tmp_path):
+    rows = [{"video": str(tmp_path / "sub" / "a.mp4"), "video_mask": f"{tmp_path}/sub/../m.png"}]
+    (tmp_path / "set.json").write_text(json.dumps(rows))
+    clip, mask = find_files([str(tmp_path / "set.json")])
+    assert (clip.path, clip.columns, mask.path) == ("sub/a.mp4", {"video_mask": "m.png"}, "m.png")
+
+
+def test_columns_that_nothing_reads_are_named_once(real_clips, inspection):
+    rows = "video,caption,vide_mask,Ref_Media_Path,fps\n"
+    rows += "carphone.mp4,A car,bikes_1.mp4,bikes_2.mp4,30\nbikes_2.mp4,A,,,25\n"
+    (real_clips / "set.csv").write_text(rows)
+    result = inspection.run(real_clips / "set.csv")
+    (said,) = (problem for problem in result.problems if "columns that nothing reads" in problem)
+    assert "`vide_mask` (meant to be video_mask?), `Ref_Media_Path` (meant to be ref_media_path?), `fps`. " in said
+    assert said in inspection.report()["notes"]
+    (real_clips / "set.csv").write_text("video,caption,video_mask\ncarphone.mp4,A car,bikes_1.mp4\n")
+    assert "nothing reads" not in " ".join(inspection.run(real_clips / "set.csv").problems)
+
+
+def test_a_row_of_a_missing_file_says_that_it_is_missing(real_clips, inspection):
+    rows = [
+        {"video": "bikes_1.mp4", "video_mask": "bikes_2.mp4"},
+        {"video": "carphone.mp4", "video_mask": "nowhere.mp4"},
+        {"video": "gone.mp4"},
+        {"video": "bunny wakes.mp4"},
+    ]
+    (real_clips / "set.json").write_text(json.dumps(rows))
+    inspection.run(real_clips / "set.json")
+    assert "'gone.mp4' can't be read: No such file" in inspection.flags("gone.mp4")["undecodable"]["message"]
+    said = inspection.flags("bunny wakes.mp4")["unpaired"]["message"]
+    assert said == "It has no video_mask; 1 other clip has one."
+    summary = inspection.report()["summary"]
+    assert (summary["files"], summary["unreadable"], summary["other"]) == (6, 1, 2)
+
+
 def test_a_single_clip_is_no_source(tmp_path):
     (tmp_path / "clip.mp4").touch()
     with pytest.raises(ConfigError, match="neither a folder nor a metadata file"):
