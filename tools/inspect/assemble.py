@@ -16,6 +16,7 @@ from tools.inspect.report import (
     BucketCount,
     Clip,
     Flag,
+    Kind,
     Report,
     Seconds,
     Status,
@@ -28,6 +29,8 @@ from trainer_core.errors import DataError
 
 SOUND_CHECKS = ("silent", "clipping", "loudness", "audio_dropout", "low_sample_rate", "speech", "music")
 """Whose measures come from the file that a clip's sound is in."""
+SOUND_COLUMNS = ("reference_audio", "audio_mask")
+"""What a clip without pictures can have."""
 
 
 def assemble(
@@ -135,7 +138,7 @@ def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket], 
             source=found.source, path=found.path, sha256=look.sha256, kind=look.kind, status=status, flags=flags
         )
     seen = Seen(probe, look.numbers, rate, cut(probe, rate, buckets))
-    columns, pairing = _paired(found, usual)
+    columns, pairing = _paired(found, usual, probe.kind)
     flags = [flag for check in CHECKS for flag in check.judge(seen)] + pairing
     blocked = any(flag.severity == "block" for flag in flags)
     return Clip(
@@ -208,7 +211,7 @@ def _companion(found: FoundFile, look: Look, owned: bool) -> Clip:
     )
 
 
-def _paired(found: FoundFile, usual: Mapping[str, int]) -> tuple[dict[str, str], list[Flag]]:
+def _paired(found: FoundFile, usual: Mapping[str, int], kind: Kind) -> tuple[dict[str, str], list[Flag]]:
     """The further files of a clip that are there, and flags for those that aren't though they are named or usual."""
     columns: dict[str, str] = {}
     flags = []
@@ -219,7 +222,8 @@ def _paired(found: FoundFile, usual: Mapping[str, int]) -> tuple[dict[str, str],
         message, remedy = f"Its {column}, {displayed(path)}, does not exist.", "Correct the metadata file."
         flags.append(Flag(id="unpaired", severity="warn", value=column, message=message, remedy=remedy))
     for column, count in usual.items():
-        if column not in found.columns and column != "audio":
+        fits = kind != "audio" or column in SOUND_COLUMNS
+        if fits and column != "audio" and column not in found.columns:
             message = f"It has no {column}; {count} other clip{'s have' if count > 1 else ' has'} one."
             remedy = "Add one of its name, or expect it to be left out where that is trained on."
             flags.append(Flag(id="unpaired", severity="warn", value=column, message=message, remedy=remedy))

@@ -182,8 +182,9 @@ def _result(project: Project, report: Report) -> InspectResult:
         f"{summary.frame_rate:g} fps, {seconds.kept:.1f} of {seconds.total:.1f} seconds kept."
     )
     if report.replaced:
-        copies = sum(len(one.copies) for one in report.replaced)
-        sentence += f" {counted(len(report.replaced), 'remedied clip')} replaced by {copies} of these."
+        originals = sum(one.source != str(project.clips_path) for one in report.replaced)
+        copies = sum(clip.origin is not None for clip in report.clips)
+        sentence += f" {counted(originals, 'remedied clip')} replaced by {copies} of these."
     return InspectResult(
         sentence=sentence,
         clips=clips,
@@ -217,7 +218,7 @@ def _flagged(clip: Clip) -> FlaggedClip:
 def _problems(clips: Sequence[Clip]) -> list[str]:
     """One sentence or two for every clip that can't train, then one for each kind of warning on the others."""
     blocked: list[str] = []
-    warned: dict[str, dict[str, str]] = {}
+    warned: dict[tuple[str, str], dict[str, str]] = {}
     for clip in clips:
         for flag in clip.flags:
             if flag.severity == "block":
@@ -225,19 +226,20 @@ def _problems(clips: Sequence[Clip]) -> list[str]:
                 about = "" if clip.status == "unreadable" else f"{displayed(clip.path)!r}: "
                 blocked.append(f"{about}{flag.message} {flag.remedy}")
             elif flag.severity == "warn" and clip.status == "flagged":
-                warned.setdefault(flag.id, {}).setdefault(displayed(clip.path), flag.message)
-    return blocked + [_warning(messages) for messages in warned.values()]
+                noun = "clips" if clip.role == "clip" else "files"
+                warned.setdefault((flag.id, noun), {}).setdefault(displayed(clip.path), flag.message)
+    return blocked + [_warning(noun, messages) for (_, noun), messages in warned.items()]
 
 
-def _warning(messages: dict[str, str]) -> str:
-    """One sentence for one kind of flag; `messages` by clip."""
+def _warning(noun: str, messages: dict[str, str]) -> str:
+    """One sentence for one kind of flag; `messages` by clip, or by file that belongs to none."""
     names = [repr(name) for name in messages]
     message = next(iter(messages.values()))
     if len(names) == 1:
         return f"{names[0]}: {message}"
     listed = ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
     same = len(set(messages.values())) == 1
-    return f"{len(names)} clips ({listed}): {'' if same else 'for example, '}{message}"
+    return f"{len(names)} {noun} ({listed}): {'' if same else 'for example, '}{message}"
 
 
 INSPECT_TOOLS: list[Tool] = [Tool("inspect_clips", inspect_clips, InspectArguments), *REMEDY_TOOLS, *INPUT_TOOLS]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import wave
 
 import pytest
 
@@ -230,12 +231,29 @@ def test_metadata_inside_a_folder_tells_of_its_files(real_clips, inspection):
     assert "video_inpainting" in result.objectives_possible
 
 
+def test_a_sound_lacks_no_picture(real_clips, inspection, tone):
+    with wave.open(str(real_clips / "voice.wav"), "wb") as made:
+        made.setparams((1, 2, 48000, 0, "NONE", ""))
+        made.writeframes((tone(2.0) * 32767).astype("<i2").tobytes())
+    rows = [
+        {"video": "bikes_1.mp4", "video_mask": "bikes_2.mp4", "audio_mask": "bunny wakes.mp4"},
+        {"audio": "voice.wav"},
+    ]
+    (real_clips / "set.json").write_text(json.dumps(rows))
+    inspection.run(real_clips / "set.json")
+    said = [flag["message"] for flag in inspection.clip("voice.wav")["flags"] if flag["id"] == "unpaired"]
+    assert said == ["It has no audio_mask; 1 other clip has one."]
+
+
 def test_a_mask_without_its_clip_is_named(real_clips, inspection):
     (real_clips / "masks").mkdir()
     shutil.copy(real_clips / "bikes_1.mp4", real_clips / "masks" / "bikes_2.mp4")
     (real_clips / "bikes_1.mp4").rename(real_clips / "masks" / "lost.mp4")
-    inspection.run(real_clips)
+    result = inspection.run(real_clips)
     lost = inspection.clip("masks/lost.mp4")
     assert (lost["role"], lost["status"], lost["samples"]) == ("video_mask", "flagged", [])
-    assert "no clip has its name" in inspection.flags("masks/lost.mp4")["unpaired"]["message"]
+    said = inspection.flags("masks/lost.mp4")["unpaired"]["message"]
+    assert "no clip has its name" in said
+    assert f"'masks/lost.mp4': {said}" in result.problems
+    assert any(problem.startswith("3 clips ('bunny") and "has no video_mask" in problem for problem in result.problems)
     assert inspection.clip("masks/bikes_2.mp4")["status"] == "ok"

@@ -10,6 +10,7 @@ from tools.draft.heldout import group_clips
 from tools.inspect.remedies.plans import Settings, loudness, split_at_cuts, trim, window
 from tools.inspect.remedies.tool import RemedyArguments, UndoArguments, preview_undo, remedy_clips, undo_remedies
 from tools.inspect.report import Audio, Clip, Flag, Measures, Report
+from tools.inspect.tool import InspectArguments, inspect_clips
 from trainer_core.data.probe import probe
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import write_jsonl
@@ -68,6 +69,8 @@ def test_what_was_remedied_can_be_undone_and_remedied_again(inspection, shots):
     remedied(inspection, remedy="split_at_cuts")
     remedied(inspection, remedy="window", clips=["day/film.mp4.shot-02.mov"], seconds=0.5)
     paths = [clip["path"] for clip in inspection.report()["clips"]]
+    # a chain of remedies is one clip replaced by what stands at its end
+    assert "1 remedied clip replaced by 4 of these." in inspect_clips(inspection.project, InspectArguments()).sentence
     assert paths.count("day/film.mp4.shot-02.mov") == 0
     assert sum("shot-02.part-" in path for path in paths) == 2
     assert len(inspection.report()["replaced"]) == 2
