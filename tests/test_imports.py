@@ -80,7 +80,7 @@ def test_importing_the_command_line_does_nothing(tmp_path: Path) -> None:
 
 def test_the_plain_talk_and_the_verbs_load_no_textual(tmp_path: Path) -> None:
     faces = "agent.plain.talk, agent.session, agent.headless, agent.verbs.table"
-    code = f"import {faces}, agent.tui.conversation, agent.tui.watch"
+    code = f"import {faces}, agent.tui.conversation, agent.faces.watch"
     assert "textual" not in loaded_by(code, tmp_path)
 
 

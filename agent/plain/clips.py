@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from agent.faces.clips import ClipRow, clip_rows, matching
 from agent.plain.face import Face
 from agent.screen import clean
-from agent.tui.clips import ClipRow, clip_rows, matching
 from agent.viewer import open_with_system
 from tools.caption.edit import edit_caption
 from trainer_core.errors import ConfigError

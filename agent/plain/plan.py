@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
+from agent.faces.hunks import Hunk, hunks, with_hunks
+from agent.faces.yaml_help import Hint, hint, problems
 from agent.plain.face import Face
 from agent.plain.shown import say
 from agent.screen import clean
-from agent.tui.hunks import Hunk, hunks, with_hunks
-from agent.tui.yaml_help import Hint, hint, problems
 from agent.words import understand
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.faces.curves.figures import FIGURES, Figure, Line, Smoother, nearest, value_format
+from agent.faces.curves.series import Series
+from agent.faces.watch import RunSeen, see_run
 from agent.plain.face import Face
 from agent.run_text import run_lines, speed_lines
-from agent.tui.curves.figures import FIGURES, Figure, Line, Smoother, nearest, value_format
-from agent.tui.curves.series import Series
-from agent.tui.watch import RunSeen, see_run
 from agent.viewer import open_with_system
 from tools.monitor.status import describe_run
 from trainer_core.errors import ConfigError

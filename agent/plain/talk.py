@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from agent.desk import Desk, open_desk
+from agent.faces.history import PromptHistory
 from agent.llm import PLANNER, choose_model, name_of
 from agent.plain.commands import completed, obey
 from agent.plain.face import LEAVE, Face, ask_approval, show_card
@@ -14,7 +15,6 @@ from agent.projects import current_project, project_of
 from agent.screen import clean, clean_lines, shell_quote
 from agent.session import open_session
 from agent.slash import BY_NAME, Parsed, completions, dropped_paths, parse
-from agent.tui.history import PromptHistory
 from tools.project import Project
 from trainer_core.errors import LtxError
 

@@ -8,9 +8,9 @@ from types import ModuleType
 
 from agent.alerts import cant_judge, pause_after
 from agent.events import Alerted
+from agent.faces.history import PromptHistory
 from agent.plain.shown import alert_text, say
 from agent.session import Session
-from agent.tui.history import PromptHistory
 
 Complete = Callable[[str], list[str]]
 GOES_ON = "\\"

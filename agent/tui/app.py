@@ -136,9 +136,9 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
 
     async def open_project(self, project: "Project", goal: str | None = None) -> None:
         """Show this project and take up its conversation where it was."""
-        from agent.tui.history import PromptHistory
+        from agent.faces.history import PromptHistory
+        from agent.faces.watch import Watcher
         from agent.tui.screens.welcome import Welcome
-        from agent.tui.watch import Watcher
 
         if isinstance(self.screen, Welcome):
             self.pop_screen()
@@ -254,8 +254,8 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
 
     def _seen(self, payload: object) -> None:
         """What the watcher saw goes to the panes that show it."""
-        from agent.tui.clips import clip_rows
-        from agent.tui.watch import Detail, FilesSeen, Missed, RunSeen, RunsSeen
+        from agent.faces.clips import clip_rows
+        from agent.faces.watch import Detail, FilesSeen, Missed, RunSeen, RunsSeen
 
         bench = self.workbench
         if isinstance(payload, RunSeen):

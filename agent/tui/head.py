@@ -9,7 +9,7 @@ from tools.project import Project
 from trainer_core.run_folder import LIVE_STATES
 
 if TYPE_CHECKING:
-    from agent.tui.watch import RunSeen
+    from agent.faces.watch import RunSeen
 
 SPARK_WIDTH = 16
 
@@ -23,7 +23,7 @@ def about_project(project: Project, model: str) -> str:
 
 def about_run(seen: "RunSeen", width: int) -> Content:
     """State, step, time left, loss and the shape of its curve, as much as fits into half of `width`."""
-    from agent.tui.curves.plot import sparkline
+    from agent.faces.curves.plot import sparkline
     from agent.tui.panes.run import STATE_STYLES
 
     status = seen.status

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from agent.tui.curves.reader import MetricsReader
+from agent.faces.curves.reader import MetricsReader
 from tools.project import Project, ProjectFacts
 from trainer_core.run_folder import RunFolder, RunStatus
 

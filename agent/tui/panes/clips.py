@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import DataTable, Input, Static, TextArea
 
+from agent.faces.clips import ClipRow, matching
 from agent.screen import clean, clean_lines
-from agent.tui.clips import ClipRow, matching
 from agent.tui.panes.pane import Pane
 from agent.tui.thumbnails import Thumbnails
 from agent.tui.widgets.picture import Picture

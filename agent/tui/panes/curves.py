@@ -12,12 +12,12 @@ from textual.containers import Container, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from agent.tui.curves.columns import View
-from agent.tui.curves.figures import FIGURES, SMOOTHINGS, Data, Figure, Smoother, plot_of, readings
-from agent.tui.curves.plot import AXIS_WIDTH
-from agent.tui.curves.series import Series
+from agent.faces.curves.columns import View
+from agent.faces.curves.figures import FIGURES, SMOOTHINGS, Data, Figure, Smoother, plot_of, readings
+from agent.faces.curves.plot import AXIS_WIDTH
+from agent.faces.curves.series import Series
+from agent.faces.watch import Mark, RunSeen
 from agent.tui.panes.pane import Pane
-from agent.tui.watch import Mark, RunSeen
 from agent.tui.widgets.chart import COLOURS, Chart
 
 ZOOM = 1.5

@@ -12,12 +12,12 @@ from textual.timer import Timer
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
+from agent.faces.hunks import hunks, with_hunks
+from agent.faces.yaml_help import Hint, Problem, completions, hint, problems, word_before
 from agent.screen import clean
-from agent.tui.hunks import hunks, with_hunks
 from agent.tui.panes.pane import Pane
 from agent.tui.widgets.editor import YamlEditor
 from agent.tui.widgets.hunk_list import HunkList
-from agent.tui.yaml_help import Hint, Problem, completions, hint, problems, word_before
 
 CHECK_AFTER_S = 0.25
 

@@ -11,10 +11,10 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import ProgressBar, Static
 
+from agent.faces.watch import RunSeen
 from agent.run_text import duration
 from agent.screen import clean, clean_lines
 from agent.tui.panes.pane import Pane
-from agent.tui.watch import RunSeen
 from trainer_core.run_folder import LIVE_STATES
 
 STATE_STYLES = {

@@ -15,10 +15,10 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from agent.faces.watch import RunSeen
 from agent.screen import clean
 from agent.tui.panes.pane import Pane
 from agent.tui.thumbnails import Thumbnails
-from agent.tui.watch import RunSeen
 from agent.tui.widgets.picture import Picture
 
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3"})

@@ -6,7 +6,7 @@ from textual.color import Color
 from textual.strip import Strip
 from textual.widget import Widget
 
-from agent.tui.curves.plot import Plot, draw
+from agent.faces.curves.plot import Plot, draw
 
 COLOURS = {
     "total": "chart-total",

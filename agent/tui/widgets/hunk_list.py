@@ -11,8 +11,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from agent.faces.hunks import Hunk, context
 from agent.screen import clean
-from agent.tui.hunks import Hunk, context
 
 
 class HunkView(Static):

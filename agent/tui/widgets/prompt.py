@@ -11,9 +11,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static, TextArea
 
+from agent.faces.history import PromptHistory
 from agent.screen import clean, shell_quote
 from agent.slash import completions, dropped_paths
-from agent.tui.history import PromptHistory
 
 SHOWN_COMPLETIONS = 6
 

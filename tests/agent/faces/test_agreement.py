@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent.tui.watch import RunSeen, Watcher
+from agent.faces.watch import RunSeen, Watcher
 from agent.verbs.table import app
 from tools.monitor.tool import StatusArguments, run_status
 from tools.project import Project

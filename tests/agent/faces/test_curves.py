@@ -1,25 +1,21 @@
 """Curves of any length in the same memory: buckets, the growing file, columns and drawing."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from finished_project import append_rows, metrics_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.tui.curves.canvas import Canvas
-from agent.tui.curves.columns import View, curve, envelope, smooth
-from agent.tui.curves.figures import FIGURES, value_format
-from agent.tui.curves.plot import AXIS_WIDTH, Plot, Trace, draw, sparkline, step_label
-from agent.tui.curves.reader import MetricsReader
-from agent.tui.curves.series import Series
+from agent.faces.curves.canvas import Canvas
+from agent.faces.curves.columns import View, curve, envelope, smooth
+from agent.faces.curves.figures import FIGURES, value_format
+from agent.faces.curves.plot import AXIS_WIDTH, Plot, Trace, draw, sparkline, step_label
+from agent.faces.curves.reader import MetricsReader
+from agent.faces.curves.series import Series
 from trainer_core.verdict.trend import smoothed
-
-Rows = Callable[..., dict[str, Any]]
-Append = Callable[[Path, list[dict[str, Any]]], None]
 
 
 def series_of(values: list[float], buckets: int = 8, chunk: int = 3) -> Series:
@@ -68,12 +64,12 @@ def read_all(reader: MetricsReader) -> None:
         pass
 
 
-def test_only_whole_new_lines_are_taken(tmp_path: Path, rows: Rows, append: Append) -> None:
+def test_only_whole_new_lines_are_taken(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    append(path, [rows(1), rows(2)])
+    append_rows(path, [metrics_row(1), metrics_row(2)])
     reader = MetricsReader(path)
     read_all(reader)
-    half = json.dumps(rows(3))
+    half = json.dumps(metrics_row(3))
     with path.open("a") as file:
         file.write(half[:40])
     assert not reader.read()
@@ -81,18 +77,18 @@ def test_only_whole_new_lines_are_taken(tmp_path: Path, rows: Rows, append: Appe
         file.write(half[40:] + "\n")
     read_all(reader)
     assert reader.steps.first_step.tolist() == [1, 2, 3]
-    assert reader.steps.mean("loss")[2] == pytest.approx(rows(3)["loss"])
+    assert reader.steps.mean("loss")[2] == pytest.approx(metrics_row(3)["loss"])
     reader.close()
 
 
-def test_a_rotated_file_goes_on_in_the_next_one(tmp_path: Path, rows: Rows, append: Append) -> None:
+def test_a_rotated_file_goes_on_in_the_next_one(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    append(path, [rows(1)])
+    append_rows(path, [metrics_row(1)])
     reader = MetricsReader(path)
     read_all(reader)
-    append(path, [rows(2)])  # written before the rotation, not read yet
+    append_rows(path, [metrics_row(2)])  # written before the rotation, not read yet
     path.rename(tmp_path / "metrics.jsonl.1")
-    append(path, [rows(3)])
+    append_rows(path, [metrics_row(3)])
     read_all(reader)
     assert reader.steps.first_step.tolist() == [1, 2, 3]
     again = MetricsReader(path)
@@ -102,26 +98,28 @@ def test_a_rotated_file_goes_on_in_the_next_one(tmp_path: Path, rows: Rows, appe
         each.close()
 
 
-def test_a_file_written_anew_is_read_anew(tmp_path: Path, rows: Rows, append: Append) -> None:
+def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    append(path, [rows(step) for step in range(1, 6)])
+    append_rows(path, [metrics_row(step) for step in range(1, 6)])
     reader = MetricsReader(path)
     read_all(reader)
     path.write_text("")
-    append(path, [rows(1), rows(2)])
+    append_rows(path, [metrics_row(1), metrics_row(2)])
     read_all(reader)
     assert reader.steps.first_step.tolist() == [1, 2]
     replaced = tmp_path / "other"
-    append(replaced, [rows(1, loss=9.0)])  # as a resume does, which cuts rows off
+    append_rows(replaced, [metrics_row(1, loss=9.0)])  # as a resume does, which cuts rows off
     replaced.rename(path)
     read_all(reader)
     assert reader.steps.mean("loss").tolist() == [9.0]
     reader.close()
 
 
-def test_heldout_rows_go_apart_and_damaged_lines_are_counted(tmp_path: Path, rows: Rows, append: Append) -> None:
+def test_heldout_rows_go_apart_and_damaged_lines_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    append(path, [rows(1, loss_audio=None), {"step": 1, "heldout": {"video": 0.5, "audio": None}}, {"step": "x"}])
+    append_rows(
+        path, [metrics_row(1, loss_audio=None), {"step": 1, "heldout": {"video": 0.5, "audio": None}}, {"step": "x"}]
+    )
     with path.open("a") as file:
         file.write("no json\n")
     reader = MetricsReader(path)
@@ -133,9 +131,9 @@ def test_heldout_rows_go_apart_and_damaged_lines_are_counted(tmp_path: Path, row
     reader.close()
 
 
-def test_rows_of_a_stretch_are_read_again_in_full(tmp_path: Path, rows: Rows, append: Append) -> None:
+def test_rows_of_a_stretch_are_read_again_in_full(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    append(path, [rows(step) for step in range(1, 20_001)])
+    append_rows(path, [metrics_row(step) for step in range(1, 20_001)])
     reader = MetricsReader(path)
     read_all(reader)
     assert reader.steps.rows_a_bucket > 1
@@ -144,7 +142,7 @@ def test_rows_of_a_stretch_are_read_again_in_full(tmp_path: Path, rows: Rows, ap
     assert detail.rows_a_bucket == 1
     assert set(range(5000, 5101)) <= set(detail.first_step.astype(int))
     at = int(np.flatnonzero(detail.first_step == 5050)[0])
-    assert detail.mean("loss")[at] == pytest.approx(rows(5050)["loss"])
+    assert detail.mean("loss")[at] == pytest.approx(metrics_row(5050)["loss"])
     reader.close()
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent.tui.away import LastVisit
-from agent.tui.curves.reader import MetricsReader
-from agent.tui.curves.series import Series
+from agent.faces.away import LastVisit
+from agent.faces.curves.reader import MetricsReader
+from agent.faces.curves.series import Series
 from tools.monitor.status import verdict_of
 from tools.project import Project
 from trainer_core.errors import LtxError

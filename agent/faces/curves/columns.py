@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.tui.curves.series import Series
+from agent.faces.curves.series import Series
 
 
 @dataclass(frozen=True)

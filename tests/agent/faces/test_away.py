@@ -1,7 +1,7 @@
 """What a person missed is told when they come back, and nothing on a first visit."""
 
-from agent.tui.away import LastVisit
-from agent.tui.watch import TROUBLE
+from agent.faces.away import LastVisit
+from agent.faces.watch import TROUBLE
 from tools.project import Project
 from trainer_core.run_folder import RunFolder, RunStatus
 

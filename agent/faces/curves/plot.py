@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.tui.curves.canvas import Canvas
-from agent.tui.curves.columns import View, curve, envelope
-from agent.tui.curves.series import Series
+from agent.faces.curves.canvas import Canvas
+from agent.faces.curves.columns import View, curve, envelope
+from agent.faces.curves.series import Series
 
 AXIS_WIDTH = 9
 Run = tuple[str, str]

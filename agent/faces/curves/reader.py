@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
-from agent.tui.curves.series import HELDOUT_MEASURES, STEP_MEASURES, Series
+from agent.faces.curves.series import HELDOUT_MEASURES, STEP_MEASURES, Series
 
 CHUNK_BYTES = 1 << 18
 LONGEST_LINE_BYTES = 1 << 22

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.tui.curves.columns import View, smooth
-from agent.tui.curves.plot import AXIS_WIDTH, Plot, Trace
-from agent.tui.curves.series import Series
+from agent.faces.curves.columns import View, smooth
+from agent.faces.curves.plot import AXIS_WIDTH, Plot, Trace
+from agent.faces.curves.series import Series
 from trainer_core.verdict.trend import smoothing_width
 
 SMOOTHINGS = ("auto", "strong", "off")
