@@ -62,7 +62,15 @@ def _draft_summary(result: dict[str, Any]) -> list[str]:
     values = {value["name"]: value["value"] for value in result["values"] if isinstance(value, dict)}
     shown = ", ".join(f"{name.split('.')[-1]} {value}" for name, value in values.items() if name in _NAMED_VALUES)
     kind = f"{result['objective']}{', picture alone' if result['video_only'] else ''}, {result['adapter']}"
-    return [f"Plan: {kind}{', ' if shown else ''}{shown}.", result["sentence"], *result["notes"]]
+    by_reason: dict[str, list[str]] = {}
+    for one in result["left_out"][:SHOWN_PROBLEMS]:
+        by_reason.setdefault(one["reason"], []).append(repr(one["path"]))
+    left_out = [f"– {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+    more = len(result["left_out"]) - SHOWN_PROBLEMS + result.get("left_out_not_shown", 0)
+    if more > 0:
+        left_out.append(f"– and {more} more, all in plan.md.")
+    first = f"Plan: {kind}{', ' if shown else ''}{shown}."
+    return [first, result["sentence"], *(["Left out:", *left_out] if left_out else []), *result["notes"]]
 
 
 def _start_summary(result: dict[str, Any]) -> list[str]:

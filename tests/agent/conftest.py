@@ -127,6 +127,7 @@ def draft_config(project: Project, arguments: DraftChoices, progress: Progress) 
         video_only=False,
         values=[],
         sentence="1 of 1.",
+        left_out=[],
         notes=[],
     )
 

@@ -321,7 +321,11 @@ def _notes(
     if video_only:
         notes.append("No clip has usable sound, so only the picture is trained and the adapter leaves sound alone.")
     if len(training) < len(left_out):
-        notes.append(f"Fewer clips train ({len(training)}) than are left out ({len(left_out)}).")
+        fewer = f"Fewer clips train ({len(training)}) than are left out ({len(left_out)})."
+        soundless = sum(clip.kind == "video" and bool(clip.samples) and not has_sound(clip) for clip, _ in left_out)
+        if objective == "t2v" and soundless:
+            fewer += f" {soundless} of them lack only sound: asked in the talk for `only the picture`, they train too."
+        notes.append(fewer)
     if not is_tiny(facts.model) and not Path(facts.model).expanduser().exists():
         notes.append(f"The model {displayed(facts.model)} was not found here; training will need it.")
     if objective.endswith("_ic") and (wishes.adapter or facts.adapter) == "lora":

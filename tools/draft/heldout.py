@@ -13,6 +13,7 @@ from tools.caption.clips import content_digest
 from tools.inspect.names import displayed
 from tools.inspect.report import Clip
 from tools.inspect.scenes import connected
+from tools.wording import counted
 from trainer_core.errors import ConfigError
 
 DEFAULT_FRACTION = 0.1
@@ -51,7 +52,7 @@ def split_off(clips: Sequence[Clip], fraction: float | None = None, named: Seque
         members.setdefault(group, []).append(index)
     if named:
         return _named(clips, groups, members, named)
-    scenes = f"{len(members)} scenes in {len(clips)} clips"
+    scenes = f"{counted(len(members), 'scene')} in {counted(len(clips), 'clip')}"
     if fraction == 0:
         return Split(groups, frozenset(), "none: you asked for none")
     if fraction is None and len(members) < FEWEST_GROUPS:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from agent.summaries import SUMMARIES
 from tools.draft.tool import DRAFT_TOOLS, DraftArguments, DraftResult, draft_config
 from tools.inspect.report import Sample
 from tools.project import Project
@@ -92,6 +93,9 @@ def test_clips_without_sound_are_named_and_left_out_of_an_audio_visual_run(make_
     project = make_project(clips)
     result = _draft(project)
     assert result.sentence == "1 of 5 clips will train."
+    assert "for `only the picture`, they train too" in " ".join(result.notes)
+    told = SUMMARIES["draft_config"](result.model_dump(mode="json"))
+    assert "– 'mute `x`\\n.mp4', 'still.png': it has no sound" in told
     assert {clip.path: clip.reason for clip in result.left_out} == {
         "stub.mp4": "it has 5 frames, fewer than 9",
         "mute `x`\n.mp4": "it has no sound",
