@@ -69,8 +69,7 @@ def describe(clips: Sequence[Clip]) -> Dataset:
 
 def _flagged(clip: Clip, twin: Clip, shown: Shown) -> Clip:
     same = clip.sha256 == twin.sha256
-    mirrored = ", mirrored" if shown.mirrored else ""
-    which = ", best the one whose writing reads right" if shown.mirrored else ""
+    mirrored = ", mirrored: any writing in one of them is reversed" if shown.mirrored else ""
     flag = Flag(
         id="near_duplicate",
         severity="warn",
@@ -78,8 +77,8 @@ def _flagged(clip: Clip, twin: Clip, shown: Shown) -> Clip:
         threshold=SHOWN_SHARE,
         message=f"It is the same file as {displayed(twin.path)}."
         if same
-        else f"It shows nearly the same pictures as {displayed(twin.path)}{mirrored} ({shown.share:.0%} of them).",
-        remedy=f"Keep one of them{which}: what is seen twice is learned twice as strongly.",
+        else f"It shows nearly the same pictures as {displayed(twin.path)} ({shown.share:.0%} of them){mirrored}.",
+        remedy="Keep one of them: what is seen twice is learned twice as strongly.",
     )
     status = "flagged" if clip.status == "ok" else clip.status
     return clip.model_copy(update={"flags": [*clip.flags, flag], "status": status})

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tools.inspect.page.charts import course, timeline, waveform
-from tools.inspect.page.text import SEVERITY_CHIPS, STATUS_CHIPS, chip, seconds, text
+from tools.inspect.page.text import SEVERITY_CHIPS, STATUS_CHIPS, chip, harm, seconds, text
 from tools.inspect.report import Clip, Flag
 from tools.wording import counted
-
-HARM = {"block": 0, "warn": 1, "note": 2}
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ def card(clip: Clip, anchor: str, shown: Shown) -> str:
     picture = f'<div class="none">{"sound only" if clip.kind == "audio" else "no picture"}</div>'
     if shown.sheet is not None:
         picture = f'<img class="strip" src="data:image/jpeg;base64,{shown.sheet}" alt="" loading="lazy">'
-    flags = sorted(clip.flags, key=lambda flag: HARM[flag.severity])
+    flags = sorted(clip.flags, key=lambda flag: harm(flag.severity, flag.id))
     listed = "".join(map(_flag, flags))
     facts = "".join(f"<span>{text(fact)}</span>" for fact in _facts(clip))
     return (

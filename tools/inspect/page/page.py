@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tools.inspect.page.cards import HARM, Shown, card
+from tools.inspect.page.cards import Shown, card
 from tools.inspect.page.overview import buckets, dataset, figures, objectives
 from tools.inspect.page.style import STYLE
-from tools.inspect.page.text import SEVERITY_CHIPS, chip, flag_name, text
+from tools.inspect.page.text import MILD, SEVERITY_CHIPS, chip, flag_name, harm, text
 from tools.inspect.report import Clip, FlagId, Report, Severity
 from tools.wording import counted
 
@@ -39,14 +39,15 @@ def render_page(report: Report, shown: Callable[[Clip], Shown], sources: Sequenc
     return "\n".join(parts)
 
 
-def _worst_first(clip: Clip) -> tuple[int, int, int, str]:
+def _worst_first(clip: Clip) -> tuple[int, int, int, int, str]:
     status = ("unreadable", "unusable", "flagged", "ok").index(clip.status)
-    warnings = sum(flag.severity == "warn" for flag in clip.flags)
-    return status, -warnings, -len(clip.flags), clip.path
+    warnings = [flag.id for flag in clip.flags if flag.severity == "warn"]
+    mild = sum(flag in MILD for flag in warnings)
+    return status, mild - len(warnings), -mild, -len(clip.flags), clip.path
 
 
 def _issues(media: Sequence[Clip], anchors: dict[tuple[str, str], str]) -> Iterator[str]:
-    """Every kind of flag once, worst first: what is most severe, then what most clips have."""
+    """Every kind of flag once, worst first: what is most severe, what harms a training, then what most clips have."""
     kinds: dict[tuple[Severity, FlagId], list[Clip]] = {}
     for clip in media:
         for severity, flag_id in {(flag.severity, flag.id) for flag in clip.flags}:
@@ -55,7 +56,7 @@ def _issues(media: Sequence[Clip], anchors: dict[tuple[str, str], str]) -> Itera
         yield '<h2>What to look at</h2><div class="panel tile">Nothing: no check found anything wrong.</div>'
         return
     rows = []
-    for (severity, flag_id), clips in sorted(kinds.items(), key=lambda kind: (HARM[kind[0][0]], -len(kind[1]))):
+    for (severity, flag_id), clips in sorted(kinds.items(), key=lambda kind: (harm(*kind[0]), -len(kind[1]))):
         flags = [flag for clip in clips for flag in clip.flags if (flag.severity, flag.id) == (severity, flag_id)]
         names = [f'<a href="#{anchors[clip.source, clip.path]}">{text(clip.path)}</a>' for clip in clips[:MOST_NAMES]]
         more = f" and {len(clips) - MOST_NAMES} more" if len(clips) > MOST_NAMES else ""
@@ -83,10 +84,10 @@ def _clips(media: Sequence[Clip], anchors: dict[tuple[str, str], str], shown: Ca
 
 
 def _replaced(report: Report) -> Iterator[str]:
-    """The clips whose place copies have taken, and what changed since so that they couldn't."""
+    """What is to be known of the whole, and the clips whose place copies have taken."""
     if report.notes:
         notes = "".join(f"<li>{text(note)}</li>" for note in report.notes[:MOST_ROWS])
-        yield f'<h2>What to know <small>since the last look</small></h2><ul class="panel tile">{notes}</ul>'
+        yield f'<h2>What to know</h2><ul class="panel tile">{notes}</ul>'
     if not report.replaced:
         return
     rows = "".join(

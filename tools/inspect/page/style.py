@@ -2,12 +2,12 @@
 
 STYLE = """
 :root { color-scheme: light dark;
-  --paper: #f6f5f1; --card: #ffffff; --ink: #1c1d20; --soft: #6a6b70; --faint: #9b9ca1; --line: #e4e2db;
-  --track: #eceae3; --accent: #1f7a8c; --accent-soft: #bfdde2; --good: #2f7d51; --warn: #b26a00; --bad: #b3271e;
+  --paper: #f6f5f1; --card: #ffffff; --ink: #1c1d20; --soft: #6a6b70; --faint: #67686d; --line: #e4e2db;
+  --track: #eceae3; --accent: #1f7a8c; --accent-soft: #bfdde2; --good: #2a7049; --warn: #965800; --bad: #b3271e;
   --good-bg: #e3f1e8; --warn-bg: #fbeed6; --bad-bg: #fae3e0; --note-bg: #edecea;
   --shadow: 0 1px 2px #0000000d, 0 6px 20px #0000000a; }
 @media (prefers-color-scheme: dark) { :root {
-  --paper: #131416; --card: #1c1d20; --ink: #ececea; --soft: #a3a4a9; --faint: #74757a; --line: #2e3035;
+  --paper: #131416; --card: #1c1d20; --ink: #ececea; --soft: #a3a4a9; --faint: #96979d; --line: #2e3035;
   --track: #2a2c31; --accent: #5cb8c9; --accent-soft: #24505a; --good: #77c998; --warn: #eeb25a; --bad: #ff8f84;
   --good-bg: #1c3326; --warn-bg: #3a2c14; --bad-bg: #431f1c; --note-bg: #2a2b2e; --shadow: none; } }
 * { box-sizing: border-box; }
@@ -49,18 +49,20 @@ p { margin: .3rem 0; }
 .chip.bad { color: var(--bad); background: var(--bad-bg); }
 .chip.note { color: var(--soft); background: var(--note-bg); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(15.5rem, 1fr)); gap: .9rem; }
-.tile { padding: .95rem 1.1rem 1rem; min-width: 0; } .tile svg { display: block; width: 100%; }
+.tile { padding: .95rem 1.1rem 1rem; min-width: 0; } ul.tile { list-style: none; margin: 0; }
+.tile svg { display: block; width: 100%; }
 .axis { display: flex; justify-content: space-between; font-size: .76rem; color: var(--faint);
   font-variant-numeric: tabular-nums; margin-top: .25rem; }
 .bars { display: grid; grid-template-columns: auto 1fr auto; gap: .32rem .7rem; align-items: center; font-size: .86rem;
   font-variant-numeric: tabular-nums; } .bars i { display: block; height: 7px; border-radius: 4px;
   background: var(--accent); min-width: 3px; } .bars .n { color: var(--soft); text-align: right; }
 .goals { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: .6rem; }
-.goal { padding: .7rem .95rem; display: grid; grid-template-columns: 1fr auto; gap: 0 .8rem; align-items: baseline; }
+.goal { padding: .7rem .95rem; display: grid; grid-template-columns: 1fr auto; gap: 0 .8rem; align-items: baseline;
+  align-content: start; }
 .goal b { font-weight: 600; } .goal p { grid-column: 1 / -1; font-size: .84rem; color: var(--soft); margin: 0; }
 .clip { margin-bottom: 1rem; overflow: hidden; scroll-margin-top: 1rem; }
 .clip:target { outline: 2px solid var(--accent); outline-offset: 2px; }
-.strip { display: block; width: 100%; height: auto; background: #08090a; max-height: 15rem; object-fit: contain; }
+.strip { display: block; width: 100%; height: auto; background: var(--track); max-height: 15rem; object-fit: contain; }
 .none { display: grid; place-items: center; height: 4.2rem; color: var(--faint); background: var(--track);
   font-size: .86rem; }
 .clip .text { padding: .85rem 1.15rem 1.05rem; } .head { display: flex; gap: .7rem; align-items: baseline; }

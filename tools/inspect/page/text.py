@@ -10,6 +10,9 @@ SEVERITY_CHIPS: dict[Severity, tuple[str, str]] = {
     "warn": ("warn", "look"),
     "note": ("note", "note"),
 }
+HARM: dict[Severity, int] = {"block": 0, "warn": 1, "note": 2}
+MILD: frozenset[FlagId] = frozenset({"near_duplicate", "no_audio", "silent", "name_collision", "unpaired"})
+"""What limits the use of a clip; every other warning is of something wrong that the model would learn."""
 STATUS_CHIPS = {"ok": "good", "flagged": "warn", "unusable": "bad", "unreadable": "bad"}
 NAMES: dict[FlagId, str] = {
     "scene_cut": "Cuts inside",
@@ -40,6 +43,11 @@ def text(value: str) -> str:
 def flag_name(flag: FlagId) -> str:
     """What a flag is called."""
     return NAMES.get(flag, flag.replace("_", " ").capitalize())
+
+
+def harm(severity: Severity, flag: FlagId) -> tuple[int, bool]:
+    """Sorts the flags that do most harm first."""
+    return HARM[severity], flag in MILD
 
 
 def chip(kind: str, label: str) -> str:
