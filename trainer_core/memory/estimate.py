@@ -6,6 +6,7 @@ test checks the sum against other traces.
 """
 
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -278,11 +279,21 @@ def _gradient_bytes(cell: Cell, size: Dimensions) -> int:
 
 
 def _unpacked_bytes(cell: Cell, size: Dimensions) -> int:
-    """The largest matrix made dense for the backward pass: in bf16; a float8 one goes through float32 twice."""
+    """What few bits take beside themselves at the peak, in the branches that run.
+
+    The largest matrix made dense: in bf16; a float8 one goes through float32 twice. Where activations are rounded too,
+    the widest one, if it takes more: it is in float32 twice before the layer's output is there.
+    """
     if cell.quantization is None:
         return 0
-    width = 10 if quantization_named(cell.quantization).name == "fp8" else 2
-    return width * max(one.weights for one in block_linears(cell.version, size))
+    name = quantization_named(cell.quantization).name
+    mine = [one for one in block_linears(cell.version, size) if one.branch in branches(cell)]
+    dense = (10 if name == "fp8" else 2) * max(one.weights for one in mine)
+    if name != "int8-dynamic":
+        return dense
+    most = cell.chunk_tokens or math.inf
+    widest = [(one, cell.batch * min(_rows(cell, one.name), most)) for one in mine if one.name.endswith(".net.2")]
+    return max(dense, *(round(rows * (8 * one.inputs - _width(cell) * one.outputs)) for one, rows in widest))
 
 
 def _known_form(version: Version, regime: str, training: str, form: str) -> dict[str, list[float]]:

@@ -54,6 +54,21 @@ def test_an_estimate_is_near_its_trace(name):
     assert abs(_error(CELLS[name])) < TOLERANCE
 
 
+FEW_BITS = {
+    "a lone branch's matrix": Cell("2.3", None, Side(108), quantization="fp8", layers=8),
+    "rounded activations": Cell("2.0", Side(9000), None, quantization="int8-dynamic", layers=8),
+    "rounded activations in chunks": Cell(
+        "2.0", Side(6000), None, batch=3, quantization="int8-dynamic", chunk_tokens=4096, layers=8
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FEW_BITS)
+def test_what_few_bits_take_beside_themselves_is_near_its_trace(name):
+    """Eight blocks, in which it weighs more than in 48."""
+    assert abs(_error(FEW_BITS[name])) < TOLERANCE
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", CELLS)
 def test_every_estimate_is_near_its_trace(name):
