@@ -97,7 +97,7 @@ def _replaced(report: Report) -> Iterator[str]:
         for one in report.replaced[:MOST_ROWS]
     )
     head = "<tr><th>clip</th><th>what was done</th><th>copies in its place</th><th>length</th><th>left away</th></tr>"
-    yield f"<h2>Replaced clips <small>{counted(len(report.replaced), 'clip')}; the originals are untouched</small></h2>"
+    yield f"<h2>Replaced clips <small>{counted(len(report.replaced), 'step')}; the originals are untouched</small></h2>"
     yield f'<div class="panel scroll"><table>{head}{rows}</table></div>'
 
 

@@ -76,7 +76,8 @@ p { margin: .3rem 0; }
 details > summary { cursor: pointer; color: var(--soft); font-size: .9rem; margin: .4rem 0 .8rem; }
 table { border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums; }
 td, th { text-align: left; padding: .42rem .8rem; border-top: 1px solid var(--line); vertical-align: top;
-  overflow-wrap: anywhere; } th { border-top: 0; color: var(--soft); font-weight: 500; }
+  overflow-wrap: anywhere; } th { border-top: 0; color: var(--soft); font-weight: 500;
+  white-space: nowrap; }
 .scroll { overflow-x: auto; } footer { margin-top: 3.5rem; color: var(--faint); font-size: .82rem; }
 @media print { body { max-width: none; } .clip, .tile { break-inside: avoid; } }
 """
