@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.inspect.checks.all import CHECKS
 from tools.inspect.checks.check import Numbers, Seen
 from tools.inspect.described import audio_of, measures_of
-from tools.inspect.found import FoundFile
+from tools.inspect.found import FoundFile, expected_kind
 from tools.inspect.look import Look
 from tools.inspect.names import displayed
 from tools.inspect.objectives import judge_objectives
@@ -139,7 +139,7 @@ def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket], 
         )
     seen = Seen(probe, look.numbers, rate, cut(probe, rate, buckets))
     columns, pairing = _paired(found, usual, probe.kind)
-    flags = [flag for check in CHECKS for flag in check.judge(seen)] + pairing
+    flags = [flag for check in CHECKS for flag in check.judge(seen)] + _misnamed(found, probe.kind) + pairing
     blocked = any(flag.severity == "block" for flag in flags)
     return Clip(
         source=found.source,
@@ -168,6 +168,25 @@ def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket], 
         columns=columns,
         paired_by=found.paired_by if columns else None,
     )
+
+
+def _misnamed(found: FoundFile, kind: Kind) -> list[Flag]:
+    """A flag where a file holds something else than its ending promises."""
+    promised = expected_kind(found.file)
+    if promised in ("other", kind) or (found.file.suffix.lower() == ".gif" and kind == "image"):
+        return []
+    named = {"video": "a video", "image": "an image", "audio": "a sound file"}[promised]
+    holds = {"video": "moving pictures", "image": "a still picture", "audio": "sound alone"}[kind]
+    return [
+        Flag(
+            id="header_mismatch",
+            severity="note",
+            value=kind,
+            threshold=promised,
+            message=f"Its name ends like that of {named}, but it holds {holds}.",
+            remedy="Nothing to do: what it holds counts.",
+        )
+    ]
 
 
 def _undecodable(message: str, remedy: str) -> Flag:

@@ -69,6 +69,16 @@ class Picture:
         return converted.to_ndarray()
 
     @cached_property
+    def transparency(self) -> float:
+        """How much of the picture is see-through, 0..1."""
+        if not self._layout.alpha:
+            return 0.0
+        scale = min(1.0, COLOUR_SIDE_PX / max(self.width, self.height))
+        size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
+        converted = self._converter.reformat(self._frame, *size, "rgba", threads=1)
+        return 1 - float(converted.to_ndarray()[..., 3].mean()) / 255
+
+    @cached_property
     def tiles(self) -> list[np.ndarray]:
         """Luma at full resolution: up to TILES x TILES pieces of at most TILE_PX squared, spread over the picture."""
         rows, columns = _tile_starts(self.height), _tile_starts(self.width)
@@ -100,7 +110,8 @@ class Layout:
     """How the luma of one pixel format lies in memory; the same for nearly all pictures of a clip.
 
     `samples` is the type of a coded sample, None for packed, palette and RGB formats, which are converted. `shift` is
-    how many bits samples have beyond eight; `limited`, whether they go from 16 to 235.
+    how many bits samples have beyond eight; `limited`, whether they go from 16 to 235; `alpha`, whether it can be
+    transparent.
     """
 
     def __init__(self, frame: VideoFrame) -> None:
@@ -109,6 +120,7 @@ class Layout:
         self._format, self._range = form.name, frame.color_range
         self.samples: str | None = None
         self.shift = 0
+        self.alpha = any(component.is_alpha for component in components)
         strange = form.is_rgb or form.is_big_endian or form.has_palette or form.is_bit_stream or not components
         if not strange and not (len(components) > 1 and len(frame.planes) == 1):
             bits = components[0].bits

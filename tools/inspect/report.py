@@ -29,6 +29,7 @@ FlagId = Literal[
     "odd_pixel_aspect",
     "interlaced",
     "hdr",
+    "transparent",
     "no_audio",
     "silent",
     "clipping",

@@ -222,6 +222,17 @@ def test_the_cuts_of_a_real_film(footage):
     assert "5 cuts (at 1.20 s, 3.04 s, 5.48 s, 7.48 s, 9.68 s)" in flag.message
 
 
+@pytest.mark.parametrize(("first", "second"), [("bunny", "bikes"), ("bunny", "car"), ("bikes", "car")])
+def test_quick_cuts_are_no_flicker(shots, first: str, second: str):
+    size = 320, 192
+    pictures = [
+        cv2.resize(shots[(first, second)[index // 6 % 2]][index // 12 + index % 6], size) for index in range(120)
+    ]
+    found = ids(flags_of(pictures))
+    assert "scene_cut" in found
+    assert "flicker" not in found
+
+
 @pytest.mark.parametrize("fastest_px", [60, 200])
 def test_a_whip_pan_is_no_cut(shots, fastest_px):
     strip = np.concatenate([cv2.resize(shots[name][0], (640, 360)) for name in ("bunny", "bikes", "car")], axis=1)

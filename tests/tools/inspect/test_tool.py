@@ -3,8 +3,11 @@
 import json
 import os
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
@@ -226,9 +229,6 @@ def test_a_project_that_cannot_be_written_is_one_sentence(real_clips, inspection
 
 
 def test_images_and_sound_files(inspection, tmp_path, mosaic, tone):
-    import av
-    import cv2
-
     folder = tmp_path / "clips"
     folder.mkdir()
     cv2.imwrite(str(folder / "still.png"), mosaic((300, 200))(0))
@@ -247,6 +247,48 @@ def test_images_and_sound_files(inspection, tmp_path, mosaic, tone):
     assert {sample["bucket"] for sample in voice["samples"]} == {None}
     assert set(result.objectives_possible) == {"t2a", "audio_extension", "video_outpainting"}
     assert result.objectives_missing["i2v"] == ["audio", "video"]
+
+
+def test_what_damage_took_makes_footage_neither_slow_nor_irregular(inspection, tmp_path, write_clip):
+    """A sixth of the file zeroed in its middle, and far less of footage that is slow or irregular by itself."""
+    folder = tmp_path / "clips"
+    times = [Fraction(index * 40 + (20 if index % 3 else 0), 1000) for index in range(400)]
+    for path in (
+        write_clip(folder / "damaged.mp4", frames=120),
+        write_clip(folder / "slow.mp4", frames=120, rate=12),
+        write_clip(folder / "irregular.mp4", frames=400, times_s=times),
+    ):
+        content = bytearray(path.read_bytes())
+        length = len(content) // (6 if path.stem == "damaged" else 2000)
+        content[len(content) // 2 : len(content) // 2 + length] = bytes(length)
+        path.write_bytes(content)
+    for name in ("ok 1.mp4", "ok 2.mp4", "ok 3.mp4"):
+        write_clip(folder / name, size=(208, 144))
+    inspection.run(folder, frame_rate=25.0)
+    damaged = inspection.flags("damaged.mp4")
+    assert damaged["undecodable"]["value"] >= 10
+    assert not {"vfr", "low_fps"} & damaged.keys()
+    assert {"undecodable", "low_fps"} <= inspection.flags("slow.mp4").keys()
+    assert {"undecodable", "vfr"} <= inspection.flags("irregular.mp4").keys()
+
+
+def test_transparent_pictures_and_names_that_promise_something_else_are_noted(inspection, tmp_path, mosaic):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    picture = mosaic((320, 192))(0)
+    holes = np.full(picture.shape[:2], 255, np.uint8)
+    cv2.imwrite(str(folder / "opaque.png"), np.dstack([picture, holes]))
+    holes[:, :80] = 0
+    cv2.imwrite(str(folder / "holes.png"), np.dstack([picture, holes]))
+    cv2.imwrite(str(folder / "plain.png"), mosaic((336, 192))(0))
+    shutil.copy(folder / "plain.png", folder / "still.mp4")
+    inspection.run(folder)
+    flag = inspection.flags("holes.png")["transparent"]
+    assert (flag["severity"], flag["value"]) == ("note", pytest.approx(0.25, abs=0.02))
+    assert not any("transparent" in inspection.flags(name) for name in ("opaque.png", "plain.png"))
+    flag = inspection.flags("still.mp4")["header_mismatch"]
+    assert flag["message"] == "Its name ends like that of a video, but it holds a still picture."
+    assert "header_mismatch" not in inspection.flags("plain.png")
 
 
 def test_the_tool_as_a_model_sees_it():

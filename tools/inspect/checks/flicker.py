@@ -59,6 +59,8 @@ def judge(seen: Seen) -> Iterator[Flag]:
         return
     if (seen.numbers.get("shake", {}).get("shake") or 0.0) > MOST_SHAKE:
         return  # what comes into view and goes out of it swings the light as well
+    if WINDOW * seen.numbers.get("scene_cut", {}).get("count", 0) > seen.probe.frames:
+        return  # cuts in every window swing it too
     yield Flag(
         id="flicker",
         severity="warn",

@@ -40,9 +40,12 @@ class _Repeats(Measure):
 
 
 def judge(seen: Seen) -> Iterator[Flag]:
-    fps, threshold = seen.probe.fps, SLOWEST_SHARE * seen.frame_rate
-    if not seen.moving or fps is None:
+    probe, threshold = seen.probe, SLOWEST_SHARE * seen.frame_rate
+    if not seen.moving or probe.fps is None:
         return
+    fps = probe.fps
+    if probe.damaged_packets:  # the pictures that damage took don't make the footage slower
+        fps *= max(probe.frames + probe.damaged_packets, probe.header_frames or 0) / probe.frames
     numbers = seen.numbers.get("low_fps", {})
     moves, repeats = numbers.get("moves", 0), numbers.get("repeats", 0)
     true_fps = fps * moves / (moves + repeats) if moves >= FEWEST_MOVES else fps

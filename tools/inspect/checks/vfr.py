@@ -4,16 +4,20 @@ from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Seen
 from tools.inspect.report import Flag
+from trainer_core.data.probe import IRREGULAR_SHARE
 
 
 def judge(seen: Seen) -> Iterator[Flag]:
-    if not seen.probe.vfr:
+    probe = seen.probe
+    # each picture that damage took leaves at most one gap
+    only_gaps = probe.damaged_packets > IRREGULAR_SHARE * probe.frames
+    if not probe.vfr or only_gaps:
         return
     yield Flag(
         id="vfr",
         severity="note",
-        value=round(seen.probe.fps or 0, 3),
-        message=f"Its frame rate varies, {seen.probe.fps:.2f} fps on average.",
+        value=round(probe.fps or 0, 3),
+        message=f"Its frame rate varies, {probe.fps:.2f} fps on average.",
         remedy=f"Nothing to do: it is resampled to {seen.frame_rate:g} fps by its timestamps.",
     )
 
