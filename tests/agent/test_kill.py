@@ -19,7 +19,6 @@ from agent.session import Session, open_session
 from tools.project import Project
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parent / "support")}
 CHILD = """
 import importlib.util, os, signal, sys
 from pathlib import Path
@@ -85,7 +84,6 @@ def hold(project: Project, moment: str, count: int) -> int:
     ran = subprocess.run(
         [sys.executable, "-c", CHILD, str(HERE / "conftest.py"), str(project.path), moment, str(count)],
         cwd=HERE.parents[1],
-        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=120,
@@ -124,7 +122,6 @@ def test_killed_from_outside(project: Project, counting_desk: Desk) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(HERE / "conftest.py"), str(project.path), "never", "0"],
         cwd=HERE.parents[1],
-        env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60

@@ -49,7 +49,6 @@ def test_an_approval_waits_for_another_process(desk: Desk, project: Project) -> 
     resumed = subprocess.run(
         [sys.executable, "-c", RESUME, fixtures, str(project.path)],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent / "support")},
         capture_output=True,
         text=True,
         timeout=60,
