@@ -13,7 +13,7 @@ import torch
 from measuring import forget_peak, in_a_child, kibibytes
 
 from trainer_core.adapters import add_lora
-from trainer_core.data.batch import Batch, ModalityBatch
+from trainer_core.data.batch import Batch, random_batch
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import estimate
 from trainer_core.memory.live import LiveBytes
@@ -23,11 +23,12 @@ from trainer_core.model.ltx import LtxModel
 from trainer_core.model.quantize import quantize
 from trainer_core.model.released import narrow_transformer, released_transformer
 from trainer_core.model.source import Placement
+from trainer_core.model.text import TextContext
 from trainer_core.objective import load_recipe, objective_of
 from trainer_core.sections.run import LoraSection
 from trainer_core.sections.strategy import FlexibleStrategy
 from trainer_core.training.noise import sigma_sampler
-from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input, prepare
+from trainer_core.training.step import draw, losses_from, predict, step_input
 
 # 800 steps, and traces of the whole grid, take minutes: longer than a test may
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
@@ -69,16 +70,11 @@ class Trained:
 
     def step(self, batch: Batch, number: int) -> None:
         draws = draw(batch, self.objective, self.sampler, torch.Generator().manual_seed(number))
-        ready = {side: prepare(self.model, side, batch, self.objective, draws) for side in MODALITIES}
-        features = {"video": batch.video_features, "audio": batch.audio_features}
+        inputs = step_input(self.model, batch, self.objective, draws)
+        context = TextContext(batch.video_features, batch.audio_features, None)
         started = time.perf_counter()
         with self.autocast:
-            inputs = [model_input(ready[side], features[side], None, torch.device("cpu")) for side in MODALITIES]
-            losses = [
-                masked_mse(found, ready[side].target, ready[side].trained)
-                for side, found in zip(MODALITIES, self.model(*inputs), strict=True)
-            ]
-            total = torch.stack(losses).sum()
+            total = losses_from(inputs, *predict(self.model, context, inputs)).total
         total.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -102,20 +98,8 @@ def _bytes_of(module: torch.nn.Module) -> int:
 
 
 def _batch() -> Batch:
-    generator = torch.Generator().manual_seed(1)
-
-    def random(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    return Batch(
-        video=ModalityBatch(random(1, 128, *GRID), torch.tensor([24.0]), None, None),
-        audio=ModalityBatch(random(1, 8, AUDIO_FRAMES, 16), None, None, None),
-        video_features=random(1, TEXT_TOKENS, HEADS * VIDEO_HEAD),
-        audio_features=random(1, TEXT_TOKENS, HEADS * AUDIO_HEAD),
-        text_mask=torch.ones(1, TEXT_TOKENS, dtype=torch.int64),
-        clips=("random",),
-        indices=(0,),
-    )
+    widths = (HEADS * VIDEO_HEAD, HEADS * AUDIO_HEAD)
+    return random_batch(GRID, AUDIO_FRAMES, TEXT_TOKENS, widths, torch.Generator().manual_seed(1))
 
 
 def test_an_int8_base_against_bf16_and_float32(mid_size, record_ratio):

@@ -3,8 +3,10 @@
 B samples, F H W latent frames, rows and columns, T audio latent frames, C latent channels, L text tokens, D text width.
 """
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from trainer_core.objective import ModalityName
@@ -63,6 +65,41 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.clips)
+
+
+def random_batch(
+    grid: tuple[int, int, int],
+    audio_frames: int,
+    text_tokens: int,
+    text_widths: tuple[int, int],
+    generator: torch.Generator,
+    *,
+    conditioned: bool = False,
+) -> Batch:
+    """One sample of noise, with picture (F, H, W), sound and text of widths (video, audio), to measure a step on.
+
+    `conditioned` gives each modality a mask that keeps every other token, and a reference of the target's size.
+    """
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(1, *shape, generator=generator)
+
+    def side(shape: tuple[int, ...], tokens: tuple[int, ...], frame_rate: Tensor | None) -> ModalityBatch:
+        latents = noise(*shape)
+        if not conditioned:
+            return ModalityBatch(latents, frame_rate)
+        every_other = (torch.arange(math.prod(tokens)).view(1, *tokens) % 2).float()
+        return ModalityBatch(latents, frame_rate, every_other, noise(*shape))
+
+    return Batch(
+        video=side((128, *grid), grid, torch.tensor([24.0])),
+        audio=side((8, audio_frames, 16), (audio_frames,), None),
+        video_features=noise(text_tokens, text_widths[0]),
+        audio_features=noise(text_tokens, text_widths[1]),
+        text_mask=torch.ones(1, text_tokens, dtype=torch.int64),
+        clips=("random",),
+        indices=(0,),
+    )
 
 
 def token_width(latents: Tensor) -> int:

@@ -242,36 +242,20 @@ def _train(transformer: Any, folder: Path, case: Cell) -> list[float]:
 def _steps(model: Any, objective: Any, optimizer: Any) -> list[float]:
     import torch
 
-    from trainer_core.data.batch import Batch, ModalityBatch
+    from trainer_core.data.batch import random_batch
     from trainer_core.model.ltx import context_widths
+    from trainer_core.model.text import TextContext
     from trainer_core.training.noise import sigma_sampler
-    from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input, prepare
+    from trainer_core.training.step import draw, losses_from, predict, step_input
 
-    chance, widths = torch.Generator().manual_seed(1), context_widths(model.transformer.config)
-
-    def random(*shape: int) -> Any:
-        return torch.randn(*shape, generator=chance)
-
-    batch = Batch(
-        video=ModalityBatch(random(1, 128, *GRID), torch.tensor([24.0]), None, None),
-        audio=ModalityBatch(random(1, 8, AUDIO_FRAMES, 16), None, None, None),
-        video_features=random(1, TEXT_TOKENS, widths[0]),
-        audio_features=random(1, TEXT_TOKENS, widths[1]),
-        text_mask=torch.ones(1, TEXT_TOKENS, dtype=torch.int64),
-        clips=("random",),
-        indices=(0,),
-    )
+    widths = context_widths(model.transformer.config)
+    batch = random_batch(GRID, AUDIO_FRAMES, TEXT_TOKENS, widths, torch.Generator().manual_seed(1))
+    context = TextContext(batch.video_features, batch.audio_features, None)
     sampler, found = sigma_sampler("shifted_logit_normal", {}), []
     for number in range(STEPS):
         draws = draw(batch, objective, sampler, torch.Generator().manual_seed(number))
-        ready: Any = {name: prepare(model, name, batch, objective, draws) for name in MODALITIES}
-        contexts = {"video": batch.video_features, "audio": batch.audio_features}
-        inputs = [model_input(ready[name], contexts[name], None, torch.device("cpu")) for name in MODALITIES]
-        losses = [
-            masked_mse(predicted, ready[name].target, ready[name].trained)
-            for name, predicted in zip(MODALITIES, model(*inputs), strict=True)
-        ]
-        loss = torch.stack(losses).sum()
+        inputs = step_input(model, batch, objective, draws)
+        loss = losses_from(inputs, *predict(model, context, inputs)).total
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

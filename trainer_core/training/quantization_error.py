@@ -10,15 +10,16 @@ from torch import Tensor
 
 from trainer_core.adapters import add_lora
 from trainer_core.config import is_tiny
-from trainer_core.data.batch import Batch, ModalityBatch
+from trainer_core.data.batch import random_batch
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel, context_widths
 from trainer_core.model.source import ModelSource, Placement
-from trainer_core.objective import Objective, objective_named
+from trainer_core.model.text import TextContext
+from trainer_core.objective import objective_named
 from trainer_core.quantization import SCHEMES
 from trainer_core.sections.run import LoraSection, ModelSection
 from trainer_core.training.noise import sigma_sampler
-from trainer_core.training.step import MODALITIES, draw, masked_mse, model_input, prepare
+from trainer_core.training.step import draw, losses_from, predict, step_input
 
 RANK = 8
 SMALL_GRID, SMALL_AUDIO = (3, 4, 6), 26
@@ -96,47 +97,20 @@ def _see(source: ModelSource, scheme: str | None, dtype: torch.dtype, name: str)
     for parameter in parameters:  # B begins at zero, which would leave A without a gradient
         parameter.data = (torch.randn(parameter.shape, generator=generator) * 0.02).to(device)
     model.to(device)
-    batch = _batch(objective, transformer.config, generator)
-    sampler = sigma_sampler("shifted_logit_normal", {})
-    draws = draw(batch, objective, sampler, torch.Generator().manual_seed(1))
-    prepared = {side: prepare(model, side, batch, objective, draws) for side in MODALITIES}
-    contexts = {"video": batch.video_features, "audio": batch.audio_features}
-    inputs = {
-        side: None if prepared[side] is None else model_input(prepared[side], contexts[side].to(device), None, device)
-        for side in MODALITIES
-    }
+    batch = random_batch(
+        SMALL_GRID, SMALL_AUDIO, TEXT_TOKENS, context_widths(transformer.config), generator, conditioned=True
+    )
+    draws = draw(batch, objective, sigma_sampler("shifted_logit_normal", {}), torch.Generator().manual_seed(1))
+    inputs = step_input(model, batch, objective, draws)
+    context = TextContext(batch.video_features.to(device), batch.audio_features.to(device), None)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        predicted = model(inputs["video"], inputs["audio"])
-    losses, outputs = [], []
-    for found, side in zip(predicted, (prepared["video"], prepared["audio"]), strict=True):
-        if found is None or side is None or side.target is None:
-            continue
-        kept = found[:, -side.target.shape[1] :]
-        trained = None if side.trained is None else side.trained.to(device)
-        losses.append(masked_mse(kept, side.target.to(device), trained))
-        outputs.append(kept.detach().float().flatten().cpu())
-    total = torch.stack(losses).sum(dim=0).mean()
+        predicted = predict(model, context, inputs)
+    total = losses_from(inputs, *predicted).total
     total.backward()
+    outputs = [
+        found[:, -side.target.shape[1] :].detach().float().flatten().cpu()
+        for found, side in zip(predicted, (inputs.prepared["video"], inputs.prepared["audio"]), strict=True)
+        if found is not None and side is not None and side.target is not None
+    ]
     gradient = torch.cat([p.grad.flatten().float().cpu() for p in parameters if p.grad is not None])
     return _Seen(torch.cat(outputs), gradient, float(total.detach()))
-
-
-def _batch(objective: Objective, config: Any, generator: torch.Generator) -> Batch:
-    def random(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    widths = context_widths(config)
-    frames, height, width = SMALL_GRID
-    half = (torch.arange(frames * height * width).view(1, *SMALL_GRID) % 2).float()
-    video = ModalityBatch(random(1, 128, *SMALL_GRID), torch.tensor([24.0]), half, random(1, 128, *SMALL_GRID))
-    audio_mask = (torch.arange(SMALL_AUDIO)[None] % 2).float()
-    audio = ModalityBatch(random(1, 8, SMALL_AUDIO, 16), None, audio_mask, random(1, 8, SMALL_AUDIO, 16))
-    return Batch(
-        video=video if objective.video.present else None,
-        audio=audio if objective.audio.present else None,
-        video_features=random(1, TEXT_TOKENS, widths[0]),
-        audio_features=random(1, TEXT_TOKENS, widths[1]),
-        text_mask=torch.ones(1, TEXT_TOKENS, dtype=torch.int64),
-        clips=("random",),
-        indices=(0,),
-    )

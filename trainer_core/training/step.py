@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer_core.data.batch import Batch, ModalityBatch, to_tokens
 from trainer_core.errors import DataError
 from trainer_core.model.ltx import LtxModel, ModalityInput
+from trainer_core.model.text import TextContext
 from trainer_core.objective import ModalityName, ModalityObjective, Objective
 from trainer_core.training.conditions import CONDITIONS, PER_BATCH, Conditioned
 from trainer_core.training.noise import SigmaSampler, noised, velocity_target
@@ -129,15 +130,25 @@ def step_input(model: LtxModel, batch: Batch, objective: Objective, draws: Draws
 
 def losses_of(model: LtxModel, connectors: Any, inputs: StepInput) -> StepLoss:
     """The per-sample losses of a prepared batch."""
-    batch, prepared, device = inputs.batch, inputs.prepared, model.device
-    present = tuple(name for name in MODALITIES if prepared[name] is not None)
-    context = text_context(connectors, batch, present, device)
-    video = model_input(prepared["video"], context.video, context.mask, device)
-    audio = model_input(prepared["audio"], context.audio, context.mask, device)
-    predicted_video, predicted_audio = model(video, audio)
+    present = tuple(name for name in MODALITIES if inputs.prepared[name] is not None)
+    context = text_context(connectors, inputs.batch, present, model.device)
+    return losses_from(inputs, *predict(model, context, inputs))
+
+
+def predict(model: LtxModel, context: TextContext, inputs: StepInput) -> tuple[Tensor | None, Tensor | None]:
+    """The velocities ([B, R + T, C] or None, for video and audio) of a prepared batch on a given text context."""
+    video, audio = inputs.prepared["video"], inputs.prepared["audio"]
+    return model(
+        model_input(video, context.video, context.mask, model.device),
+        model_input(audio, context.audio, context.mask, model.device),
+    )
+
+
+def losses_from(inputs: StepInput, video: Tensor | None, audio: Tensor | None) -> StepLoss:
+    """The per-sample losses of what `predict` returned."""
     return StepLoss(
-        video=_loss(predicted_video, prepared["video"]),
-        audio=_loss(predicted_audio, prepared["audio"]),
+        video=_loss(video, inputs.prepared["video"]),
+        audio=_loss(audio, inputs.prepared["audio"]),
         sigma_video=inputs.sigma_video,
         sigma_audio=inputs.sigma_audio,
     )
