@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tools.inspect.checks.all import CHECKS
 from tools.inspect.checks.check import Numbers, Seen
+from tools.inspect.companions import pair
 from tools.inspect.described import audio_of, measures_of
 from tools.inspect.found import FoundFile, expected_kind
 from tools.inspect.look import Look
@@ -29,8 +30,6 @@ from trainer_core.errors import DataError
 
 SOUND_CHECKS = ("silent", "clipping", "loudness", "audio_dropout", "low_sample_rate", "speech", "music")
 """Whose measures come from the file that a clip's sound is in."""
-SOUND_COLUMNS = ("reference_audio", "audio_mask")
-"""What a clip without pictures can have."""
 
 
 def assemble(
@@ -63,7 +62,7 @@ def assemble(
         if (Path(entry.source) / path).is_file()
     )
     clips = [
-        _clip(entry, _measured(entry, look, by_path, numbers_of), rate, buckets, usual)
+        _clip(entry, _measured(entry, look, by_path, numbers_of), rate, buckets, by_path, usual)
         if entry.role == "clip"
         else _companion(entry, look, (entry.source, entry.path) in owned)
         for entry, look in zip(found, looks, strict=True)
@@ -129,7 +128,14 @@ def report_buckets(report: Report) -> list[Bucket]:
     return [Bucket(entry.width, entry.height, entry.frames) for entry in report.buckets]
 
 
-def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket], usual: Mapping[str, int]) -> Clip:
+def _clip(
+    found: FoundFile,
+    look: Look,
+    rate: float,
+    buckets: Sequence[Bucket],
+    looks: Mapping[tuple[str, str], Look],
+    usual: Mapping[str, int],
+) -> Clip:
     probe = look.probe
     if probe is None:
         flags = [] if look.error is None else [_undecodable(look.error, look.hint)]
@@ -138,8 +144,8 @@ def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket], 
             source=found.source, path=found.path, sha256=look.sha256, kind=look.kind, status=status, flags=flags
         )
     seen = Seen(probe, look.numbers, rate, cut(probe, rate, buckets))
-    columns, pairing = _paired(found, usual, probe.kind)
-    flags = [flag for check in CHECKS for flag in check.judge(seen)] + _misnamed(found, probe.kind) + pairing
+    own = pair(found, probe.kind, seen.cut.samples, rate, lambda path: looks.get((found.source, path)), usual)
+    flags = [flag for check in CHECKS for flag in check.judge(seen)] + _misnamed(found, probe.kind) + own.flags
     blocked = any(flag.severity == "block" for flag in flags)
     return Clip(
         source=found.source,
@@ -161,12 +167,12 @@ def _clip(found: FoundFile, look: Look, rate: float, buckets: Sequence[Bucket], 
         transfer=probe.transfer if probe.kind != "audio" else None,
         interlaced=any(flag.id == "interlaced" for flag in flags),
         audio=audio_of(seen),
-        samples=[] if blocked else list(seen.cut.samples),
+        samples=[] if blocked else list(own.samples),
         flags=flags,
         measures=measures_of(seen),
         scene=look.numbers.get("near_duplicate", {}).get("signatures", []),
-        columns=columns,
-        paired_by=found.paired_by if columns else None,
+        columns=own.columns,
+        paired_by=found.paired_by if own.columns else None,
     )
 
 
@@ -228,25 +234,6 @@ def _companion(found: FoundFile, look: Look, owned: bool) -> Clip:
         flags=flags,
         paired_by=found.paired_by,
     )
-
-
-def _paired(found: FoundFile, usual: Mapping[str, int], kind: Kind) -> tuple[dict[str, str], list[Flag]]:
-    """The further files of a clip that are there, and flags for those that aren't though they are named or usual."""
-    columns: dict[str, str] = {}
-    flags = []
-    for column, path in found.columns.items():
-        if (Path(found.source) / path).is_file():
-            columns[column] = path
-            continue
-        message, remedy = f"Its {column}, {displayed(path)}, does not exist.", "Correct the metadata file."
-        flags.append(Flag(id="unpaired", severity="warn", value=column, message=message, remedy=remedy))
-    for column, count in usual.items():
-        fits = kind != "audio" or column in SOUND_COLUMNS
-        if fits and column != "audio" and column not in found.columns:
-            message = f"It has no {column}; {count} other clip{'s have' if count > 1 else ' has'} one."
-            remedy = "Add one of its name, or expect it to be left out where that is trained on."
-            flags.append(Flag(id="unpaired", severity="warn", value=column, message=message, remedy=remedy))
-    return columns, flags
 
 
 def _with_collisions(clips: Sequence[Clip]) -> list[Clip]:

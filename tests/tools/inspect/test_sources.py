@@ -7,6 +7,9 @@ import wave
 import pytest
 
 from tools.inspect.sources import find_files
+from trainer_core.data.buckets import parse_buckets
+from trainer_core.data.pictures import read_frames
+from trainer_core.data.sounds import read_audio
 from trainer_core.errors import ConfigError, DataError
 
 
@@ -231,10 +234,58 @@ def test_metadata_inside_a_folder_tells_of_its_files(real_clips, inspection):
     assert "video_inpainting" in result.objectives_possible
 
 
-def test_a_sound_lacks_no_picture(real_clips, inspection, tone):
-    with wave.open(str(real_clips / "voice.wav"), "wb") as made:
+def test_a_file_that_a_clip_cannot_train_with_is_found_before_encoding(real_clips, inspection, write_clip):
+    write_clip(real_clips / "blink.mp4", frames=8)
+    (real_clips / "text.mp4").write_text("no film")
+    rows = [
+        {"video": "bunny wakes.mp4", "reference_video": "bikes_1.mp4"},
+        {"video": "bunny's hole.mp4", "reference_video": "blink.mp4"},
+        {"video": "bikes_2.mp4", "reference_video": "text.mp4", "reference_audio": "carphone.mp4"},
+    ]
+    (real_clips / "set.json").write_text(json.dumps(rows))
+    result = inspection.run(real_clips / "set.json")
+    names = ("bunny wakes.mp4", "bunny's hole.mp4", "bikes_2.mp4")
+    short, blink, other = (inspection.clip(name) for name in names)
+    said = {
+        clip["path"]: [flag["message"] for flag in clip["flags"] if flag["id"] == "unpaired"]
+        for clip in (short, blink, other)
+    }
+    assert "Its reference_video, bikes_1.mp4, lasts 2.00 s: 1 of 4 samples are left out." in said["bunny wakes.mp4"]
+    assert short["columns"] == {"reference_video": "bikes_1.mp4"}
+    rate = result.frame_rate
+    for sample in short["samples"]:
+        (bucket,) = parse_buckets(sample["bucket"])
+        read_frames(real_clips / "bikes_1.mp4", sample["start_s"], bucket.frames, rate, bucket.width, bucket.height)
+    assert len(short["samples"]) == 3
+    assert "lasts 0.32 s: less than any sample, and isn't used." in said["bunny's hole.mp4"][0]
+    assert (blink["columns"], len(blink["samples"])) == ({}, 4)
+    assert "Its reference_video, text.mp4, holds no pictures that can be decoded." in said["bikes_2.mp4"]
+    assert "Its reference_audio, carphone.mp4, holds no sound that can be decoded." in said["bikes_2.mp4"]
+    assert other["columns"] == {}
+    assert inspection.report()["objectives"]["v2v_ic"]["clips"] == 1
+
+
+def write_sound(path, samples):
+    with wave.open(str(path), "wb") as made:
         made.setparams((1, 2, 48000, 0, "NONE", ""))
-        made.writeframes((tone(2.0) * 32767).astype("<i2").tobytes())
+        made.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
+def test_a_reference_of_sound_reaches_as_far_as_it_sounds(real_clips, inspection, tone):
+    write_sound(real_clips / "voice.wav", tone(1.3))
+    rows = [{"video": "bunny wakes.mp4", "reference_audio": "voice.wav"}]
+    (real_clips / "set.json").write_text(json.dumps(rows))
+    inspection.run(real_clips / "set.json")
+    clip = inspection.clip("bunny wakes.mp4")
+    said = inspection.flags("bunny wakes.mp4")["unpaired"]["message"]
+    assert said == "Its reference_audio, voice.wav, lasts 1.30 s: 2 of 4 samples are left out."
+    for sample in clip["samples"]:
+        assert read_audio(real_clips / "voice.wav", sample["start_s"], sample["duration_s"], 16000) is not None
+    assert [round(sample["start_s"], 2) for sample in clip["samples"]] == [0.0, 0.68]
+
+
+def test_a_sound_lacks_no_picture(real_clips, inspection, tone):
+    write_sound(real_clips / "voice.wav", tone(2.0))
     rows = [
         {"video": "bikes_1.mp4", "video_mask": "bikes_2.mp4", "audio_mask": "bunny wakes.mp4"},
         {"audio": "voice.wav"},
