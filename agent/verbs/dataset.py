@@ -140,6 +140,7 @@ def encode(
     from dataclasses import asdict
 
     from agent.projects import existing_project
+    from tools.inspect.names import displayed
     from trainer_core.config import load_config
     from trainer_core.config_paths import resolve_paths
 
@@ -170,6 +171,8 @@ def encode(
     if looked is not None:
         files = [*([looked.picture] if looked.picture else []), *looked.sounds]
         say(f"{len(looked.samples)} samples {looked.label}{f' ({looked.note})' if looked.note else ''}:")
+        for number, name in enumerate(looked.samples, start=1):
+            say(f"  {number}: {displayed(name)}")
         for file in files:
             say(f"  {file}")
 

@@ -34,6 +34,9 @@ def test_from_a_remedy_and_a_mask_to_a_look_at_what_was_encoded(typed, real_clip
     assert found["samples"] == found["encoded"] / 3 > 0
     assert Path(found["check"]["picture"]).is_file()
     assert "noise" in found["check"]["note"]
+    said = typed("encode", project, "--check").stdout
+    assert "0 files encoded" in said
+    assert all(f"  {number}: {name}\n" in said for number, name in enumerate(found["check"]["samples"], start=1))
 
 
 def test_a_box_that_is_none_and_a_choice_that_is_missing_are_wrong_usage(typed, real_clips, tmp_path):
