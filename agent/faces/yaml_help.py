@@ -58,7 +58,8 @@ def hint(text: str, line: int) -> Hint | None:
         return None
     path = [*_parents(lines, line, _indent_of(found)), found["key"]]
     _, _, reason = lines[line].partition(" # ")
-    if not reason and line and lines[line - 1].lstrip().startswith("#"):
+    in_head = all(one.startswith("#") for one in lines[:line])  # the file's own first words are nobody's reason
+    if not reason and not in_head and lines[line - 1].lstrip().startswith("#"):
         reason = lines[line - 1].lstrip("# ")
     entries = [
         (entry["properties"][path[-1]], entry)

@@ -47,6 +47,13 @@ def test_a_hint_says_what_may_stand_there_and_why_it_stands_there(config_text: s
     assert found.reason == "few clips: a small adapter forgets less"
 
 
+@pytest.mark.parametrize(("text", "reason"), [("# Drafted.\nlora:\n", ""), ("model: {}\n# mine\nlora:\n", "mine")])
+def test_a_comment_above_is_a_reason_unless_it_is_the_head_of_the_file(text: str, reason: str) -> None:
+    found = yaml_help.hint(text, text.split("\n").index("lora:"))
+    assert found is not None
+    assert found.reason == reason
+
+
 def test_problems_name_their_lines(config_text: str) -> None:
     assert yaml_help.problems(config_text) == []
     wrong = config_text.replace("steps: 400", "stepz: 400").replace("rank: 8 ", "rank: 0 ")
