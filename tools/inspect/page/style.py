@@ -77,7 +77,7 @@ details > summary { cursor: pointer; color: var(--soft); font-size: .9rem; margi
 table { border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums; }
 td, th { text-align: left; padding: .42rem .8rem; border-top: 1px solid var(--line); vertical-align: top;
   overflow-wrap: anywhere; } th { border-top: 0; color: var(--soft); font-weight: 500;
-  white-space: nowrap; }
+  white-space: nowrap; } td:first-child { min-width: 9rem; }
 .scroll { overflow-x: auto; } footer { margin-top: 3.5rem; color: var(--faint); font-size: .82rem; }
 @media print { body { max-width: none; } .clip, .tile { break-inside: avoid; } }
 """
