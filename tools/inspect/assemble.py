@@ -141,7 +141,13 @@ def _clip(
         flags = [] if look.error is None else [_undecodable(look.error, look.hint)]
         status: Status = "unusable" if look.kind == "other" else "unreadable"
         return Clip(
-            source=found.source, path=found.path, sha256=look.sha256, kind=look.kind, status=status, flags=flags
+            source=found.source,
+            path=found.path,
+            sha256=look.sha256,
+            kind=look.kind,
+            status=status,
+            flags=flags,
+            origin=found.origin,
         )
     seen = Seen(probe, look.numbers, rate, cut(probe, rate, buckets))
     own = pair(found, probe.kind, seen.cut.samples, rate, lambda path: looks.get((found.source, path)), usual)
@@ -173,6 +179,7 @@ def _clip(
         scene=look.numbers.get("near_duplicate", {}).get("signatures", []),
         columns=own.columns,
         paired_by=found.paired_by if own.columns else None,
+        origin=found.origin,
     )
 
 

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tools.inspect.report import Kind, Role
+from tools.inspect.report import Kind, Origin, Role
 
 COLUMNS: tuple[Role, ...] = ("audio", "reference_video", "reference_audio", "video_mask", "audio_mask")
 TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".srt", ".vtt", ".md", ".yaml", ".yml"})
@@ -26,6 +26,7 @@ class FoundFile:
 
     `columns` are the paths of files that belong to a clip. `paired_by` says how they were found: "metadata", "name" or
     "folder". `problem` says why the file can't even be opened. `unread_columns` of its metadata row mean nothing here.
+    `origin` is what a remedied copy was made from.
     """
 
     source: str
@@ -35,6 +36,7 @@ class FoundFile:
     role: Role = "clip"
     paired_by: str | None = None
     unread_columns: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @property
     def file(self) -> Path:

@@ -131,7 +131,7 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
                 "Give the folder that holds the clips.",
             )
         made = assemble(taken.found, looks.looks, store.numbers, _limits(facts), arguments.frame_rate)
-        report = with_replaced(made, taken, project)
+        report = with_replaced(made, taken)
 
         def shown(clip: Clip) -> Shown:
             seen = store.look(clip.sha256, Path(clip.path)) if clip.sha256 is not None else None

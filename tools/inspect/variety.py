@@ -37,10 +37,17 @@ def with_groups(clips: Sequence[Clip]) -> list[Clip]:
         looked_for = shown_shares([clips[index].scene for index in group], MOST_COMPARED, SHOWN_SHARE)
         for index, shown in zip(group, looked_for, strict=True):
             result[index] = result[index].model_copy(update={"group": name})
-            same_file = any(flag.id == "near_duplicate" for flag in result[index].flags)
-            if shown.share >= SHOWN_SHARE and not same_file:
+            told = any(flag.id == "near_duplicate" for flag in result[index].flags)
+            if shown.share >= SHOWN_SHARE and not told and not _siblings(clips[index], clips[group[shown.clip]]):
                 result[index] = _flagged(result[index], clips[group[shown.clip]], shown)
     return result
+
+
+def _siblings(one: Clip, other: Clip) -> bool:
+    """Whether both are parts of one clip, cut by a remedy: like its samples they may look alike."""
+    if one.origin is None or other.origin is None:
+        return False
+    return (one.origin.source, one.origin.path) == (other.origin.source, other.origin.path)
 
 
 def describe(clips: Sequence[Clip]) -> Dataset:

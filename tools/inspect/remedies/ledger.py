@@ -107,7 +107,14 @@ def with_copies(project: Project, found: Sequence[FoundFile]) -> Taken:
             belonging |= {(entry.source, path) for path in entry.columns.values()}
             source = str(project.clips_path)
             for copy in reversed(there):
-                waiting.append(FoundFile(source, copy.path, dict(copy.columns), paired_by="remedy"))
+                origin = Origin(
+                    source=record.source,
+                    path=record.path,
+                    sha256=record.sha256,
+                    remedy=record.remedy,
+                    start_s=copy.start_s,
+                )
+                waiting.append(FoundFile(source, copy.path, dict(copy.columns), paired_by="remedy", origin=origin))
                 made = [(column, path) for column, path in copy.columns.items() if not path.startswith("..")]
                 taken += [
                     FoundFile(source, path, role=role, paired_by="remedy")
@@ -120,22 +127,8 @@ def with_copies(project: Project, found: Sequence[FoundFile]) -> Taken:
     return Taken(kept, replaced, notes)
 
 
-def with_replaced(report: Report, taken: Taken, project: Project) -> Report:
-    """Enter the replaced clips into the report, and on each copy what it was made from."""
-    origins = {
-        copy.path: Origin(
-            source=record.source, path=record.path, sha256=record.sha256, remedy=record.remedy, start_s=copy.start_s
-        )
-        for record in taken.replaced
-        for copy in record.copies
-    }
-    source = str(project.clips_path)
-    clips = [
-        clip.model_copy(update={"origin": origins[clip.path]})
-        if clip.source == source and clip.path in origins
-        else clip
-        for clip in report.clips
-    ]
+def with_replaced(report: Report, taken: Taken) -> Report:
+    """Enter the replaced clips into the report."""
     replaced = [
         Replaced(
             source=record.source,
@@ -149,7 +142,7 @@ def with_replaced(report: Report, taken: Taken, project: Project) -> Report:
         )
         for record in taken.replaced
     ]
-    return report.model_copy(update={"clips": clips, "replaced": replaced, "notes": [*report.notes, *taken.notes]})
+    return report.model_copy(update={"replaced": replaced, "notes": [*report.notes, *taken.notes]})
 
 
 def state_of(file: Path) -> tuple[int, int]:

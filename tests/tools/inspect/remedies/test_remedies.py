@@ -143,6 +143,20 @@ def test_copies_of_one_recording_stay_on_one_side_of_the_split(inspection, shots
     assert len(set(group_clips(pieces))) == 1
 
 
+def test_parts_of_one_clip_are_no_twins_but_another_file_that_shows_the_same_is(
+    inspection, write_clip, mosaic, tmp_path
+):
+    scene = mosaic((192, 128))(0)
+    for name, frames in (("long.mp4", 50), ("short.mp4", 26)):
+        write_clip(tmp_path / "set" / name, frames=frames, picture=lambda _index: scene)
+    inspection.run(tmp_path / "set")
+    assert "near_duplicate" in inspection.flags("short.mp4")
+    remedied(inspection, remedy="window", clips=["long.mp4"], seconds=1.0)
+    paths = [clip["path"] for clip in inspection.report()["clips"]]
+    assert sorted(paths) == ["long.mp4.part-01.mov", "long.mp4.part-02.mov", "short.mp4"]
+    assert [path for path in paths if "near_duplicate" in inspection.flags(path)] == ["short.mp4"]
+
+
 def clip_of(**changes) -> Clip:
     base = {"source": "/f", "path": "a.mp4", "sha256": "0", "kind": "video", "status": "ok", "duration_s": 4.0}
     return Clip.model_validate({**base, **changes})
