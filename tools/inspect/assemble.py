@@ -9,7 +9,7 @@ from tools.inspect.checks.all import CHECKS
 from tools.inspect.checks.check import Numbers, Seen
 from tools.inspect.companions import pair
 from tools.inspect.described import audio_of, measures_of
-from tools.inspect.found import FoundFile, expected_kind
+from tools.inspect.found import FoundFile
 from tools.inspect.look import Look
 from tools.inspect.names import displayed
 from tools.inspect.objectives import judge_objectives
@@ -17,7 +17,6 @@ from tools.inspect.report import (
     BucketCount,
     Clip,
     Flag,
-    Kind,
     Report,
     Seconds,
     Status,
@@ -149,9 +148,9 @@ def _clip(
             flags=flags,
             origin=found.origin,
         )
-    seen = Seen(probe, look.numbers, rate, cut(probe, rate, buckets))
+    seen = Seen(probe, look.numbers, rate, cut(probe, rate, buckets), found.file)
     own = pair(found, probe.kind, seen.cut.samples, rate, lambda path: looks.get((found.source, path)), usual)
-    flags = [flag for check in CHECKS for flag in check.judge(seen)] + _misnamed(found, probe.kind) + own.flags
+    flags = [flag for check in CHECKS for flag in check.judge(seen)] + own.flags
     blocked = any(flag.severity == "block" for flag in flags)
     return Clip(
         source=found.source,
@@ -181,25 +180,6 @@ def _clip(
         paired_by=found.paired_by if own.columns else None,
         origin=found.origin,
     )
-
-
-def _misnamed(found: FoundFile, kind: Kind) -> list[Flag]:
-    """A flag where a file holds something else than its ending promises."""
-    promised = expected_kind(found.file)
-    if promised in ("other", kind) or (found.file.suffix.lower() == ".gif" and kind == "image"):
-        return []
-    named = {"video": "a video", "image": "an image", "audio": "a sound file"}[promised]
-    holds = {"video": "moving pictures", "image": "a still picture", "audio": "sound alone"}[kind]
-    return [
-        Flag(
-            id="header_mismatch",
-            severity="note",
-            value=kind,
-            threshold=promised,
-            message=f"Its name ends like that of {named}, but it holds {holds}.",
-            remedy="Nothing to do: what it holds counts.",
-        )
-    ]
 
 
 def _undecodable(message: str, remedy: str) -> Flag:

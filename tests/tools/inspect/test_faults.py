@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
@@ -68,7 +69,8 @@ def flags_of(pictures: Pictures, sound: np.ndarray | None = None, **facts) -> li
     length_s = len(pictures) / RATE
     given = {"fps": float(RATE), "width": width, "height": height, "audio": audio, "bit_depth": 8, **facts}
     probe = ClipProbe(kind="video", duration_s=length_s, frames=len(pictures), **given)
-    seen = Seen(probe, watcher.numbers(), float(RATE), cut(probe, float(RATE), [Bucket(96, 64, 9)]))
+    samples = cut(probe, float(RATE), [Bucket(96, 64, 9)])
+    seen = Seen(probe, watcher.numbers(), float(RATE), samples, Path("clip.mp4"))
     return [flag for check in CHECKS for flag in check.judge(seen)]
 
 

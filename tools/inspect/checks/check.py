@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tools.inspect.picture import Picture
@@ -33,12 +34,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class Seen:
-    """One decoded clip, what all measures found by the names of their checks, and how it was cut into samples."""
+    """One decoded clip, what all measures found by the names of their checks, how it was cut into samples, its file."""
 
     probe: ClipProbe
     numbers: dict[str, Numbers]
     frame_rate: float
     cut: Cut
+    file: Path
 
     @property
     def moving(self) -> bool:

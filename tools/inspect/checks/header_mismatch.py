@@ -1,16 +1,29 @@
-"""A header that promises another number of frames than are there, or pictures that change their size on the way."""
+"""A name or a header that promises something else than is there, or pictures that change their size on the way."""
 
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Seen
 from tools.inspect.checks.corrupt_tail import lacks_its_end
-from tools.inspect.report import Flag
+from tools.inspect.found import expected_kind
+from tools.inspect.report import Flag, Kind
 
 FRAMES_OFF = 1
+_NAMED: dict[Kind, str] = {"video": "a video", "image": "an image", "audio": "a sound file"}
+_HOLDS: dict[Kind, str] = {"video": "moving pictures", "image": "a still picture", "audio": "sound alone"}
 
 
 def judge(seen: Seen) -> Iterator[Flag]:
-    probe = seen.probe
+    probe, promised = seen.probe, expected_kind(seen.file)
+    still_gif = probe.kind == "image" and seen.file.suffix.lower() == ".gif"
+    if promised not in ("other", probe.kind) and not still_gif:
+        yield Flag(
+            id="header_mismatch",
+            severity="note",
+            value=probe.kind,
+            threshold=promised,
+            message=f"Its name ends like that of {_NAMED[promised]}, but it holds {_HOLDS[probe.kind]}.",
+            remedy="Nothing to do: what it holds counts.",
+        )
     if probe.sizes > 1:
         yield Flag(
             id="header_mismatch",
