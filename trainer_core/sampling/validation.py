@@ -60,7 +60,7 @@ def check_samples(config: TrainingConfig) -> None:
 
 
 def prepare_samples(
-    config: TrainingConfig, run: RunFolder, source: ModelSource, device: torch.device, keeper: StatusKeeper | None
+    config: TrainingConfig, run: RunFolder, source: ModelSource, device: torch.device, keeper: StatusKeeper
 ) -> list[Prepared]:
     """Encode the prompts and conditions of the run's samples, once; later calls read them back.
 
@@ -72,9 +72,9 @@ def prepare_samples(
         wanted_samples(config),
         run.samples / INPUTS_FOLDER,
         device,
-        lambda what: keeper.update(stage=what) if keeper is not None else None,
+        lambda what: keeper.update(stage=what),
         text_in_8bit=config.acceleration.load_text_encoder_in_8bit,
-        tell=lambda said: keeper.record("encoding", message=said) if keeper is not None else None,
+        tell=lambda said: keeper.record("encoding", message=said),
     )
 
 
@@ -92,13 +92,13 @@ def prepare_samples_early(config: TrainingConfig, run: RunFolder, keeper: Status
         torch.cuda.empty_cache()
 
 
-def rehearse_samples(session: Session) -> None:
+def rehearse_samples(session: Session, keeper: StatusKeeper) -> None:
     """Make the largest of the config's samples in two steps, decode it and write nothing: what a rehearsal measures.
 
     Raises whatever goes wrong, an out-of-memory error among it; does nothing when the config names no sample.
     """
     config, device = session.config, session.accelerator.device
-    prepared = prepare_samples(config, session.run, session.source, device, None)
+    prepared = prepare_samples(config, session.run, session.source, device, keeper)
     if not prepared:
         return
     largest = max(prepared, key=lambda one: one.shape.width * one.shape.height * one.shape.frames)

@@ -146,7 +146,7 @@ def _stages(session: Session, keeper: StatusKeeper, gauge: _Gauge, result: Rehea
         from trainer_core.sampling.validation import rehearse_samples
 
         with gauge.measuring("sampling", session):
-            rehearse_samples(session)
+            rehearse_samples(session, keeper)
     with gauge.measuring("saving", session):
         save(session, session.step, keeper)
 

@@ -36,6 +36,10 @@ def render(session: Session, step: int, **options: Any) -> None:
         assert keeper.status.stage == "training"
 
 
+def rehearse(session: Session) -> None:
+    rehearse_samples(session, StatusKeeper(session.run, RunStatus("running")))
+
+
 def move(session: Session) -> None:
     """Change the adapter, as training would."""
     generator = torch.Generator().manual_seed(0)
@@ -161,7 +165,7 @@ def test_too_little_room_is_told_and_training_goes_on(
     assert "ltx_agent.memory.samples_gb is 0.00 GB" in skipped[0]["error"]
     assert not files(session.run)
     with pytest.raises(torch.OutOfMemoryError, match="samples_gb"):
-        rehearse_samples(session)
+        rehearse(session)
 
 
 def test_a_sample_that_is_made_already_is_never_told_as_skipped(session: Session) -> None:
@@ -227,7 +231,7 @@ def test_when_samples_are_due(config_for: Callable[..., TrainingConfig]) -> None
 def test_a_rehearsal_writes_nothing_and_raises_what_goes_wrong(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rehearse_samples(session)
+    rehearse(session)
     assert read_index(session.run.samples) is None
     assert not files(session.run)
 
@@ -236,4 +240,4 @@ def test_a_rehearsal_writes_nothing_and_raises_what_goes_wrong(
 
     monkeypatch.setattr("trainer_core.sampling.render.decode_video", out_of_memory)
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        rehearse_samples(session)
+        rehearse(session)
