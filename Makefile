@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-TERMINAL := tests/agent/tui/test_terminal.py
+TERMINAL := tests/agent/ui/tui/test_terminal.py
 
 .PHONY: demo test check bench mutants clean
 

@@ -11,13 +11,13 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from agent.approve import approve_call, approve_captions, approve_fallback, approve_inputs, approve_plan
-from agent.desk import Desk, desk_of
+from agent.approvals.nodes import approve_call, approve_captions, approve_fallback, approve_inputs, approve_plan
+from agent.approvals.reviews import missing_review
+from agent.context import Desk, desk_of
 from agent.nodes.caption import caption, caption_tools
 from agent.nodes.draft import draft, draft_tools
 from agent.nodes.inspect import inspect, inspect_tools
 from agent.nodes.monitor import monitor, monitor_tools
-from agent.reviews import missing_review
 from agent.state import STAGES, AgentState, note_from_graph
 
 Graph = CompiledStateGraph[AgentState, Desk, AgentState, AgentState]

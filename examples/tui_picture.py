@@ -27,8 +27,8 @@ PATIENCE_S = 900
 
 async def record(out: Path) -> None:
     """Drive the app from an empty project to an ended run and write its screen to `out`."""
-    from agent.projects import project_of
-    from agent.tui.app import LtxApp
+    from agent.session.projects import project_of
+    from agent.ui.tui.app import LtxApp
 
     with tempfile.TemporaryDirectory() as name:
         clips = Path(name) / "shapes"

@@ -26,7 +26,7 @@ def loaded_by(code: str, folder: Path) -> set[str]:
 
 def running(arguments: list[str]) -> str:
     return f"""
-from agent.cli import main
+from agent.cli.main import main
 sys.argv = ["ltx-agent", *{arguments!r}]
 try:
     main()
@@ -41,7 +41,7 @@ except SystemExit:
         running(["--help"]),
         running(["status"]),
         running(["train", "--help"]),
-        "import agent.graph, agent.plain.talk, agent.headless, agent.planner",
+        "import agent.graph, agent.ui.plain.chat, agent.headless.prepare, agent.planner.chat_model",
     ],
 )
 def test_no_model_library_is_loaded(code: str, tmp_path: Path) -> None:
@@ -73,21 +73,21 @@ except SystemExit:
 
 
 def test_importing_the_command_line_does_nothing(tmp_path: Path) -> None:
-    rooms = "agent.cli, agent.verbs.table, agent.plain.talk, agent.graph, agent.headless, tools.spec, prompts.render"
-    loaded_by(f"import {rooms}", tmp_path)
+    heads = "agent.cli.main, agent.cli.verbs.table, agent.ui.plain.chat, agent.graph, agent.headless.prepare"
+    loaded_by(f"import {heads}, tools.spec, prompts.render", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_plain_talk_and_the_verbs_load_no_textual(tmp_path: Path) -> None:
-    faces = "agent.plain.talk, agent.session, agent.headless, agent.verbs.table"
-    code = f"import {faces}, agent.tui.conversation, agent.faces.watch"
+    faces = "agent.ui.plain.chat, agent.session.session, agent.headless.prepare, agent.cli.verbs.table"
+    code = f"import {faces}, agent.ui.tui.conversation, agent.ui.shared.watch"
     assert "textual" not in loaded_by(code, tmp_path)
 
 
 def test_the_talk_opens_without_the_table_of_verbs(tmp_path: Path) -> None:
-    assert "typer" not in loaded_by("import agent.cli, agent.talk, agent.tui.open", tmp_path)
+    assert "typer" not in loaded_by("import agent.cli.main, agent.cli.open_chat, agent.ui.tui.open", tmp_path)
 
 
 def test_the_first_frame_waits_for_no_graph_and_no_numbers(tmp_path: Path) -> None:
-    loaded = loaded_by("import agent.tui.open, agent.tui.screens.workbench", tmp_path)
+    loaded = loaded_by("import agent.ui.tui.open, agent.ui.tui.screens.workbench", tmp_path)
     assert not loaded & {*HEAVY, "langgraph", "langchain_core", "markdown_it", "numpy", "pydantic", "yaml"}

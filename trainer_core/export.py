@@ -22,7 +22,7 @@ from trainer_core.model.load import open_model
 from trainer_core.model.names import to_upstream
 from trainer_core.model.reader_keys import LORA_KEYS
 from trainer_core.model.single_file import SafetensorsSource
-from trainer_core.sampling.stack import AdapterFile, Weighted, merge_into, open_adapter, summed
+from trainer_core.sampling.multi_lora import AdapterFile, Weighted, merge_into, open_adapter, summed
 from trainer_core.sections.run import ModelSection
 from trainer_core.upstream import upstream_yaml
 

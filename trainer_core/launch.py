@@ -14,10 +14,10 @@ from pathlib import Path
 from trainer_core.config import TrainingConfig
 from trainer_core.errors import LtxError, TrainingError
 from trainer_core.lease import TrainingLease
-from trainer_core.resume import run_config
+from trainer_core.resume_config import run_config
 from trainer_core.run_folder import RunFolder, RunState, RunStatus
 from trainer_core.summary import write_summary
-from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.stop import Stopped, StopRequest
 
 
@@ -72,7 +72,7 @@ def _encode_and_train(config: TrainingConfig, run: RunFolder, keeper: StatusKeep
 
         check_samples(config)
     if config.ltx_agent.dataset is not None:
-        from trainer_core.data.encode import encode_dataset
+        from trainer_core.data.encoding.encode import encode_dataset
 
         def report(what: str, done: int, total: int) -> None:
             keeper.update(stage=f"encoding {what} {done}/{total}")

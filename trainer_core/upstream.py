@@ -1,7 +1,7 @@
 """A training YAML as the official trainer's strict schema reads it: our own section and words left out. No torch."""
 
 from trainer_core.config import TrainingConfig, dump_config
-from trainer_core.quantization import upstream_name
+from trainer_core.quantization_names import upstream_name
 
 
 def upstream_yaml(config: TrainingConfig) -> str:

@@ -5,10 +5,10 @@ from typing import Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from agent.calls import run_tools
-from agent.desk import Desk
+from agent.context import Desk
 from agent.state import AgentState
-from agent.turn import take_turn
+from agent.turn.model_call import take_turn
+from agent.turn.tool_calls import run_tools
 
 
 def draft(

@@ -20,13 +20,13 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.desk import Desk
-from agent.events import Event
-from agent.plain.talk import converse
-from agent.plain.terminal import Terminal
-from agent.planner import Planner
-from agent.session import Session, open_session
+from agent.context import Desk
+from agent.planner.chat_model import Planner
+from agent.session.events import Event
+from agent.session.session import Session, open_session
 from agent.state import Stage
+from agent.ui.plain.chat import converse
+from agent.ui.plain.terminal import Terminal
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
 from trainer_core.errors import DataError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from agent.cli import main
+from agent.cli.main import main
 from trainer_core.run_folder import RunFolder, RunStatus
 
 

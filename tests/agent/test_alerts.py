@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-import agent.alerts
-from agent.alerts import Watch
+import agent.session.alerts
+from agent.session.alerts import Watch
 from tools.project import Project
 from trainer_core.files import append_jsonl
 from trainer_core.run_folder import RunStatus, create_run_folder
@@ -25,13 +25,13 @@ def test_metrics_are_read_again_only_when_they_have_grown(tmp_path: Path, monkey
     watch = Watch(project)
     run = create_run_folder(project.runs_path)
     reads: list[str] = []
-    described = agent.alerts.describe_run
+    described = agent.session.alerts.describe_run
 
     def counted(folder: Any) -> Any:
         reads.append(folder.id)
         return described(folder)
 
-    monkeypatch.setattr(agent.alerts, "describe_run", counted)
+    monkeypatch.setattr(agent.session.alerts, "describe_run", counted)
     for step in range(1, 201):
         append_jsonl(run.metrics_path, row(step, 1.0))
     run.write_status(RunStatus("queued", step=200, steps=4000, started_at=time.time()))

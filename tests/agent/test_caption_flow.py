@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI, serving
 
-from agent.desk import Desk
-from agent.events import Asked, Event
-from agent.planner import Planner
-from agent.session import open_session
-from tools.caption.captions import read_captions
+from agent.context import Desk
+from agent.planner.chat_model import Planner
+from agent.session.events import Asked, Event
+from agent.session.session import open_session
+from tools.caption.store.captions import read_captions
 from tools.project import Project, ProjectFacts
 
 GOOD = (

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI, serving
 
-from agent.console import fail
-from agent.verbs import captions
-from agent.verbs.table import app
+from agent.cli.output import fail
+from agent.cli.verbs import captions
+from agent.cli.verbs.table import app
 
 GOOD = (
     "A grey rabbit wakes in the mouth of its burrow, blinks into the morning light and stretches one ear after the "

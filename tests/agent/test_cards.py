@@ -12,11 +12,11 @@ import pytest
 from hub_of_models import model_hub
 from scripted_openai import Answer, serving
 
-from agent import cards
-from agent.cards import call_card, cost_lines
-from agent.desk import real_tools
-from agent.events import Question
-from agent.settings import Prices, Settings
+from agent.approvals import cards
+from agent.approvals.cards import call_card, cost_lines
+from agent.context import real_tools
+from agent.llm.settings import Prices, Settings
+from agent.session.events import Question
 from tools.caption.tool import CaptionArguments, caption_clips, caption_rest
 from tools.draft.draft import DraftArguments
 from tools.draft.tool import draft_config

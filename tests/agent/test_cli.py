@@ -192,10 +192,10 @@ def test_hostile_names_never_reach_the_terminal(ltx: Callable[..., Ran], clips: 
 
 def test_a_defect_leaves_its_traceback_in_a_file(ltx: Callable[..., Ran], clips: Path, tmp_path: Path) -> None:
     code = f"""
-import sys, agent.projects
+import sys, agent.session.projects
 def broken(*arguments, **wishes): raise RuntimeError("unforeseen")
-agent.projects.project_of = broken
-from agent.cli import main
+agent.session.projects.project_of = broken
+from agent.cli.main import main
 sys.argv = ["ltx-agent", "prepare", {str(clips)!r}]
 main()
 """

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.alerts import Watch
-from agent.commands import obey
-from agent.desk import Desk, open_desk
-from agent.events import Heard, Said
-from agent.session import Session, open_session
-from agent.store import last_conversation, use_conversation
+from agent.context import Desk, open_desk
+from agent.session.alerts import Watch
+from agent.session.commands import obey
+from agent.session.events import Heard, Said
+from agent.session.session import Session, open_session
+from agent.session.store import last_conversation, use_conversation
 from tools.project import Project
 from trainer_core.errors import ConfigError
 from trainer_core.run_folder import RunStatus, create_run_folder

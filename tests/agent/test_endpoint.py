@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from agent import endpoint as endpoint_module
-from agent.desk import Desk
-from agent.events import Asked, Called, Returned, Said, Streamed
-from agent.llm import ask, choose_model
-from agent.session import open_session
-from agent.settings import Budget, Settings, load_settings
+from agent.context import Desk
+from agent.llm.choose import ask, choose_model
+from agent.llm.choose import endpoint as endpoint_module
+from agent.llm.settings import Budget, Settings, load_settings
+from agent.session.events import Asked, Called, Returned, Said, Streamed
+from agent.session.session import open_session
 from trainer_core.errors import ExternalError
 
 TOOL = {
@@ -220,7 +220,7 @@ def test_the_settings_file_names_the_endpoint_and_never_holds_a_key(bare: Any, e
 
 
 def test_switching_the_model_lasts(endpoint: Any, desk: Desk) -> None:
-    from agent.desk import open_desk
+    from agent.context import open_desk
 
     endpoint.answers = [(200, {"content": "Hello."})]
     with open_session(Desk(desk.project, choose_model("builtin"), desk.tools)) as session:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from agent.approve import DECLINED
-from agent.desk import Desk, real_tools
-from agent.events import Asked, Returned
-from agent.session import Session, open_session
+from agent.approvals.nodes import DECLINED
+from agent.context import Desk, real_tools
+from agent.session.events import Asked, Returned
+from agent.session.session import Session, open_session
 from tools.inspect.inputs.ledger import read_inputs
 from tools.inspect.remedies.ledger import read_remedied
 from tools.inspect.tool import InspectArguments, inspect_clips

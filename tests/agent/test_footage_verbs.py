@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from agent.verbs.table import app
+from agent.cli.verbs.table import app
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from agent.desk import Desk
-from agent.events import Asked, Called, Progressed, Returned, Said
-from agent.session import Session, open_session
+from agent.context import Desk
+from agent.session.events import Asked, Called, Progressed, Returned, Said
+from agent.session.session import Session, open_session
 from prompts.fence import unfence
 from tools.project import Project
 

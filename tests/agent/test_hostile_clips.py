@@ -12,11 +12,11 @@ import av
 import pytest
 from langchain_core.messages import ToolMessage
 
-from agent.desk import Desk
-from agent.events import Asked, Called, Returned, Said
-from agent.llm import choose_model
-from agent.planner import Planner
-from agent.session import open_session
+from agent.context import Desk
+from agent.llm.choose import choose_model
+from agent.planner.chat_model import Planner
+from agent.session.events import Asked, Called, Returned, Said
+from agent.session.session import open_session
 from prompts.fence import _FENCE
 from tools.project import Project
 

@@ -10,9 +10,9 @@ import pytest
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ConfigDict
 
-from agent.desk import Desk
-from agent.events import Event, Returned, Said
-from agent.tui.conversation import Conversation, Ended, Happened, Opened
+from agent.context import Desk
+from agent.session.events import Event, Returned, Said
+from agent.ui.tui.conversation import Conversation, Ended, Happened, Opened
 from tools.project import Progress, Project
 from tools.spec import Tool
 

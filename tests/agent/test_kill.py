@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.desk import Desk
-from agent.session import Session, open_session
+from agent.context import Desk
+from agent.session.session import Session, open_session
 from tools.project import Project
 
 HERE = Path(__file__).parent
@@ -25,10 +25,10 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("fixtures", sys.argv[1])
 fixtures = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fixtures)
-from agent import store
-from agent.desk import Desk
-from agent.planner import Planner
-from agent.session import open_session
+from agent.session.session import store
+from agent.context import Desk
+from agent.planner.chat_model import Planner
+from agent.session.session import open_session
 from langgraph.checkpoint.sqlite import SqliteSaver
 from tools.project import Project
 

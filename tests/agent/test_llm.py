@@ -6,11 +6,11 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
-from agent.desk import Desk
-from agent.llm import ask, choose_model
-from agent.planner import Planner
-from agent.session import open_session
-from agent.settings import Settings, load_settings
+from agent.context import Desk
+from agent.llm.choose import ask, choose_model
+from agent.llm.settings import Settings, load_settings
+from agent.planner.chat_model import Planner
+from agent.session.session import open_session
 from trainer_core.errors import ConfigError, ExternalError
 
 

@@ -9,12 +9,12 @@ import yaml
 from typer.testing import CliRunner, Result
 
 import tools.machine
-from agent.verbs.table import app
+from agent.cli.verbs.table import app
 from tools.machine import Gpu, check_machine
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import FORMS, estimate
 from trainer_core.objective import ADAPTER_NAMES, OBJECTIVE_NAMES, load_recipe, merged
-from trainer_core.quantization import SCHEMES
+from trainer_core.quantization_names import SCHEMES
 
 CARD = Gpu(name="a card", total_bytes=32 * 10**9, free_bytes=31 * 10**9, driver="600.1", cuda="13.1")
 

@@ -12,10 +12,10 @@ import mcp_types as types
 import pytest
 from mcp import Client, StdioServerParameters
 
-from agent.desk import Desk
-from agent.mcp_server import server_of
-from agent.planner import Planner
-from agent.policy import Policy
+from agent.context import Desk
+from agent.headless.mcp_server import server_of
+from agent.headless.policy import Policy
+from agent.planner.chat_model import Planner
 from prompts.fence import _FENCE, unfence
 from tools.project import Project
 from trainer_core.files import write_text

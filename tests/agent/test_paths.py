@@ -13,11 +13,11 @@ import pytest
 import yaml
 from langchain_core.messages import AIMessage
 
-from agent.desk import Desk, real_tools
-from agent.events import Returned
-from agent.memory import words_of
-from agent.roots import refuse_foreign_paths
-from agent.session import open_session
+from agent.approvals.path_guard import refuse_foreign_paths
+from agent.context import Desk, real_tools
+from agent.session.events import Returned
+from agent.session.session import open_session
+from agent.turn.policies.compaction import words_of
 from tools.project import Project
 from tools.spec import Tool
 from trainer_core.config import TrainingConfig

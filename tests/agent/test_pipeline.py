@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import agent.desk
-import agent.pipeline
-from agent.desk import Desk
+import agent.context
+import agent.headless.pipeline
+from agent.cli.verbs.table import app
+from agent.context import Desk
 from agent.state import Stage
-from agent.verbs.table import app
 from tools.project import Project
 from tools.spec import Tool
 from trainer_core.run_folder import RunStatus
@@ -98,13 +98,13 @@ class Ci:
         class PlayedDesk(Desk):
             tools: Mapping[Stage, list[Tool]] = field(default_factory=lambda: {**tools, "monitor": monitor})
 
-        self.monkeypatch.setattr(agent.desk, "Desk", PlayedDesk)
+        self.monkeypatch.setattr(agent.context, "Desk", PlayedDesk)
 
 
 @pytest.fixture
 def ci(tmp_path: Path, bare: pytest.MonkeyPatch) -> Ci:
-    bare.setattr(agent.pipeline, "POLL_S", 0.01)
-    bare.setattr(agent.pipeline, "STOP_WAIT_S", 0.1)
+    bare.setattr(agent.headless.pipeline, "POLL_S", 0.01)
+    bare.setattr(agent.headless.pipeline, "STOP_WAIT_S", 0.1)
     return Ci(tmp_path, bare)
 
 

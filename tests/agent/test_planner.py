@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from agent.planner import Planner, next_move
+from agent.planner.chat_model import Planner, next_move
 from agent.state import note_from_graph
 from prompts.fence import fence, unfence
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.screen import clean, clean_lines, shell_quote
+from agent.text.sanitize import clean, clean_lines, shell_quote
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 
-from agent.desk import Desk, real_tools
-from agent.events import Asked, Called, Returned
-from agent.screen import clean
-from agent.session import open_session
+from agent.context import Desk, real_tools
+from agent.session.events import Asked, Called, Returned
+from agent.session.session import open_session
+from agent.text.sanitize import clean
 from prompts.fence import fence, unfence
 from tools.project import Project
 from trainer_core.files import write_jsonl

@@ -13,10 +13,10 @@ import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from agent.desk import Desk
-from agent.events import Said
-from agent.session import open_session
-from agent.store import KEPT_DECISIONS
+from agent.context import Desk
+from agent.session.events import Said
+from agent.session.session import open_session
+from agent.session.store import KEPT_DECISIONS
 from tools.project import Project
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.run_folder import RunFolder
@@ -29,10 +29,10 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("fixtures", sys.argv[1])
 fixtures = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fixtures)
-from agent.desk import Desk
-from agent.planner import Planner
-from agent.session import open_session
-from agent.store import KEPT_DECISIONS
+from agent.context import Desk
+from agent.planner.chat_model import Planner
+from agent.session.session import open_session
+from agent.session.store import KEPT_DECISIONS
 from tools.project import Project
 with open_session(Desk(Project(Path(sys.argv[2])), Planner(), fixtures.TOOLS)) as session:
     print(session.pending().approval)
@@ -132,7 +132,7 @@ def test_a_full_disk_is_said_in_words(desk: Desk, project: Project, monkeypatch:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
 def test_a_new_project_is_private(tmp_path: Path) -> None:
-    from agent.projects import project_of
+    from agent.session.projects import project_of
 
     clips = tmp_path / "clips"
     clips.mkdir()

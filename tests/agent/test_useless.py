@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from agent.desk import Desk
-from agent.events import Asked, Called, Question
-from agent.headless import prepare
-from agent.llm import choose_model
-from agent.session import open_session
+from agent.context import Desk
+from agent.headless.prepare import prepare
+from agent.llm.choose import choose_model
+from agent.session.events import Asked, Called, Question
+from agent.session.session import open_session
 from tools.project import Project
 from trainer_core.errors import ExternalError
 

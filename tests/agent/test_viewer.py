@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.viewer import open_with_system
+from agent.ui.shared.viewer import open_with_system
 
 
 @pytest.fixture

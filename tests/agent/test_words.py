@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent.wishes import relative_values
-from agent.words import read_goal, understand
+from agent.planner.intents import read_goal, understand
+from agent.planner.slots import relative_values
 
 
 @pytest.mark.parametrize(

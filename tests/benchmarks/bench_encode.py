@@ -15,9 +15,9 @@ from measuring import in_a_child
 
 from trainer_core.config import TrainingConfig, dump_config, parse_config
 from trainer_core.data.buckets import Bucket
-from trainer_core.data.encode import encode_dataset
-from trainer_core.data.latents import normalise_video
-from trainer_core.data.pictures import read_frames
+from trainer_core.data.encoding.encode import encode_dataset
+from trainer_core.data.encoding.latents import normalise_video
+from trainer_core.data.media.pictures import read_frames
 from trainer_core.files import write_jsonl
 from trainer_core.model.tiny import tiny_source
 from trainer_core.objective import load_recipe, merged
@@ -99,7 +99,7 @@ def peak_bytes(folder: Path, clip: Path, bucket: Bucket, windows: int) -> int:
     path.write_text(dump_config(config))
     code = (
         "import sys; from pathlib import Path; from measuring import kibibytes; "
-        "from trainer_core.config import load_config; from trainer_core.data.encode import encode_dataset; "
+        "from trainer_core.config import load_config; from trainer_core.data.encoding.encode import encode_dataset; "
         "encode_dataset(load_config(Path(sys.argv[1]))); print(kibibytes('VmHWM'))"
     )
     return int(in_a_child("-c", code, str(path))[-1]) * 1024

@@ -12,9 +12,9 @@ import yaml
 from trainer_core.config import parse_config
 from trainer_core.objective import load_recipe, merged
 from trainer_core.run_folder import create_run_folder
-from trainer_core.training.heldout import Evaluator, fitted_interval, least_interval
+from trainer_core.training.evaluation.heldout import Evaluator, fitted_interval, least_interval
+from trainer_core.training.optimizer_step import optimize, prepare
 from trainer_core.training.setup import Session, set_up
-from trainer_core.training.update import optimize, prepare
 
 pytestmark = pytest.mark.bench
 

@@ -37,7 +37,7 @@ LOOK = """
 import sys
 from pathlib import Path
 from measuring import kibibytes
-from tools.inspect.look import look_at
+from tools.inspect.scan.scan_file import look_at
 seen = look_at(Path(sys.argv[1]))
 print(seen.probe.frames, kibibytes("VmHWM"))
 """

@@ -11,12 +11,12 @@ import torch
 import yaml
 
 from trainer_core.config import parse_config
-from trainer_core.data.cache import read_tensors
+from trainer_core.data.encoding.cache import read_tensors
 from trainer_core.objective import load_recipe, merged
 from trainer_core.run_folder import create_run_folder
 from trainer_core.training.loop import read_inputs
+from trainer_core.training.optimizer_step import optimize
 from trainer_core.training.setup import set_up
-from trainer_core.training.update import optimize
 
 pytestmark = pytest.mark.bench
 

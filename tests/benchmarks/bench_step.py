@@ -15,11 +15,11 @@ from trainer_core.data.batch import Batch
 from trainer_core.model.text import TextFeatures, connect
 from trainer_core.objective import load_recipe, merged
 from trainer_core.run_folder import RunStatus, create_run_folder
-from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.loop import log
+from trainer_core.training.monitoring.status_writer import StatusKeeper
+from trainer_core.training.optimizer_step import optimize, prepare
 from trainer_core.training.setup import Session, set_up
 from trainer_core.training.step import MODALITIES, model_input
-from trainer_core.training.update import optimize, prepare
 
 pytestmark = pytest.mark.bench
 

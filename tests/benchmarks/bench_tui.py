@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from agent.faces.curves.reader import MetricsReader
+from agent.ui.shared.curves.reader import MetricsReader
 from tools.project import Project, ProjectFacts
 from trainer_core.run_folder import RunFolder, RunStatus
 
@@ -58,7 +58,7 @@ def seconds_to_first_paint(folder: Path) -> float:
     if pid == 0:
         os.chdir(folder)
         environment = {**os.environ, "TERM": "xterm-256color"}
-        os.execvpe(sys.executable, [sys.executable, "-c", "from agent.cli import main; main()"], environment)
+        os.execvpe(sys.executable, [sys.executable, "-c", "from agent.cli.main import main; main()"], environment)
     seen = b""
     while FIRST_PAINT not in seen and select.select([descriptor], [], [], 60)[0]:
         seen += os.read(descriptor, 65536)
@@ -159,9 +159,9 @@ def empty_app() -> Any:
 
 
 def tui_app(project: Project) -> Any:
-    from agent.desk import Desk
-    from agent.planner import Planner
-    from agent.tui.app import LtxApp
+    from agent.context import Desk
+    from agent.planner.chat_model import Planner
+    from agent.ui.tui.app import LtxApp
 
     return LtxApp(project.path, "builtin", theme="ltx-dark", open_desk=lambda *_: Desk(project, Planner(), {}))
 
@@ -255,7 +255,7 @@ class ScreenProcess:
     def __init__(self, project: Project) -> None:
         self.pid, self._descriptor = pty.fork()
         if self.pid == 0:
-            command = [sys.executable, "-c", "from agent.cli import main; main()", "chat", str(project.path)]
+            command = [sys.executable, "-c", "from agent.cli.main import main; main()", "chat", str(project.path)]
             os.execvpe(command[0], command, {**os.environ, "TERM": "xterm-256color"})
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
         self._reader = threading.Thread(target=self._drain)

@@ -12,10 +12,10 @@ from trainer_core.metrics import read_steps
 from trainer_core.model.block_swap import BlockSwap
 from trainer_core.model.tiny import TinySource
 from trainer_core.objective import load_recipe, merged
-from trainer_core.quantization import SCHEMES
+from trainer_core.quantization_names import SCHEMES
 from trainer_core.run_folder import RunStatus, create_run_folder
-from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.loop import train
+from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.rehearsal import rehearse
 from trainer_core.training.stop import StopRequest
 

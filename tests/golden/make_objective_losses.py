@@ -22,7 +22,7 @@ from trainer_core.objective import OBJECTIVE_NAMES, Objective, load_recipe, obje
 from trainer_core.sections.run import LoraSection, OptimizationSection
 from trainer_core.sections.strategy import FlexibleStrategy
 from trainer_core.training.noise import sigma_sampler
-from trainer_core.training.optim import build_optimizer
+from trainer_core.training.optim.optimizers import build_optimizer
 from trainer_core.training.step import draw, training_step
 
 GOLDEN = Path(__file__).with_name("objective_losses.json")

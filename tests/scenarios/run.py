@@ -31,11 +31,11 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
 from world import add_run, make_project, played_tools  # noqa: E402 (the path above names where it is)
 
-from agent.desk import Desk  # noqa: E402
-from agent.events import Asked, Called, Event, Returned, Said  # noqa: E402
-from agent.llm import PLANNER, choose_model, name_of  # noqa: E402
-from agent.planner import Planner  # noqa: E402
-from agent.session import Session, open_session  # noqa: E402
+from agent.context import Desk  # noqa: E402
+from agent.llm.choose import PLANNER, choose_model, name_of  # noqa: E402
+from agent.planner.chat_model import Planner  # noqa: E402
+from agent.session.events import Asked, Called, Event, Returned, Said  # noqa: E402
+from agent.session.session import Session, open_session  # noqa: E402
 from tools.draft.experiments import flat_values  # noqa: E402
 from tools.project import Project  # noqa: E402
 from trainer_core.errors import LtxError  # noqa: E402

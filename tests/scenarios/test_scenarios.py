@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.planner import Planner
+from agent.planner.chat_model import Planner
 
 HERE = Path(__file__).parent
 

@@ -28,8 +28,8 @@ from tools.draft.rehearse import (
     switches_of,
 )
 from tools.draft.tool import DRAFT_TOOLS
-from tools.inspect.objectives import judge_objectives
-from tools.inspect.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
+from tools.inspect.report.objectives import judge_objectives
+from tools.inspect.report.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
 from tools.inspect.tool import InspectArguments
 from tools.monitor.doctor import CompareArguments, DoctorArguments, EditArguments
 from tools.monitor.find import find_run

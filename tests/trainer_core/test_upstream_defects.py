@@ -11,15 +11,15 @@ from safetensors import safe_open
 
 from trainer_core.config import TrainingConfig, dump_config
 from trainer_core.data.batch import Batch, ModalityBatch
-from trainer_core.data.cache import read_tensors
-from trainer_core.data.encode import encode_dataset
+from trainer_core.data.encoding.cache import read_tensors
+from trainer_core.data.encoding.encode import encode_dataset
 from trainer_core.data.windows import read_windows
 from trainer_core.files import write_jsonl
 from trainer_core.launch import launch
 from trainer_core.model.tiny import tiny_source
 from trainer_core.run_folder import create_run_folder
 from trainer_core.sections.own import LtxAgentSection
-from trainer_core.training.update import sample_generators
+from trainer_core.training.optimizer_step import sample_generators
 
 
 def batch_of(indices: tuple[int, ...], epoch: int) -> Batch:

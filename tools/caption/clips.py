@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tools.inspect.report import Clip, Report
+from tools.inspect.report.report import Clip, Report
 from tools.project import Project
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import read_json

@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tools.caption.captioner import Captioner, Style, Usage
-from tools.caption.captions import CaptionEntry
-from tools.caption.frames import plan_frames
-from tools.caption.lint import estimated_tokens
+from tools.caption.captioners.captioner import Captioner, Style, Usage
+from tools.caption.lint.checks import estimated_tokens
+from tools.caption.media.frames import plan_frames
 from tools.caption.speeds import earlier_speed
-from tools.inspect.report import Clip
+from tools.caption.store.captions import CaptionEntry
+from tools.inspect.report.report import Clip
 from tools.spec import CostLine, nothing
 
 SOUND_TOKENS_A_SECOND = 25

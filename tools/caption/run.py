@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tools.caption.captioner import CaptionDraft, Captioner, CaptionRequest, ClipFile, Declined
+from tools.caption.captioners.captioner import CaptionDraft, Captioner, CaptionRequest, ClipFile, Declined
 from trainer_core.errors import LtxError
 
 WATCH_EVERY_S = 0.5

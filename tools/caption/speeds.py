@@ -8,8 +8,8 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tools.caption.captioner import Captioner, Style
-from tools.caption.captions import CaptionEntry
+from tools.caption.captioners.captioner import Captioner, Style
+from tools.caption.store.captions import CaptionEntry
 from trainer_core.errors import LtxError
 from trainer_core.files import read_json, write_json
 

@@ -7,19 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tools.caption.captioner import Style
-from tools.caption.captions import CaptionEntry, CaptionFlag
-from tools.caption.choose import make_captioner, parse_choice
-from tools.caption.download import DownloadArguments, download_captioner, preview_download
-from tools.caption.edit import EditArguments, write_caption
+from tools.caption.captioners.captioner import Style
+from tools.caption.captioners.choose import make_captioner, parse_choice
+from tools.caption.captioners.download import DownloadArguments, download_captioner, preview_download
 from tools.caption.estimate import Estimate, Used, ask_price, estimate, memory_cost, price_of, used
-from tools.caption.fix import FixArguments, fix_captions, preview_fix
-from tools.caption.history import Action, UndoArguments, undo_captions
-from tools.caption.lint_set import LINT_IDS
-from tools.caption.session import CaptionSession, captions_opened, open_captions
-from tools.caption.speech import parse_transcriber
-from tools.caption.text import plain_text
-from tools.inspect.names import displayed
+from tools.caption.lint.fix import FixArguments, fix_captions, preview_fix
+from tools.caption.lint.set_checks import LINT_IDS
+from tools.caption.speech.transcribe import parse_transcriber
+from tools.caption.store.caption_session import CaptionSession, captions_opened, open_captions
+from tools.caption.store.captions import CaptionEntry, CaptionFlag
+from tools.caption.store.edit import EditArguments, write_caption
+from tools.caption.store.history import Action, UndoArguments, undo_captions
+from tools.inspect.discover.names import displayed
+from tools.plain_text import plain_text
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.errors import ConfigError, DataError

@@ -5,22 +5,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tools.caption.captioner import CaptionDraft, Captioner, CaptionRequest, ClipFile, Declined, Transcript, Usage
-from tools.caption.captions import CaptionEntry, captions_by_clip, digest, new_entry
-from tools.caption.choose import Choice
+from tools.caption.captioners.captioner import (
+    CaptionDraft,
+    Captioner,
+    CaptionRequest,
+    ClipFile,
+    Declined,
+    Transcript,
+    Usage,
+)
+from tools.caption.captioners.choose import Choice
+from tools.caption.captioners.existing import (
+    ExistingCaptioner,
+    find_sidecar,
+    metadata_captions,
+    subtitle_draft,
+    subtitles,
+)
+from tools.caption.captioners.measured import INSTRUCTION_VERSION, measured_draft
 from tools.caption.clips import clip_file, content_digest
 from tools.caption.estimate import cost_of, price_of
-from tools.caption.existing import ExistingCaptioner, find_sidecar, metadata_captions, subtitle_draft, subtitles
-from tools.caption.lint_set import MENDED_AT_ONCE, mended
-from tools.caption.lint_sound import LEAST_SPEECH_S, with_quote
-from tools.caption.measured import INSTRUCTION_VERSION, measured_draft
-from tools.caption.pictures import PictureMeasures
-from tools.caption.prepare import Preparation
-from tools.caption.review import lint_context
+from tools.caption.lint.review import lint_context
+from tools.caption.lint.set_checks import MENDED_AT_ONCE, mended
+from tools.caption.lint.sound_checks import LEAST_SPEECH_S, with_quote
+from tools.caption.media.pictures import PictureMeasures
+from tools.caption.media.prepare_inputs import Preparation
 from tools.caption.run import run_captioner
-from tools.caption.text import MAX_CAPTION_CHARACTERS, plain_text, shortened
-from tools.inspect.names import displayed
-from tools.inspect.report import Clip
+from tools.caption.store.captions import CaptionEntry, captions_by_clip, digest, new_entry
+from tools.inspect.discover.names import displayed
+from tools.inspect.report.report import Clip
+from tools.plain_text import MAX_CAPTION_CHARACTERS, plain_text, shortened
 from tools.project import Progress, Project
 from trainer_core.errors import LtxError
 

@@ -177,7 +177,7 @@ def _diffusers(work: _Work) -> str:
 
 def _merged(work: _Work) -> str:
     from trainer_core.export import export_merged
-    from trainer_core.sampling.stack import Weighted
+    from trainer_core.sampling.multi_lora import Weighted
 
     name = f"merged-{work.weights_name}"
     made = export_merged(work.config.model, [Weighted(work.adapter, work.arguments.weight)], work.folder / name)
@@ -194,7 +194,7 @@ def _upstream(work: _Work) -> str:
 
 
 def _comfyui(work: _Work) -> str:
-    from trainer_core.sampling.gallery import run_section
+    from trainer_core.sampling.default_prompts import run_section
 
     config = work.config
     files = _workflow_files(work)

@@ -98,8 +98,8 @@ def condition_paths(_project: Project, arguments: SampleArguments) -> list[str]:
 
 def sample_run(run: RunFolder, arguments: SampleArguments, progress: Progress | None, to: Path | None = None) -> Any:
     """Sample the adapter of `run`, with other files beside it."""
-    from trainer_core.sampling.gallery import gallery, run_section
-    from trainer_core.sampling.studio import Order
+    from trainer_core.sampling.default_prompts import gallery, run_section
+    from trainer_core.sampling.standalone import Order
 
     status = run.read_status()
     if status.state in LIVE_STATES:
@@ -143,7 +143,7 @@ def sample_files(
 ) -> Any:
     """Sample adapter files without a run, on the model that `model` names; a single file or a pack needs the folder of
     its `text_encoder` beside."""
-    from trainer_core.sampling.studio import Order
+    from trainer_core.sampling.standalone import Order
 
     path = model if is_tiny(model) else str(Path(model).expanduser().absolute())
     encoder = None if text_encoder is None else str(text_encoder.expanduser().absolute())
@@ -166,7 +166,7 @@ def sample_files(
 
 def _generated_by(files: list[Path]) -> dict[str, bool]:
     """Which modalities adapters generate, from the objectives that their files name; one that names none makes both."""
-    from trainer_core.sampling.stack import said_objective
+    from trainer_core.sampling.multi_lora import said_objective
 
     sides = [_generated(said_objective(file)) for file in files]
     if not sides:
@@ -199,7 +199,7 @@ def split_targets(targets: list[str]) -> tuple[RunFolder | None, float, list[str
 
 def _render(order: Any, folder: Path, missing: list[str], progress: Progress | None) -> SampleResult:
     from trainer_core.sampling.index import PAGE_NAME
-    from trainer_core.sampling.studio import sample
+    from trainer_core.sampling.standalone import sample
 
     made = sample(order, folder, progress or (lambda _what, _done, _total: None))
     notes = [*missing, *made.notes, *(note for row in made.index.prompts for note in row.notes)]

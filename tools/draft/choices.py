@@ -11,8 +11,8 @@ from tools.draft.assumptions import ASKED, assumptions_of
 from tools.draft.conditions import Direction, set_direction, set_region
 from tools.draft.heldout import Split, split_off
 from tools.draft.select import columns_of, has_sound, sort_clips
-from tools.inspect.names import displayed
-from tools.inspect.report import Clip, Report
+from tools.inspect.discover.names import displayed
+from tools.inspect.report.report import Clip, Report
 from tools.project import ProjectFacts
 from tools.wording import counted
 from trainer_core.config import is_tiny

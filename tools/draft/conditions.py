@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from tools.inspect.report import Clip
+from tools.inspect.report.report import Clip
 from trainer_core.errors import ConfigError, DataError
 
 Direction = Literal["after", "before"]

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tools.caption.captions import captions_by_clip, read_captions
 from tools.caption.clips import content_digest
+from tools.caption.store.captions import captions_by_clip, read_captions
 from tools.draft.heldout import Split
-from tools.inspect.names import displayed
-from tools.inspect.report import Clip
+from tools.inspect.discover.names import displayed
+from tools.inspect.report.report import Clip
 from tools.project import Project
 from trainer_core.errors import DataError
 from trainer_core.files import write_jsonl

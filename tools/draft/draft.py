@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tools.caption.captions import captions_by_clip, read_captions
 from tools.caption.clips import read_report
+from tools.caption.store.captions import captions_by_clip, read_captions
 from tools.draft.annotated import annotated_yaml, replace_drafted
 from tools.draft.choices import Draft, Wishes, decide
 from tools.draft.conditions import Direction
@@ -16,7 +16,7 @@ from tools.draft.fit import fitted
 from tools.draft.heldout import LARGEST_FRACTION
 from tools.draft.plan import plan_text
 from tools.draft.recipe_reasons import recipe_reasons
-from tools.inspect.report import Report
+from tools.inspect.report.report import Report
 from tools.machine import device_bytes
 from tools.project import Project, ProjectFacts
 from trainer_core.config import parse_config

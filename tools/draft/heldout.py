@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 
 from tools.caption.clips import content_digest
-from tools.inspect.names import displayed
-from tools.inspect.report import Clip
-from tools.inspect.scenes import connected
+from tools.inspect.discover.names import displayed
+from tools.inspect.report.report import Clip
+from tools.inspect.scan.scenes import connected
 from tools.wording import counted
 from trainer_core.errors import ConfigError
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tools.caption.text import plain_text
 from tools.draft.choices import Draft
-from tools.inspect.names import displayed
-from tools.inspect.report import Clip, Report
+from tools.inspect.discover.names import displayed
+from tools.inspect.report.report import Clip, Report
+from tools.plain_text import plain_text
 from tools.wording import counted
 from trainer_core.config import is_tiny
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tools.caption.clips import unusable_clips, usable_clips
-from tools.inspect.names import displayed
-from tools.inspect.report import AudioStatus, Clip, Report
+from tools.inspect.discover.names import displayed
+from tools.inspect.report.report import AudioStatus, Clip, Report
 from trainer_core.errors import ConfigError
 from trainer_core.objective import objective_of
 from trainer_core.sections.strategy import FlexibleStrategy

@@ -8,20 +8,20 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tools.inspect.assemble import assemble, report_buckets
+from tools.inspect.discover.metadata import remark_on_columns
+from tools.inspect.discover.names import displayed
+from tools.inspect.discover.sources import find_files
 from tools.inspect.inputs.ledger import with_inputs
 from tools.inspect.inputs.tool import INPUT_TOOLS
-from tools.inspect.looking import look_at_all
-from tools.inspect.metadata import remark_on_columns
-from tools.inspect.names import displayed
-from tools.inspect.page.cards import Shown
-from tools.inspect.page.page import render_page
 from tools.inspect.remedies.ledger import with_copies, with_replaced
 from tools.inspect.remedies.tool import REMEDY_TOOLS
-from tools.inspect.report import Clip, Report, Seconds
-from tools.inspect.sources import find_files
-from tools.inspect.store import look_store
-from tools.inspect.unchanged import fingerprint, keep_result, result_kept
+from tools.inspect.report.build_report import assemble, report_buckets
+from tools.inspect.report.page.clip_card import Shown
+from tools.inspect.report.page.page import render_page
+from tools.inspect.report.report import Clip, Report, Seconds
+from tools.inspect.report.report_cache import fingerprint, keep_result, result_kept
+from tools.inspect.scan.scan_all import look_at_all
+from tools.inspect.scan.store import look_store
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
 from tools.wording import counted

@@ -22,7 +22,7 @@ from trainer_core.errors import ConfigError, LtxError
 from trainer_core.files import storage_error, write_text
 from trainer_core.lease import machine_id, process_identity
 from trainer_core.objective import objective_of
-from trainer_core.resume import request_resume
+from trainer_core.resume_config import request_resume
 from trainer_core.run_folder import LEASE_S, LIVE_STATES, RunFolder, RunStatus, create_run_folder, list_runs
 
 TRAINER_MODULE = "trainer_core.launch"

@@ -24,7 +24,7 @@ from tools.spec import Preview, Tool, as_given
 from trainer_core.config import is_tiny, load_config, settings_without_effect
 from trainer_core.config_paths import paths_added
 from trainer_core.objective import merged, objective_of
-from trainer_core.resume import changed_config, changes_in_words, run_config
+from trainer_core.resume_config import changed_config, changes_in_words, run_config
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState
 
 STOP_WAIT_S = 30.0

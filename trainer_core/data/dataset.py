@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainer_core.data.batch import Batch, ModalityBatch, token_width
-from trainer_core.data.cache import read_header, read_tensors
+from trainer_core.data.encoding.cache import read_header, read_tensors
 from trainer_core.errors import DataError
 from trainer_core.model.source import InputWidths
 from trainer_core.objective import (

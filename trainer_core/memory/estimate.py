@@ -25,7 +25,7 @@ from trainer_core.memory.sizes import (
     lora_weights,
     outer_weights,
 )
-from trainer_core.quantization import quantization_named
+from trainer_core.quantization_names import quantization_named
 
 COEFFICIENTS_PATH = Path(__file__).parent / "activations.json"
 MEASURED_TARGETS = ("to_k", "to_q", "to_v", "to_out.0")

@@ -215,7 +215,7 @@ def _train(transformer: Any, folder: Path, case: Cell) -> list[float]:
     from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
     from trainer_core.objective import ModalityObjective, Objective
     from trainer_core.sections.run import LoraSection, OptimizationSection
-    from trainer_core.training.optim import build_optimizer
+    from trainer_core.training.optim.optimizers import build_optimizer
 
     objective = Objective(ModalityObjective("generate"), ModalityObjective("generate"))
     parameters: Any

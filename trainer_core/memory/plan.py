@@ -16,7 +16,7 @@ from trainer_core.memory.cell import Cell, Side, Version
 from trainer_core.memory.estimate import USABLE, Estimate, estimate, trained_weights
 from trainer_core.memory.ladder import Proposal, ladder_of
 from trainer_core.memory.sizes import RELEASED, Dimensions
-from trainer_core.quantization import quantization_named
+from trainer_core.quantization_names import quantization_named
 from trainer_core.sections.strategy import ModalitySection
 
 AUDIO_LATENTS_A_SECOND = 25

@@ -23,9 +23,9 @@ from trainer_core.model.quantize import Packed, QuantizedLinear, quantizable, qu
 from trainer_core.model.released import released_transformer
 from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
 from trainer_core.objective import ModalityObjective, Objective
-from trainer_core.quantization import Quantization, quantization_named
+from trainer_core.quantization_names import Quantization, quantization_named
 from trainer_core.sections.run import LoraSection
-from trainer_core.training.fused import FusedOptimizer
+from trainer_core.training.optim.fused import FusedOptimizer
 from trainer_core.training.step import masked_mse
 
 LATENT_CHANNELS = 128

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer_core.errors import ConfigError
-from trainer_core.quantization import Quantization, quantization_named
+from trainer_core.quantization_names import Quantization, quantization_named
 
 BLOCKS = "transformer_blocks."
 HIGH_PRECISION_LAYERS = ("to_gate_logits",)

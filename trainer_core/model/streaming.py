@@ -14,7 +14,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.model.block_swap import swapped_indices
 from trainer_core.model.quantize import BLOCKS, quantizable, quantized_layer, replace_layer
 from trainer_core.model.source import Placement
-from trainer_core.quantization import quantization_named
+from trainer_core.quantization_names import quantization_named
 
 Held = dict[str, tuple[Path, str]]
 """The file and the key in it that hold each of the model's parameters, by the model's own names."""

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer_core.data.decode import opened, picture_stream
-from trainer_core.data.latents import audio_content, video_content
-from trainer_core.data.probe import probe
-from trainer_core.data.sounds import read_audio
+from trainer_core.data.encoding.latents import audio_content, video_content
+from trainer_core.data.media.decode import opened, picture_stream
+from trainer_core.data.media.probe import probe
+from trainer_core.data.media.sounds import read_audio
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.model.source import ModelSource
 from trainer_core.model.text import TextFeatures, count_tokens, encode_prompts, load_prompt_encoder

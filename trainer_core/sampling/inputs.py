@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer_core.data.latents import audio_mask_content, pooled_mask
-from trainer_core.data.pictures import read_frames
+from trainer_core.data.encoding.latents import audio_mask_content, pooled_mask
+from trainer_core.data.media.pictures import read_frames
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.objective import ModalityName, Objective, VaeFactors, latent_region, objective_of
 from trainer_core.sampling.encoder import Encoder, compressed, duration_of, is_image, size_of

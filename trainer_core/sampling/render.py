@@ -15,12 +15,12 @@ from torch import Tensor
 from trainer_core.errors import TrainingError
 from trainer_core.model.source import ModelSource
 from trainer_core.objective import ModalityName
+from trainer_core.sampling.cached_inputs import Prepared, original_pictures, original_sound
 from trainer_core.sampling.decode import Tiles, decode_audio, decode_video
 from trainer_core.sampling.index import TINY_NOTE, PromptRow, SampleIndex, SampleRow
 from trainer_core.sampling.mux import write_png, write_sample
 from trainer_core.sampling.page import write_page
 from trainer_core.sampling.pictures import contact_sheet, poster, strip_indices
-from trainer_core.sampling.prepared import Prepared, original_pictures, original_sound
 from trainer_core.sections.validation import SampleCondition
 
 Latents = dict[ModalityName, Tensor]

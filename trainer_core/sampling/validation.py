@@ -19,13 +19,11 @@ from trainer_core.errors import LtxError
 from trainer_core.model.load import open_model
 from trainer_core.model.source import ModelSource
 from trainer_core.run_folder import RunFolder
+from trainer_core.sampling.cached_inputs import INPUTS_FOLDER, Prepared, prepare
 from trainer_core.sampling.decode import Tiles
 from trainer_core.sampling.guidance import Guidance, guidance_of
 from trainer_core.sampling.index import SampleIndex, read_index
-from trainer_core.sampling.prepared import INPUTS_FOLDER, Prepared, prepare
-from trainer_core.sampling.prompts import Wanted
-from trainer_core.sampling.render import Decoders, Shot, write_shots
-from trainer_core.sampling.room import (
+from trainer_core.sampling.memory_budget import (
     NoRoom,
     Room,
     denoise_bytes,
@@ -34,9 +32,11 @@ from trainer_core.sampling.room import (
     room_for_samples,
     tiles_that_fit,
 )
+from trainer_core.sampling.prompts import Wanted
+from trainer_core.sampling.render import Decoders, Shot, write_shots
 from trainer_core.sampling.sampler import SampleInputs, denoise, draw_noise
 from trainer_core.sampling.schedule import dev_sigmas
-from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.setup import Session
 from trainer_core.training.step import MODALITIES
 

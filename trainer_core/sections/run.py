@@ -37,7 +37,7 @@ class OptimizationSection(Section):
 
 class AccelerationSection(Section):
     mixed_precision_mode: Literal["bf16", "fp16", "no"] = "bf16"
-    # the first five are upstream's words; trainer_core/quantization.py says what each becomes here
+    # the first five are upstream's words; trainer_core/quantization_names.py says what each becomes here
     quantization: (
         Literal[
             "int8-quanto",

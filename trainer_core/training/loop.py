@@ -15,17 +15,17 @@ from trainer_core.metrics import StepMetrics, append_step
 from trainer_core.pace import Part, times_due
 from trainer_core.run_folder import RunFolder
 from trainer_core.sampling.prompts import samples_due
-from trainer_core.training.heldout import Evaluator
-from trainer_core.training.keeper import StatusKeeper
-from trainer_core.training.rescue import rescued, rollback_offer
-from trainer_core.training.resume import resume
-from trainer_core.training.review import review
-from trainer_core.training.saving import save
+from trainer_core.training.checkpointing.on_failure import rescued, rollback_offer
+from trainer_core.training.checkpointing.resume import resume
+from trainer_core.training.checkpointing.save import save
+from trainer_core.training.evaluation.heldout import Evaluator
+from trainer_core.training.evaluation.review import review
+from trainer_core.training.monitoring.status_writer import StatusKeeper
+from trainer_core.training.monitoring.trackers import tracked
+from trainer_core.training.optimizer_step import optimize, prepare
 from trainer_core.training.setup import Session, set_up
 from trainer_core.training.step import StepInput
 from trainer_core.training.stop import StopRequest
-from trainer_core.training.trackers import tracked
-from trainer_core.training.update import optimize, prepare
 
 STATE_CHECK_STEPS = 25
 STATE_EVERY_S = 600.0

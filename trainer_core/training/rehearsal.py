@@ -24,12 +24,12 @@ from trainer_core.memory.ladder import ENCODING_STAGE
 from trainer_core.memory.limit import memory_limit, ran_out_of_memory
 from trainer_core.memory.live import LiveBytes
 from trainer_core.run_folder import RunStatus, create_run_folder
-from trainer_core.training.keeper import StatusKeeper
-from trainer_core.training.saving import save
+from trainer_core.training.checkpointing.save import save
+from trainer_core.training.monitoring.status_writer import StatusKeeper
+from trainer_core.training.optimizer_step import optimize, prepare
 from trainer_core.training.setup import Session, set_up
 from trainer_core.training.step import losses_of
-from trainer_core.training.update import optimize, prepare
-from trainer_core.training.worst import worst_data
+from trainer_core.training.worst_batch import worst_data
 
 TIMED_STEPS = 3
 

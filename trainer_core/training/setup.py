@@ -24,14 +24,14 @@ from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
 from trainer_core.model.source import ModelSource, Placement
 from trainer_core.objective import Objective, name_of, objective_of, reference_scales
 from trainer_core.pace import Pace
-from trainer_core.quantization import quantization_named
+from trainer_core.quantization_names import quantization_named
 from trainer_core.run_folder import RunFolder
-from trainer_core.training.alarms import Alarms
-from trainer_core.training.checkpoint import Checkpoints
-from trainer_core.training.ema import WeightAverage
+from trainer_core.training.checkpointing.checkpoints import Checkpoints
+from trainer_core.training.evaluation.split import divide, heldout_names
+from trainer_core.training.monitoring.alarms import Alarms
 from trainer_core.training.noise import SigmaSampler, sigma_sampler
-from trainer_core.training.optim import build_optimizer, build_schedule
-from trainer_core.training.split import divide, heldout_names
+from trainer_core.training.optim.ema import WeightAverage
+from trainer_core.training.optim.optimizers import build_optimizer, build_schedule
 from trainer_core.training.step import MODALITIES
 from trainer_core.training.text_contexts import StoredContexts
 

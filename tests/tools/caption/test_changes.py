@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI
 
-from tools.caption.captions import read_captions
-from tools.caption.edit import EditArguments, edit_caption, write_caption
-from tools.caption.exchange import ExportArguments, ImportArguments, export_captions, import_captions
-from tools.caption.fix import FixArguments, LintArguments, fix_captions, lint_project, preview_fix
-from tools.caption.history import UndoArguments, read_history, undo_captions
+from tools.caption.lint.fix import FixArguments, LintArguments, fix_captions, lint_project, preview_fix
+from tools.caption.store.captions import read_captions
+from tools.caption.store.edit import EditArguments, edit_caption, write_caption
+from tools.caption.store.exchange import ExportArguments, ImportArguments, export_captions, import_captions
+from tools.caption.store.history import UndoArguments, read_history, undo_captions
 from tools.caption.tool import CaptionArguments, caption_clips
 from tools.project import Project
 from trainer_core.errors import ConfigError, DataError

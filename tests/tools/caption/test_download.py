@@ -11,10 +11,10 @@ import pytest
 from hub_of_models import PIECE, ModelHub, model_hub
 from tiny_vlms import smolvlm
 
-from tools.caption import download
-from tools.caption.choose import make_captioner, parse_choice
-from tools.caption.download import DownloadArguments, download_captioner, preview_download
-from tools.caption.local import LocalCaptioner
+from tools.caption.captioners import download
+from tools.caption.captioners.choose import make_captioner, parse_choice
+from tools.caption.captioners.download import DownloadArguments, download_captioner, preview_download
+from tools.caption.captioners.local import LocalCaptioner
 from trainer_core.errors import ApprovalNeeded, ConfigError
 
 MODEL = "tests/tiny-vlm"
@@ -113,7 +113,7 @@ def test_a_model_the_hub_does_not_have_is_named(hub: ModelHub) -> None:
 
 
 def test_the_verb_asks_and_downloads(hub: ModelHub) -> None:
-    command = [sys.executable, "-c", "from agent.cli import main; main()", "captions", "download", MODEL]
+    command = [sys.executable, "-c", "from agent.cli.main import main; main()", "captions", "download", MODEL]
     environment = {**os.environ, "HF_HUB_OFFLINE": "0"}
     refused = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
     assert refused.returncode == 4, refused.stderr

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI, in_turn
 
-from tools.caption import chat_call
+from tools.caption.captioners import chat_call
 from tools.caption.tool import CaptionArguments, CaptionResult, caption_clips
 from tools.project import Project
 from trainer_core.errors import ConfigError, ExternalError, LtxError
@@ -122,7 +122,7 @@ def test_an_answer_that_hangs_times_out_and_is_asked_again(
     endpoint: ScriptedOpenAI, run: Callable[..., CaptionResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat_call, "SILENT_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("tools.caption.endpoint.SILENT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("tools.caption.captioners.endpoint.SILENT_TIMEOUT_S", 0.3)
     endpoint.script = in_turn(Answer(GOOD, delay_s=1.0), Answer(GOOD))
     began = time.monotonic()
     assert run().by_source == {"endpoint": 2}
@@ -220,7 +220,7 @@ def test_an_endpoint_that_goes_away_keeps_what_was_made_and_the_next_run_goes_on
     (Path(project.facts.sources[0]) / "third.mp4").write_bytes(
         (Path(project.facts.sources[0]) / "bikes.mp4").read_bytes() + b"x"
     )
-    monkeypatch.setattr("tools.caption.endpoint.LOST_IN_A_ROW", 1)
+    monkeypatch.setattr("tools.caption.captioners.endpoint.LOST_IN_A_ROW", 1)
     settings = Path(project.path.parent / "settings.yaml")
     settings.write_text("captions:\n  concurrency: 1\n")
     endpoint.script = in_turn(Answer(GOOD), Answer(status=500))
@@ -239,7 +239,7 @@ def test_nobody_there_is_said_quickly(
 ) -> None:
     monkeypatch.setenv("LTX_AGENT_CAPTION_MODEL", "m")
     monkeypatch.setenv("LTX_AGENT_CAPTION_BASE_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setattr("tools.caption.pacing.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("tools.caption.captioners.pacing.FIRST_WAIT_S", 0.01)
     with pytest.raises(ExternalError, match="connection failed"):
         run()
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.caption.captioner import ClipFile
-from tools.caption.existing import ExistingCaptioner, metadata_captions
-from tools.caption.text import MAX_CAPTION_CHARACTERS
+from tools.caption.captioners.captioner import ClipFile
+from tools.caption.captioners.existing import ExistingCaptioner, metadata_captions
+from tools.plain_text import MAX_CAPTION_CHARACTERS
 from trainer_core.errors import DataError
 
 MakeClip = Callable[..., ClipFile]

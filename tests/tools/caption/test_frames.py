@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.caption.captioner import PictureBudget
-from tools.caption.clip_video import small_mp4
-from tools.caption.frames import choose_times, jpeg_bytes, plan_frames, read_frames_at
-from tools.caption.pictures import PictureMeasures, measure_pictures
+from tools.caption.captioners.captioner import PictureBudget
+from tools.caption.media.clip_video import small_mp4
+from tools.caption.media.frames import choose_times, jpeg_bytes, plan_frames, read_frames_at
+from tools.caption.media.pictures import PictureMeasures, measure_pictures
 from trainer_core.errors import DataError
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI
 
-from tools.caption.captions import read_captions
+from tools.caption.store.captions import read_captions
 from tools.caption.tool import CaptionArguments, caption_clips
 from tools.project import Project
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI
 
-from tools.caption.sound import SOUND_RATE_HZ, wav_bytes
+from tools.caption.media.sound import SOUND_RATE_HZ, wav_bytes
 from tools.caption.tool import CaptionArguments, CaptionResult, caption_clips
-from tools.inspect.report import Audio, Clip
+from tools.inspect.report.report import Audio, Clip
 from tools.project import Project
 from trainer_core.files import read_json, read_jsonl
 

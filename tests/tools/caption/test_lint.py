@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.caption.captioner import ClipFile, Transcript
-from tools.caption.lint import LintContext
-from tools.caption.lint_set import (
+from tools.caption.captioners.captioner import ClipFile, Transcript
+from tools.caption.lint.checks import LintContext
+from tools.caption.lint.set_checks import (
     ALL_CHECKS,
     LINT_IDS,
     SET_HINTS,

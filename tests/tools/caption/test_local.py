@@ -15,14 +15,15 @@ import torch
 from safetensors.torch import load_file
 from tiny_vlms import FAMILIES, whisper
 
-from tools.caption import local, local_speech
-from tools.caption.captioner import CaptionDraft, CaptionRequest, ClipFile, Transcript
-from tools.caption.instruction import make_instruction
-from tools.caption.local import LocalCaptioner
-from tools.caption.local_models import GIB, LocalModel, Machine, find_local, read_model, suggested
-from tools.caption.local_speech import find_local_transcriber
-from tools.caption.prepare import Preparation
-from tools.caption.sound import read_sound
+from tools.caption.captioners import local
+from tools.caption.captioners.captioner import CaptionDraft, CaptionRequest, ClipFile, Transcript
+from tools.caption.captioners.instruction import make_instruction
+from tools.caption.captioners.local import LocalCaptioner
+from tools.caption.captioners.local_models import GIB, LocalModel, Machine, find_local, read_model, suggested
+from tools.caption.media.prepare_inputs import Preparation
+from tools.caption.media.sound import read_sound
+from tools.caption.speech.local import find_local_transcriber
+from tools.caption.speech.transcribe import local as local_speech
 from tools.caption.tool import CaptionArguments, caption_clips
 from tools.project import Project
 from trainer_core.errors import ApprovalNeeded, ConfigError
@@ -168,7 +169,7 @@ def test_the_best_cached_model_that_fits_is_taken(
     _fake(cache, "a/omni-7b", 20 * GIB, HEARS)
     _fake(cache, "a/text", 1 * GIB, {"model_type": "llama"})
     _fake(cache, "a/speech", 1 * GIB, {"model_type": "whisper"})
-    monkeypatch.setattr("tools.caption.local_models.this_machine", lambda: machine)
+    monkeypatch.setattr("tools.caption.captioners.local_models.this_machine", lambda: machine)
     found = find_local(None, asked=False, notes=[])
     assert (found.name if found else None) == wanted
 
@@ -176,7 +177,7 @@ def test_the_best_cached_model_that_fits_is_taken(
 def test_what_is_not_here_is_named_with_its_size_and_never_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.caption.local_models.this_machine", lambda: Machine("cuda", 24 * GIB))
+    monkeypatch.setattr("tools.caption.captioners.local_models.this_machine", lambda: Machine("cuda", 24 * GIB))
     assert find_local(None, asked=False, notes=[]) is None
     with pytest.raises(ApprovalNeeded, match="No vision model on this machine") as caught:
         find_local(None, asked=True, notes=[])
@@ -190,7 +191,7 @@ def test_what_is_not_here_is_named_with_its_size_and_never_fetched(
 
 
 def test_an_incomplete_or_too_large_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.caption.local_models.this_machine", lambda: Machine("cpu", 4 * GIB))
+    monkeypatch.setattr("tools.caption.captioners.local_models.this_machine", lambda: Machine("cpu", 4 * GIB))
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(SEES))

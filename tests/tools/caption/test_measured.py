@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tools.caption.captioner import ClipFile
-from tools.caption.measured import measured_draft
-from tools.caption.pictures import measure_pictures
-from tools.caption.sound import measure_sound
+from tools.caption.captioners.captioner import ClipFile
+from tools.caption.captioners.measured import measured_draft
+from tools.caption.media.pictures import measure_pictures
+from tools.caption.media.sound import measure_sound
 from trainer_core.errors import DataError
 
 MakeClip = Callable[..., ClipFile]

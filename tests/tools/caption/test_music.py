@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI
 
-from tools.caption.captions import read_captions
-from tools.caption.fix import FixArguments, fix_captions
+from tools.caption.lint.fix import FixArguments, fix_captions
+from tools.caption.store.captions import read_captions
 from tools.caption.tool import CaptionArguments, caption_clips
 from tools.inspect.tool import InspectArguments, inspect_clips
 from tools.project import Project, ProjectFacts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.caption.captioner import (
+from tools.caption.captioners.captioner import (
     CaptionDraft,
     CaptionRequest,
     CaptionSource,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI, in_turn
 
-from tools.caption.captioner import ClipFile, Transcript
-from tools.caption.existing import subtitles
+from tools.caption.captioners.captioner import ClipFile, Transcript
+from tools.caption.captioners.existing import subtitles
 from tools.caption.tool import CaptionArguments, CaptionResult, caption_clips
 from tools.caption.work import checked_transcript
 from tools.project import Project

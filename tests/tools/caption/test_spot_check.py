@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI
 
-from tools.caption.captions import read_captions
-from tools.caption.history import add_to_journal, captions_locked, journal_path
+from tools.caption.store.captions import read_captions
+from tools.caption.store.history import add_to_journal, captions_locked, journal_path
 from tools.caption.tool import (
     CAPTION_TOOLS,
     CaptionArguments,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.caption.text import plain_text, shortened
+from tools.plain_text import plain_text, shortened
 
 
 @pytest.mark.parametrize(

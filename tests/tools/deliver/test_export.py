@@ -21,7 +21,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.model.reader_keys import LORA_KEYS
 from trainer_core.model.tiny import TinySource
 from trainer_core.run_folder import RunFolder
-from trainer_core.sampling.stack import Weighted, open_adapter, stack_adapters
+from trainer_core.sampling.multi_lora import Weighted, open_adapter, stack_adapters
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def test_the_verb_never_pushes_without_a_yes(
 ) -> None:
     from typer.testing import CliRunner
 
-    from agent.verbs.table import app
+    from agent.cli.verbs.table import app
     from trainer_core.errors import ApprovalNeeded
 
     with hub_server() as server:
@@ -102,7 +102,7 @@ def test_the_yaml_for_the_official_trainer_is_printed(run: RunFolder, tmp_path: 
     import yaml
     from typer.testing import CliRunner
 
-    from agent.verbs.table import app
+    from agent.cli.verbs.table import app
 
     printed = CliRunner().invoke(app, ["export", str(run.path), "--upstream"])
     assert printed.exit_code == 0

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tools.inspect.objectives import judge_objectives
-from tools.inspect.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
+from tools.inspect.report.objectives import judge_objectives
+from tools.inspect.report.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
 from tools.project import Project, ProjectFacts
 from trainer_core.files import write_json, write_jsonl
 

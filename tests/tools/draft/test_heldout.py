@@ -8,8 +8,8 @@ import pytest
 
 from tools.draft.heldout import DEFAULT_FRACTION, FEWEST_GROUPS, Split, group_clips, split_off
 from tools.draft.tool import DraftArguments, draft_config
-from tools.inspect.report import Clip, Flag, Sample
-from tools.inspect.scenes import MAX_SIGNATURES, SceneSignatures, connected, signature_of
+from tools.inspect.report.report import Clip, Flag, Sample
+from tools.inspect.scan.scenes import MAX_SIGNATURES, SceneSignatures, connected, signature_of
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl
 
@@ -145,7 +145,7 @@ def test_signatures_are_few_however_long_the_clip_and_flat_pictures_have_none() 
 
 
 def test_the_real_clips_fall_into_their_scenes(real_clips) -> None:
-    from tools.inspect.look import look_at
+    from tools.inspect.scan.scan_file import look_at
 
     names = sorted(path.name for path in real_clips.iterdir())
     looks = [look_at(real_clips / name) for name in names]

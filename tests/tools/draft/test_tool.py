@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from agent.summaries import SUMMARIES
+from agent.text.results import SUMMARIES
 from tools.draft.tool import DRAFT_TOOLS, DraftArguments, DraftResult, draft_config
-from tools.inspect.report import Sample
+from tools.inspect.report.report import Sample
 from tools.project import Project
 from trainer_core.config import load_config
 from trainer_core.errors import ConfigError, DataError

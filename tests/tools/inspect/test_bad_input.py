@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from tools.inspect.workers import Job, Limits, work_off
+from tools.inspect.scan.decode_pool import Job, Limits, work_off
 
 SAMPLE, SOAK = 160, 2400
 MOST_CHILD_BYTES = 2 << 30

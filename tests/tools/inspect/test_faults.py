@@ -13,12 +13,12 @@ from tools.inspect.checks import loudness
 from tools.inspect.checks.all import CHECKS
 from tools.inspect.checks.check import Numbers, Seen
 from tools.inspect.checks.music import music_likely
-from tools.inspect.look import Watcher
-from tools.inspect.report import Flag
-from tools.inspect.samples import cut
-from tools.inspect.sound import Narrower, Sound
+from tools.inspect.report.report import Flag
+from tools.inspect.report.samples import cut
+from tools.inspect.scan.audio import Narrower, Sound
+from tools.inspect.scan.scan_file import Watcher
 from trainer_core.data.buckets import Bucket
-from trainer_core.data.probe import AudioProbe, ClipProbe
+from trainer_core.data.media.probe import AudioProbe, ClipProbe
 
 RATE, RATE_HZ = 25, 48000
 SHOTS = {

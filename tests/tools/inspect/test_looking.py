@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tools.inspect import looking
-from tools.inspect.found import FoundFile
-from tools.inspect.look import Look
-from tools.inspect.report import Report
-from tools.inspect.store import look_store
+from tools.inspect.discover.media_file import FoundFile
+from tools.inspect.report.report import Report
+from tools.inspect.scan import scan_all as looking
+from tools.inspect.scan.decode_pool import Job
+from tools.inspect.scan.scan_file import Look
+from tools.inspect.scan.store import look_store
 from tools.inspect.tool import InspectArguments, InspectResult, inspect_clips
-from tools.inspect.workers import Job
 from tools.project import Project, ProjectFacts
 
 
@@ -52,7 +52,7 @@ def look(folder: Path, progress=None) -> dict[str, Look]:
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files' times are believed, as those of files are that were changed a while ago."""
-    monkeypatch.setattr("tools.inspect.store.SETTLED_NS", -(10**12))
+    monkeypatch.setattr("tools.inspect.scan.store.SETTLED_NS", -(10**12))
 
 
 def settled(folder: Path, worked: list[tuple[str, bool]]) -> dict[str, Look]:
@@ -118,7 +118,7 @@ def test_a_damaged_cache_is_made_anew(clips, old, worked):
 
 def test_another_version_of_the_checks_looks_again(clips, old, worked, monkeypatch):
     settled(clips, worked)
-    monkeypatch.setattr("tools.inspect.store.measures_version", lambda: "another")
+    monkeypatch.setattr("tools.inspect.scan.store.measures_version", lambda: "another")
     look(clips)
     assert {name for name, hash_only in worked if not hash_only} == {path.name for path in clips.iterdir()}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer_core.data.probe import probe
-from trainer_core.data.sounds import read_audio
+from trainer_core.data.media.probe import probe
+from trainer_core.data.media.sounds import read_audio
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from tools.inspect.page.cards import Shown
-from tools.inspect.page.page import render_page
-from tools.inspect.page.style import STYLE
-from tools.inspect.report import Clip, Dataset, Flag, Report, Sample, Seconds, Summary
+from tools.inspect.report.page.clip_card import Shown
+from tools.inspect.report.page.page import render_page
+from tools.inspect.report.page.style import STYLE
+from tools.inspect.report.report import Clip, Dataset, Flag, Report, Sample, Seconds, Summary
 
 SOURCE = "/footage"
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tools.inspect.scenes import SceneSignatures, connected, shown_shares, signature_of
+from tools.inspect.scan.scenes import SceneSignatures, connected, shown_shares, signature_of
 
 
 def signatures_of(file: Path, mirrored: bool = False, start_s: float = 0.0, end_s: float = 1e9) -> list[str]:

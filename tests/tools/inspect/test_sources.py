@@ -6,10 +6,10 @@ import wave
 
 import pytest
 
-from tools.inspect.sources import find_files
+from tools.inspect.discover.sources import find_files
 from trainer_core.data.buckets import parse_buckets
-from trainer_core.data.pictures import read_frames
-from trainer_core.data.sounds import read_audio
+from trainer_core.data.media.pictures import read_frames
+from trainer_core.data.media.sounds import read_audio
 from trainer_core.errors import ConfigError, DataError
 
 

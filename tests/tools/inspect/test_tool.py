@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from tools.inspect.report import Report
+from tools.inspect.report.report import Report
 from tools.inspect.tool import INSPECT_TOOLS, InspectArguments
 from tools.project import ProjectFacts
 from trainer_core.data.buckets import parse_buckets
-from trainer_core.data.pictures import read_frames
-from trainer_core.data.sounds import read_audio
+from trainer_core.data.media.pictures import read_frames
+from trainer_core.data.media.sounds import read_audio
 from trainer_core.errors import ConfigError, DataError
 
 
@@ -307,7 +307,7 @@ def test_the_tool_as_a_model_sees_it():
 
 def test_a_ledger_that_loses_a_file_stops_the_command(real_clips, inspection, monkeypatch):
     """A loss on the way to the report, as a defect would cause one: nothing is written, the missing file is named."""
-    monkeypatch.setattr("tools.inspect.assemble.with_groups", lambda clips: clips[:-1])
+    monkeypatch.setattr("tools.inspect.report.build_report.with_groups", lambda clips: clips[:-1])
     lost = sorted(path.name for path in real_clips.iterdir())[-1]
     with pytest.raises(DataError, match=rf"5 files were found, 4 are listed, 4 have a status; missing: {lost}"):
         inspection.run(real_clips)

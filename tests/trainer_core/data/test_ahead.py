@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from trainer_core.data.ahead import ahead
+from trainer_core.data.encoding.ahead import ahead
 
 
 def running() -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer_core.data.cache import read_header, read_tensors
+from trainer_core.data.encoding.cache import read_header, read_tensors
 from trainer_core.errors import DataError
 
 

@@ -11,11 +11,11 @@ import av
 import numpy as np
 import pytest
 
-from trainer_core.data import pictures
-from trainer_core.data.decode import timed_pictures
-from trainer_core.data.pictures import ClipReader, read_frames
-from trainer_core.data.probe import probe
-from trainer_core.data.sounds import read_audio
+from trainer_core.data.media import pictures
+from trainer_core.data.media.decode import timed_pictures
+from trainer_core.data.media.pictures import ClipReader, read_frames
+from trainer_core.data.media.probe import probe
+from trainer_core.data.media.sounds import read_audio
 from trainer_core.errors import DataError
 
 RATE_HZ = 48000

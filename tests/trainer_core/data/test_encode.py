@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from trainer_core.config import TrainingConfig
-from trainer_core.data.cache import open_cache, read_tensors
-from trainer_core.data.encode import encode_dataset
-from trainer_core.data.latents import normalise_audio, normalise_video, pooled_mask, video_content
-from trainer_core.data.manifest import entry_of
-from trainer_core.data.mel import log_mel
-from trainer_core.data.pictures import read_frames
+from trainer_core.data.encoding.cache import open_cache, read_tensors
+from trainer_core.data.encoding.encode import encode_dataset
+from trainer_core.data.encoding.latents import normalise_audio, normalise_video, pooled_mask, video_content
+from trainer_core.data.encoding.manifest import entry_of
+from trainer_core.data.encoding.mel import log_mel
+from trainer_core.data.media.pictures import read_frames
 from trainer_core.data.windows import read_windows, sample_name, with_trigger
 from trainer_core.errors import ConfigError, DataError, ExternalError
 from trainer_core.files import read_jsonl, write_jsonl

@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import pytest
 
-from trainer_core.data.encode import encode_dataset
-from trainer_core.data.look_back import look_back
-from trainer_core.data.probe import probe
+from trainer_core.data.encoding.encode import encode_dataset
+from trainer_core.data.encoding.look_back import look_back
+from trainer_core.data.media.probe import probe
 from trainer_core.errors import DataError
 
 

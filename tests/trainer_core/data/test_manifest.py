@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer_core.data import share
-from trainer_core.data.cache import open_cache
-from trainer_core.data.encode import encode_dataset
-from trainer_core.data.manifest import Entry, difference, entry_of, open_manifest
-from trainer_core.data.share import encode_shared
+from trainer_core.data.encoding import share
+from trainer_core.data.encoding.cache import open_cache
+from trainer_core.data.encoding.encode import encode_dataset
+from trainer_core.data.encoding.manifest import Entry, difference, entry_of, open_manifest
+from trainer_core.data.encoding.share import encode_shared
 from trainer_core.data.windows import read_windows
 from trainer_core.errors import ConfigError, DataError, ExternalError
 from trainer_core.files import read_jsonl, write_jsonl
@@ -254,7 +254,7 @@ def test_an_interrupt_leaves_a_cache_that_goes_on(encode_config):
 
 
 def test_the_child_says_what_is_wrong_and_how_it_ended(tmp_path):
-    command = [sys.executable, "-P", "-m", "trainer_core.data.share", str(tmp_path / "none.yaml")]
+    command = [sys.executable, "-P", "-m", "trainer_core.data.encoding.share", str(tmp_path / "none.yaml")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 2
     assert json.loads(ran.stdout)["error"] == "ConfigError"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer_core.data.tiles import Tiling, encode_pictures
+from trainer_core.data.encoding.tiles import Tiling, encode_pictures
 from trainer_core.model.tiny import tiny_source
 
 SMALL = Tiling(frames=24, stride_frames=16, side_px=96, stride_px=64)

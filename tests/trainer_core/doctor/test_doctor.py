@@ -20,7 +20,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.reader_keys import LORA_MODULES
 from trainer_core.model.tiny import tiny_source
-from trainer_core.sampling.stack import Weighted, open_adapter, stack_adapters
+from trainer_core.sampling.multi_lora import Weighted, open_adapter, stack_adapters
 
 MODULES = ("attn1.to_q", "audio_attn1.to_q", "audio_to_video_attn.to_q")
 

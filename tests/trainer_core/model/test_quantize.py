@@ -12,7 +12,7 @@ from trainer_core.model.load import open_model
 from trainer_core.model.quantize import QuantizedLinear, quantize, quantized_layer
 from trainer_core.model.source import Placement
 from trainer_core.model.tiny import TinySource
-from trainer_core.quantization import SCHEMES, UPSTREAM, quantization_named, upstream_name
+from trainer_core.quantization_names import SCHEMES, UPSTREAM, quantization_named, upstream_name
 from trainer_core.sections.run import ModelSection
 
 # what a 256-wide random layer may lose, relative: about three times what was measured

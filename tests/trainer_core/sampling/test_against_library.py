@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer_core.data.batch import Batch, ModalityBatch, to_tokens
-from trainer_core.data.latents import normalise_video
+from trainer_core.data.encoding.latents import normalise_video
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.source import Version
 from trainer_core.model.text import encode_prompts

@@ -14,7 +14,7 @@ import torch
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from PIL import Image
 
-from trainer_core.data.latents import normalise_audio, normalise_video
+from trainer_core.data.encoding.latents import normalise_audio, normalise_video
 from trainer_core.model.tiny import TinySource
 from trainer_core.sampling.decode import (
     Tiles,

@@ -10,7 +10,7 @@ import torch
 
 from trainer_core.config import TrainingConfig, parse_config
 from trainer_core.data.buckets import Bucket
-from trainer_core.data.pictures import read_frames
+from trainer_core.data.media.pictures import read_frames
 from trainer_core.data.windows import Window
 from trainer_core.errors import ConfigError, DataError, LtxError
 from trainer_core.model.ltx import LtxModel
@@ -18,11 +18,11 @@ from trainer_core.model.text import TextFeatures
 from trainer_core.model.tiny import TinySource
 from trainer_core.objective import load_recipe, merged, objective_of
 from trainer_core.recipes import OBJECTIVE_NAMES
+from trainer_core.sampling.cached_inputs import Prepared
+from trainer_core.sampling.default_prompts import _sample_of
 from trainer_core.sampling.encoder import Encoder, compressed, size_of
-from trainer_core.sampling.gallery import _sample_of
 from trainer_core.sampling.guidance import Guidance, Scales
 from trainer_core.sampling.inputs import Given, Shape, encode_conditions, shape_of
-from trainer_core.sampling.prepared import Prepared
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.sampler import denoise, draw_noise
 from trainer_core.sampling.schedule import dev_sigmas

@@ -8,7 +8,7 @@ from trainer_core.model.ltx import LtxModel
 from trainer_core.model.tiny import TinySource
 from trainer_core.model.versions import VIDEO_VAE
 from trainer_core.sampling.decode import Tiles, decode_video
-from trainer_core.sampling.room import (
+from trainer_core.sampling.memory_budget import (
     TILE_CHOICES,
     NoRoom,
     Room,

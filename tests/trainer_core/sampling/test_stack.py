@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer_core.errors import ConfigError
 from trainer_core.model.tiny import TinySource
-from trainer_core.sampling.stack import Weighted, conflicts, merge_into, open_adapter, stack_adapters, summed
+from trainer_core.sampling.multi_lora import Weighted, conflicts, merge_into, open_adapter, stack_adapters, summed
 
 SOURCE = TinySource("2.3")
 Q, V = "transformer_blocks.0.attn1.to_q", "transformer_blocks.1.attn1.to_v"

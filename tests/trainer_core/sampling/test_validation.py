@@ -12,10 +12,10 @@ from full_card import FullCard
 from trainer_core.config import TrainingConfig
 from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
 from trainer_core.sampling.index import read_index
+from trainer_core.sampling.memory_budget import held_bytes
 from trainer_core.sampling.prompts import samples_due
-from trainer_core.sampling.room import held_bytes
 from trainer_core.sampling.validation import prepare_samples, rehearse_samples, render_samples
-from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.setup import Session, set_up
 
 SAMPLES = {

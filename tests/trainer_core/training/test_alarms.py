@@ -2,7 +2,7 @@
 
 import random
 
-from trainer_core.training.alarms import FEWEST, Alarms
+from trainer_core.training.monitoring.alarms import FEWEST, Alarms
 
 
 def healthy(alarms: Alarms, steps: int, seed: int, first: int = 1) -> list[str]:

@@ -16,12 +16,14 @@ from tools.monitor.tool import ResumeArguments
 from trainer_core.config import TrainingConfig
 from trainer_core.launch import launch
 from trainer_core.metrics import read_steps
-from trainer_core.resume import parse_setting, request_resume
+from trainer_core.resume_config import parse_setting, request_resume
 from trainer_core.run_folder import RunFolder
-from trainer_core.training import rescue, review, update
-from trainer_core.training.alarms import Alarm
-from trainer_core.training.checkpoint import Checkpoints, weights_by_step
-from trainer_core.training.state import write_state
+from trainer_core.training import optimizer_step as update
+from trainer_core.training.checkpointing import on_failure as rescue
+from trainer_core.training.checkpointing.checkpoints import Checkpoints, weights_by_step
+from trainer_core.training.checkpointing.state import write_state
+from trainer_core.training.evaluation import review
+from trainer_core.training.monitoring.alarms import Alarm
 from trainer_core.verdict.verdict import Verdict
 
 NewRun = Callable[[TrainingConfig], RunFolder]
@@ -196,7 +198,7 @@ def test_two_ranks_resume_as_if_they_had_not_stopped(
     files = [load_file(each.checkpoints / "lora_weights_step_00005.safetensors") for each in (whole, run)]
     assert all(torch.equal(files[0][key], files[1][key]) for key in files[0])
     # one process can't take over what two began: the order of the samples would change
-    from trainer_core.resume import request_resume
+    from trainer_core.resume_config import request_resume
 
     request_resume(run, {"optimization": {"steps": 9}})
     assert launch(run) == 2

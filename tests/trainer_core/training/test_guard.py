@@ -15,7 +15,7 @@ from trainer_core.files import read_jsonl
 from trainer_core.launch import launch
 from trainer_core.metrics import read_steps
 from trainer_core.run_folder import RunFolder
-from trainer_core.training.guard import describe, find_non_finite
+from trainer_core.training.monitoring.non_finite import describe, find_non_finite
 from trainer_core.training.step import StepLoss
 
 NewRun = Callable[[TrainingConfig], RunFolder]

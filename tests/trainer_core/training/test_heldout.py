@@ -14,8 +14,8 @@ from trainer_core.files import read_json, read_jsonl
 from trainer_core.launch import launch
 from trainer_core.metrics import heldout_rows, read_steps
 from trainer_core.run_folder import RunFolder
-from trainer_core.training.heldout import fitted_interval, least_interval
-from trainer_core.training.split import divide
+from trainer_core.training.evaluation.heldout import fitted_interval, least_interval
+from trainer_core.training.evaluation.split import divide
 from trainer_core.verdict.heldout import best_evaluated
 
 NewRun = Callable[[TrainingConfig], RunFolder]

@@ -22,8 +22,8 @@ from trainer_core.launch import launch
 from trainer_core.metrics import read_steps
 from trainer_core.model.tiny import TinySource
 from trainer_core.run_folder import LIVE_STATES, RunFolder, create_run_folder
-from trainer_core.training import update
-from trainer_core.training.checkpoint import Checkpoints
+from trainer_core.training import optimizer_step as update
+from trainer_core.training.checkpointing.checkpoints import Checkpoints
 
 CONTRACT = {
     "step", "time_s", "epoch", "loss", "loss_video", "loss_audio", "sigma_video", "sigma_audio", "lr", "grad_norm",

@@ -9,7 +9,7 @@ import torch
 
 from trainer_core.errors import ConfigError
 from trainer_core.sections.run import OptimizationSection
-from trainer_core.training.optim import build_optimizer, build_schedule
+from trainer_core.training.optim.optimizers import build_optimizer, build_schedule
 
 RATE = 1e-3
 

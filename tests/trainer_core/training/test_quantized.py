@@ -7,8 +7,8 @@ from trainer_core.errors import ConfigError
 from trainer_core.metrics import read_steps
 from trainer_core.model.quantize import QuantizedLinear
 from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
-from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.loop import train
+from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.setup import set_up
 from trainer_core.training.stop import StopRequest
 

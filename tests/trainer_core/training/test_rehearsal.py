@@ -10,7 +10,7 @@ from trainer_core.errors import DataError
 from trainer_core.files import write_jsonl
 from trainer_core.objective import OBJECTIVE_NAMES
 from trainer_core.training.rehearsal import rehearse
-from trainer_core.training.worst import worst_data
+from trainer_core.training.worst_batch import worst_data
 
 SAMPLE = {"video_dims": [64, 64, 9], "samples": [{"prompt": "a fox"}], "inference_steps": 2}
 

@@ -19,10 +19,10 @@ from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl
 from trainer_core.launch import launch
 from trainer_core.metrics import read_steps
-from trainer_core.resume import request_resume
+from trainer_core.resume_config import request_resume
 from trainer_core.run_folder import RunFolder
 from trainer_core.training import loop
-from trainer_core.training.state import read_state, write_state
+from trainer_core.training.checkpointing.state import read_state, write_state
 
 NewRun = Callable[[TrainingConfig], RunFolder]
 ExactRun = Callable[..., TrainingConfig]

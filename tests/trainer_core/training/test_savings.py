@@ -14,10 +14,10 @@ from trainer_core.metrics import read_steps
 from trainer_core.model.block_swap import BlockSwap, swapped_indices
 from trainer_core.objective import merged
 from trainer_core.run_folder import RunStatus, create_run_folder
-from trainer_core.training.fused import FusedOptimizer
-from trainer_core.training.keeper import StatusKeeper
 from trainer_core.training.loop import train
-from trainer_core.training.optim import build_optimizer
+from trainer_core.training.monitoring.status_writer import StatusKeeper
+from trainer_core.training.optim.fused import FusedOptimizer
+from trainer_core.training.optim.optimizers import build_optimizer
 from trainer_core.training.setup import set_up
 from trainer_core.training.stop import StopRequest
 from trainer_core.training.text_contexts import StoredContexts

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer_core.training.state import list_states, newest_state, read_state, remove_state, write_state
-from trainer_core.training.tree import join_tensors, split_tensors
+from trainer_core.training.checkpointing.state import list_states, newest_state, read_state, remove_state, write_state
+from trainer_core.training.checkpointing.tree import join_tensors, split_tensors
 
 CONTENT: dict[str, Any] = {
     "optimizer": {

@@ -16,8 +16,8 @@ from trainer_core.files import append_jsonl
 from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
 from trainer_core.sampling.index import SampleIndex, SampleRow
 from trainer_core.sampling.mux import write_png
-from trainer_core.training import trackers
-from trainer_core.training.keeper import StatusKeeper
+from trainer_core.training.monitoring import trackers
+from trainer_core.training.monitoring.status_writer import StatusKeeper
 
 ROW = {
     "step": 1,

@@ -6,8 +6,8 @@ import cv2
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.spans import Spans
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 BLACK_LUMA = 25
 """A pixel darker than a tenth of the range counts as black (the usual threshold of black detectors)."""

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 SHARPEST_BELOW = 0.57
 """Sharpness of the sharpest part of a typical picture; real footage lies above 0.6, three times enlarged below 0.55."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
-from tools.inspect.samples import Cut
-from tools.inspect.sound import Sound
-from trainer_core.data.probe import ClipProbe
+from tools.inspect.report.report import Flag
+from tools.inspect.report.samples import Cut
+from tools.inspect.scan.audio import Sound
+from tools.inspect.scan.frame import Picture
+from trainer_core.data.media.probe import ClipProbe
 
 Numbers = dict[str, Any]
 """What a measure found, as JSON: numbers, short lists of numbers, spans in seconds."""

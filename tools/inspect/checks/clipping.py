@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.report import Flag
-from tools.inspect.sound import Sound
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.audio import Sound
 
 FULL_SCALE = 0.985
 """Magnitude that counts as cut off; lossy coding lets flat tops ripple a little."""

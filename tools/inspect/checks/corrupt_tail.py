@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Seen
-from tools.inspect.report import Flag
-from trainer_core.data.probe import ClipProbe
+from tools.inspect.report.report import Flag
+from trainer_core.data.media.probe import ClipProbe
 
 MISSING_S = 0.5
 """Headers round; a file that lacks more than this was cut off."""

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 JUMP = 24.0
 """Luma steps by which the mean of a flash frame differs from the pictures before and after."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.shake import MOST_SHAKE
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 MOST_SWING = 2.4
 """Luma steps: how far the mean light of a picture lies off the middle of its neighbours, in the typical second."""

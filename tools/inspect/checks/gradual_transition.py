@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 STEPS = 3, 4, 6, 8
 """Lengths that are tried, in studied pictures: 0.75 to 2 s."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Seen
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
 
 NAMES = {"pq": "HDR (PQ)", "hlg": "HDR (HLG)", "log": "logarithmic"}
 LOG_BLACK, LOG_WHITE = 0.12, 0.80

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Seen
 from tools.inspect.checks.corrupt_tail import lacks_its_end
-from tools.inspect.found import expected_kind
-from tools.inspect.report import Flag, Kind
+from tools.inspect.discover.media_file import expected_kind
+from tools.inspect.report.report import Flag, Kind
 
 FRAMES_OFF = 1
 _NAMED: dict[Kind, str] = {"video": "a video", "image": "an image", "audio": "a sound file"}

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 COMBED_SHARE = 0.02
 """Share of pixels that stand out against the lines above and below while those agree, where the picture moves."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 UNIFORM_RANGE = 14
 """Luma steps by which the pixels of a bar differ at most, over the whole bar and all of the clip."""

@@ -10,8 +10,8 @@ from av.filter import Graph
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.silent import SILENT_DBFS, loudest_dbfs
-from tools.inspect.report import Flag
-from tools.inspect.sound import Sound
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.audio import Sound
 
 QUIETEST_LUFS, LOUDEST_LUFS = -42.0, -9.0
 """Broadcast aims at -23, streaming at -14; film dialogue lies about -27."""

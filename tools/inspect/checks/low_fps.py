@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 SLOWEST_SHARE = 0.9
 """A clip slower than this share of the working rate shows repeated pictures."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.report import Flag
-from tools.inspect.sound import Sound
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.audio import Sound
 
 LOWEST_RATE_HZ = 32000
 NARROWEST_HZ = 9000.0

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.report import Flag
-from tools.inspect.sound import NARROW_HZ, Sound
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.audio import NARROW_HZ, Sound
 
 FEWEST_SECONDS = 3.0
 """Of audible sound; less says nothing."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Seen
-from tools.inspect.report import Flag
-from tools.inspect.scenes import SceneSignatures
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.scenes import SceneSignatures
 
 
 def judge(seen: Seen) -> Iterator[Flag]:

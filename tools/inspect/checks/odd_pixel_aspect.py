@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Seen
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
 
 STRANGE = (0.4, 2.5)
 """Real formats lie between 8:11 (0.73) and 2:1; a tag beyond this is a mistake."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Seen
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
 
 WHITE_SHARE = 0.25
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 THRESHOLD = 27.0
 """The content detector's own default: mean change of hue, saturation and luma."""

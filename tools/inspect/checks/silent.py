@@ -6,8 +6,8 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.spans import Spans
-from tools.inspect.report import Flag
-from tools.inspect.sound import LOWEST_DBFS, Sound, dbfs
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.audio import LOWEST_DBFS, Sound, dbfs
 
 SILENT_DBFS = -60.0
 SHORTEST_SILENCE_S = 0.5

@@ -8,8 +8,8 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.spans import Spans
-from tools.inspect.report import Flag
-from tools.inspect.sound import NARROW_HZ, Sound
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.audio import NARROW_HZ, Sound
 
 PIECE = 512
 """Samples that the detector takes at a time: 32 ms."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.spans import Spans
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 STATIC_CHANGE = 1.0
 """Mean difference in luma steps to the first picture that only compression causes."""

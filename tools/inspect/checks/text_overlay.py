@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.picture import Picture
-from tools.inspect.report import Flag
+from tools.inspect.report.report import Flag
+from tools.inspect.scan.frame import Picture
 
 LINE_SIDE_PX, MARK_SIDE_PX = 480, 240
 EVERY = 4

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Seen
-from tools.inspect.report import Flag
-from trainer_core.data.probe import IRREGULAR_SHARE
+from tools.inspect.report.report import Flag
+from trainer_core.data.media.probe import IRREGULAR_SHARE
 
 
 def judge(seen: Seen) -> Iterator[Flag]:

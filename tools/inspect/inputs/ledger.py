@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tools.inspect.names import displayed
+from tools.inspect.discover.names import displayed
 from tools.inspect.remedies.ledger import Taken, digest_of_file, state_of
 from tools.project import Project
 from trainer_core.errors import ConfigError

@@ -12,17 +12,17 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from tools.inspect.discover.names import displayed
 from tools.inspect.inputs import pictures
 from tools.inspect.inputs.ledger import Column, Input, read_inputs, write_inputs
-from tools.inspect.names import displayed
 from tools.inspect.remedies.ledger import digest_of_file, state_of
 from tools.inspect.remedies.recode import write_copies
 from tools.inspect.remedies.tool import named
 from tools.inspect.remedies.tracks import Change, Draw, Stretch
-from tools.inspect.report import Clip, Report
+from tools.inspect.report.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, as_given, nothing
-from trainer_core.data.pictures import read_frames
+from trainer_core.data.media.pictures import read_frames
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import replacing
@@ -304,7 +304,7 @@ def _drawn(source: Path, still: bool, stem: Path, draw: Draw, report: Report, pr
         return target
     from PIL import Image
 
-    from trainer_core.data.probe import probe
+    from trainer_core.data.media.probe import probe
 
     seen = probe(source)
     assert seen.width is not None

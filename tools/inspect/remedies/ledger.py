@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tools.inspect.found import COLUMNS, FoundFile
-from tools.inspect.names import displayed
-from tools.inspect.report import Origin, Replaced, Report
+from tools.inspect.discover.media_file import COLUMNS, FoundFile
+from tools.inspect.discover.names import displayed
+from tools.inspect.report.report import Origin, Replaced, Report
 from tools.project import Project
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl, write_jsonl

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tools.inspect.names import displayed
+from tools.inspect.discover.names import displayed
 from tools.inspect.remedies.tracks import Change, Crop
-from tools.inspect.report import Clip
+from tools.inspect.report.report import Clip
 from trainer_core.data.buckets import SHORTEST_VIDEO_FRAMES
 from trainer_core.errors import DataError
 

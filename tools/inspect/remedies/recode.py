@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 
 from tools.inspect.remedies.tracks import Change, PictureTrack, SoundTrack, Stretch
 from tools.project import Progress
-from trainer_core.data.decode import (
+from trainer_core.data.media.decode import (
     Damage,
     Timeline,
     decoded,
@@ -27,8 +27,8 @@ from trainer_core.data.decode import (
     sound_stream,
     tick_s,
 )
-from trainer_core.data.probe import probe
-from trainer_core.data.sounds import clock_origin_s
+from trainer_core.data.media.probe import probe
+from trainer_core.data.media.sounds import clock_origin_s
 from trainer_core.errors import DataError
 from trainer_core.files import replacing
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tools.inspect.names import displayed
+from tools.inspect.discover.names import displayed
 from tools.inspect.remedies.ledger import (
     Copy,
     Remedied,
@@ -21,7 +21,7 @@ from tools.inspect.remedies.ledger import (
 from tools.inspect.remedies.plans import REMEDIES, Plan, Settings
 from tools.inspect.remedies.recode import write_copies
 from tools.inspect.remedies.tracks import Change, Stretch
-from tools.inspect.report import Clip, Report
+from tools.inspect.report.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
 from tools.wording import counted
@@ -320,7 +320,7 @@ def _copy_stem(project: Project, clip: Clip) -> str:
 
 def _carry_caption(project: Project, clip: Clip, targets: list[Path]) -> None:
     """What the clip's caption says is still true of a copy: give it to the copies."""
-    from tools.caption.captions import captions_by_clip, read_captions, write_captions
+    from tools.caption.store.captions import captions_by_clip, read_captions, write_captions
 
     entries = read_captions(project.captions_path)
     entry = captions_by_clip(entries, [clip]).get(0)

@@ -15,8 +15,8 @@ from av.audio.resampler import AudioResampler
 from av.filter import Graph
 from av.video.frame import PictureType, VideoFrame
 
-from trainer_core.data.decode import planar_float, quarter_turns
-from trainer_core.data.sounds import CONTIGUOUS_S
+from trainer_core.data.media.decode import planar_float, quarter_turns
+from trainer_core.data.media.sounds import CONTIGUOUS_S
 
 TICKS = 90_000
 """A second in the copies' time base, where the frame rate isn't constant."""

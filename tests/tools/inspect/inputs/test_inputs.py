@@ -8,8 +8,8 @@ import pytest
 
 from tools.inspect.inputs import pictures
 from tools.inspect.inputs.tool import InputsArguments, make_inputs
-from trainer_core.data.pictures import read_frames
-from trainer_core.data.sounds import read_audio
+from trainer_core.data.media.pictures import read_frames
+from trainer_core.data.media.sounds import read_audio
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import write_jsonl
 

@@ -10,9 +10,9 @@ import pytest
 
 from tools.inspect.remedies.recode import write_copies
 from tools.inspect.remedies.tracks import Change, Crop, Stretch
-from trainer_core.data.pictures import read_frames
-from trainer_core.data.probe import probe
-from trainer_core.data.sounds import read_audio
+from trainer_core.data.media.pictures import read_frames
+from trainer_core.data.media.probe import probe
+from trainer_core.data.media.sounds import read_audio
 from trainer_core.errors import DataError
 
 WIDTH, HEIGHT, RATE = 96, 64, 25

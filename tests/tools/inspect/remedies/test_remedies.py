@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.caption.captions import read_captions
+from tools.caption.store.captions import read_captions
 from tools.draft.heldout import group_clips
 from tools.inspect.remedies.plans import Settings, loudness, split_at_cuts, trim, window
 from tools.inspect.remedies.tool import RemedyArguments, UndoArguments, preview_undo, remedy_clips, undo_remedies
-from tools.inspect.report import Audio, Clip, Flag, Measures, Report
+from tools.inspect.report.report import Audio, Clip, Flag, Measures, Report
 from tools.inspect.tool import InspectArguments, inspect_clips
-from trainer_core.data.probe import probe
+from trainer_core.data.media.probe import probe
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import write_jsonl
 

@@ -1,0 +1,116 @@
+"""The approvals, each a node of its own: nothing happens in it before the person answers.
+
+A node with an interrupt runs again from its top when the answer comes, so these only read.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
+from langgraph.runtime import Runtime
+from langgraph.types import Command, interrupt
+
+from agent.approvals import cards
+from agent.approvals.reviews import fingerprint_of
+from agent.context import Desk, desk_of
+from agent.session.events import Approval, Question
+from agent.state import AgentState, Stage, note_from_graph
+from agent.turn.policies.fallback import useless_end
+from agent.turn.tool_calls import answer_to, call_fingerprint, calls_of, first_unapproved
+from tools.project import Project
+
+DECLINED = "The person declined."
+
+
+def answer_of(approved: bool, words: str = "", seen: str = "") -> dict[str, Any]:
+    """The value that resumes an interrupted approval; `seen` is the card's own."""
+    return {"approved": approved, "words": words, "seen": seen}
+
+
+def approve_captions(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
+    """Let the person look at some captions before they shape the plan."""
+    project = desk_of(state, runtime).project
+    answer = _ask(cards.captions_card(project), fingerprint_of("captions", project))
+    return _reviewed("captions", "caption", answer, state, project)
+
+
+def approve_inputs(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
+    """Let the person confirm what the training is given beside the text; nothing is made up for it."""
+    project = desk_of(state, runtime).project
+    return _reviewed(
+        "inputs", "draft", _ask(cards.inputs_card(project), fingerprint_of("inputs", project)), state, project
+    )
+
+
+def approve_plan(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
+    """Let the person read the plan before anything follows from it."""
+    project = desk_of(state, runtime).project
+    return _reviewed("plan", "draft", _ask(cards.plan_card(project), fingerprint_of("plan", project)), state, project)
+
+
+def approve_call(
+    state: AgentState, runtime: Runtime[Desk]
+) -> Command[
+    Literal[
+        "approve_call",
+        "inspect_tools",
+        "caption_tools",
+        "draft_tools",
+        "monitor_tools",
+        "inspect",
+        "caption",
+        "draft",
+        "monitor",
+    ]
+]:
+    """Ask before a tool that costs something or can't be taken back: start, change, overwrite, resume, push."""
+    desk, stage = desk_of(state, runtime), state["stage"]
+    reply = state["messages"][-1]
+    assert isinstance(reply, AIMessage)
+    waiting = first_unapproved(reply, state, desk)
+    if waiting is None:
+        return Command(goto=f"{stage}_tools")  # type: ignore[arg-type]  # one of the four
+    call, card = waiting
+    answer = _ask(card, call_fingerprint(call, desk.project))
+    if answer["approved"]:
+        granted = {**state.get("granted", {}), call_fingerprint(call, desk.project): card.approval}
+        return Command(goto="approve_call", update={"granted": granted})
+    answers = [answer_to(call, DECLINED, failed=True) for call in calls_of(reply)]
+    words = [HumanMessage(answer["words"])] if answer["words"] else []
+    declined = state.get("declined", {})
+    if not words:  # words are a wish for something else, not a no to this for good
+        declined = {**declined, card.approval: fingerprint_of("plan", desk.project)}
+    return Command(goto=stage, update={"messages": [*answers, *words], "declined": declined})
+
+
+def approve_fallback(
+    state: AgentState,
+    runtime: Runtime[Desk],  # noqa: ARG001 (a node's signature)
+) -> Command[Literal["inspect", "caption", "draft", "monitor", "__end__"]]:
+    """Ask before rules take over from a language model that failed."""
+    error = state["error"]
+    assert error is not None
+    if not _ask(cards.fallback_card(error))["approved"]:
+        return Command(goto="__end__", update={"useless": 0})
+    led_nowhere = useless_end(state["messages"]) if state.get("useless") else []
+    removed = [RemoveMessage(id=message.id or "") for message in led_nowhere]
+    return Command(goto=state["stage"], update={"fallback": True, "error": None, "useless": 0, "messages": removed})
+
+
+def _ask(card: Question, seen: str = "") -> dict[str, Any]:
+    """Ask until the answer is to this very card: files may change while a person reads."""
+    shown = cards.as_json(dataclasses.replace(card, seen=seen))
+    while True:
+        answer = interrupt(shown)
+        if answer.get("seen", "") == seen:
+            return answer_of(bool(answer["approved"]), str(answer["words"]))
+
+
+def _reviewed(
+    approval: Approval, stage: Stage, answer: dict[str, Any], state: AgentState, project: Project
+) -> Command[Literal["route"]]:
+    if answer["approved"]:
+        approvals = {**state["approvals"], approval: fingerprint_of(approval, project)}
+        return Command(goto="route", update={"approvals": approvals})
+    words = HumanMessage(answer["words"]) if answer["words"] else note_from_graph(f"{DECLINED} ({approval})")
+    return Command(goto="route", update={"messages": [words], "finished": None, "stage": stage})

@@ -1,0 +1,27 @@
+"""The command. Without a verb the talk opens at once: only a verb loads the table of verbs."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line; every failure ends in one or two lines on stderr and an exit code that says its kind."""
+    os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")  # before langgraph is imported, which reads it once
+    sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # folder names hold any bytes
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        if sys.argv[1:]:
+            from agent.cli.verbs.table import app
+
+            app(prog_name="ltx-agent")
+        else:
+            from agent.cli.open_chat import open_talk
+
+            open_talk(None)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        from agent.cli.output import fail
+
+        sys.exit(fail(error))

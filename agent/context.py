@@ -1,0 +1,82 @@
+"""What the nodes work with and the state does not hold: the project, the chat model, each node's tools, the ledger."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langchain_core.language_models import BaseChatModel
+from langgraph.runtime import Runtime
+
+from agent.llm.settings import Settings, load_settings
+from agent.state import AgentState, Stage
+from tools.project import Project
+from tools.spec import Tool
+
+if TYPE_CHECKING:
+    from agent.session.store import Store
+
+CONVERSATION = "conversation"
+"""The name of a project's first conversation."""
+
+
+def real_tools() -> dict[Stage, list[Tool]]:
+    """Return the tools of the four nodes. Imports them, so it is called when a conversation begins."""
+    from tools.caption.tool import CAPTION_TOOLS
+    from tools.deliver.tool import DELIVER_TOOLS
+    from tools.draft.tool import DRAFT_TOOLS
+    from tools.inspect.tool import INSPECT_TOOLS
+    from tools.monitor.tool import MONITOR_TOOLS
+
+    return {
+        "inspect": INSPECT_TOOLS,
+        "caption": CAPTION_TOOLS,
+        "draft": DRAFT_TOOLS,
+        "monitor": [*MONITOR_TOOLS, *DELIVER_TOOLS],
+    }
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The context of one conversation; LangGraph hands it to every node. `store` is set by `open_session`."""
+
+    project: Project
+    model: BaseChatModel
+    tools: Mapping[Stage, list[Tool]] = field(default_factory=real_tools)
+    settings: Settings = field(default_factory=load_settings)
+    store: "Store | None" = None
+    conversation: str = CONVERSATION
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set while the turn that goes on shall end: tools see it when they report progress, nodes before they begin."""
+
+    def tool(self, name: str) -> Tool | None:
+        """Return the tool of this name, whichever node has it."""
+        return next((tool for tools in self.tools.values() for tool in tools if tool.name == name), None)
+
+
+def open_desk(project: Project, llm: str = "auto", conversation: str | None = None) -> Desk:
+    """Return the desk of a conversation, the one used last unless it is named, with the model it was set to talk to.
+
+    `llm` other than "auto" wins over that. Raises ConfigError when the model or the settings won't do.
+    """
+    from agent.llm.choose import choose_model
+    from agent.session.store import last_conversation, stored_settings
+
+    name = conversation or last_conversation(project.session_path) or CONVERSATION
+    settings = load_settings()
+    kept = stored_settings(project.session_path, name).get("model")
+    return Desk(
+        project, choose_model(kept if kept and llm == "auto" else llm, settings), settings=settings, conversation=name
+    )
+
+
+def desk_of(state: AgentState, runtime: Runtime[Desk]) -> Desk:
+    """Return the conversation's desk; for tools of LangGraph that know none, one for the project the state names."""
+    if isinstance(runtime.context, Desk):
+        return runtime.context
+    from agent.llm.choose import choose_model
+    from agent.session.projects import existing_project
+
+    named = state.get("project")
+    return Desk(existing_project(Path(named) if named else None), choose_model("auto"))

@@ -1,0 +1,92 @@
+"""The graph without a conversation: `prepare` runs its first three nodes in one go."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from agent.context import Desk
+from agent.llm.settings import load_settings
+from agent.session.events import Asked, Event, Question, Returned, Said
+from agent.session.session import Session, open_session
+from agent.state import FINISHED_BY, artifacts_of
+from agent.text.sanitize import shell_quote
+from tools.project import Project
+from trainer_core.errors import ApprovalNeeded, ExternalError, error_of
+
+_LOOK_AT = {"captions": "captions.jsonl", "plan": "plan.md and config.yaml"}
+
+
+def prepare(
+    project: Project,
+    model: BaseChatModel,
+    fixed: dict[str, Any],
+    approve: Callable[[Question], bool],
+    show: Callable[[Event], None],
+) -> dict[str, Any]:
+    """Inspect, caption and draft through the graph; return what `prepare --json` prints.
+
+    Raises ApprovalNeeded when `approve` declines, and the error of a tool that failed.
+    """
+    with open_session(Desk(project, model, settings=load_settings())) as session:
+        results, words = _run(session, project, fixed, approve, show)
+        error = session.state["error"]
+    if error is not None and not error.get("by_model"):
+        raise error_of(error["message"], error["hint"], error["exit_code"])
+    if "draft_config" not in results:
+        raise ExternalError(
+            f"The language model ended without a plan. Its last words: {words or 'none'}", "Try --llm builtin."
+        )
+    return {
+        "project": str(project.path),
+        "artifacts": {name: str(project.path / relative) for name, relative in artifacts_of(project).items()},
+        "summary": {FINISHED_BY[tool]: result for tool, result in results.items()},
+        "next": f"ltx-agent train {project_word(project.path)}",
+    }
+
+
+def project_word(path: Path) -> str:
+    """The project as a person would type it here: relative when it lies below the current folder."""
+    here = Path.cwd()
+    relative = path.relative_to(here) if path.is_relative_to(here) else path
+    return shell_quote(relative if not str(relative).startswith("-") else path)
+
+
+def _run(
+    session: Session,
+    project: Project,
+    fixed: dict[str, Any],
+    approve: Callable[[Question], bool],
+    show: Callable[[Event], None],
+) -> tuple[dict[str, dict[str, Any]], str]:
+    """Return the results of the stages' tools by name, and the model's last words."""
+    results: dict[str, dict[str, Any]] = {}
+    words, failed = "", False
+    events: Iterator[Event] | None = session.begin(project.facts.goal, until="draft", fixed=fixed)
+    while events is not None:
+        question = None
+        for event in events:
+            if isinstance(event, Asked):
+                question = event.question
+                continue
+            if isinstance(event, Returned) and event.result is not None and event.tool in FINISHED_BY:
+                results[event.tool] = event.result
+            if isinstance(event, Returned):
+                failed = bool(event.refusal)
+            if isinstance(event, Said):
+                words = event.text
+            if not (failed and isinstance(event, Said)):  # the error itself is raised at the end, and shown then
+                show(event)
+        if question is not None and question.approval == "fallback" and not approve(question):
+            events = session.answer(False)  # what failed is raised at the end
+            continue
+        if question is not None and not approve(question):
+            judged = _LOOK_AT.get(question.approval, "what was asked")
+            raise ApprovalNeeded(
+                f"The approval `{question.approval}` is needed and was not given.",
+                f"Look at {judged} in {project_word(project.path)}, correct what is wrong, "
+                "then run it again with --yes.",
+            )
+        events = session.answer(True) if question is not None else None
+    return results, words

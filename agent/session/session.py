@@ -1,0 +1,274 @@
+"""One conversation with one project: the compiled graph over session.sqlite, spoken to in turns and heard as events.
+
+It draws nothing; the TUI, the line mode and the headless verbs show its events each in their way.
+"""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.errors import GraphRecursionError
+from langgraph.types import Command
+
+from agent.approvals.nodes import answer_of
+from agent.context import Desk
+from agent.graph import Graph, build_graph
+from agent.llm.choose import choose_model, name_of
+from agent.llm.settings import Budget
+from agent.session.alerts import Watch
+from agent.session.events import Alerted, Asked, Called, Event, Heard, Progressed, Question, Returned, Said, Streamed
+from agent.session.store import Conversation, Decision, Spent, Store, database_errors, open_store
+from agent.session.undo import deciding_files, restore_files
+from agent.state import GOAL, AgentState, Stage, artifacts_of, is_from_person, note_from_graph
+from agent.turn.tool_calls import answer_to, calls_of
+from agent.turn.tool_output import fenced, printable
+from prompts.fence import unfence
+from tools.project import Project
+from trainer_core.errors import ConfigError, ExternalError
+
+MOST_STEPS_A_TURN = 60
+
+
+class Session:
+    """A conversation that outlives the process; made by `open_session`.
+
+    `begin`, `say`, `answer` and `resume` each give the events of one turn, to be read to their end.
+    """
+
+    def __init__(self, desk: Desk, graph: Graph, store: Store) -> None:
+        self._desk = desk
+        self._graph = graph
+        self._store = store
+        self._watch = Watch(desk.project)
+        self._news: list[Alerted] = []
+        self._config: RunnableConfig = {
+            "configurable": {"thread_id": desk.conversation},
+            "recursion_limit": MOST_STEPS_A_TURN,
+        }
+
+    @property
+    def state(self) -> AgentState:
+        return self._graph.get_state(self._config).values  # type: ignore[return-value]
+
+    @property
+    def name(self) -> str:
+        return self._desk.conversation
+
+    @property
+    def project(self) -> Project:
+        return self._desk.project
+
+    def pending(self) -> Question | None:
+        """The approval that the conversation waits for, if any."""
+        interrupts = self._graph.get_state(self._config).interrupts
+        return Question.from_json(interrupts[0].value) if interrupts else None
+
+    def begin(self, goal: str, until: Stage, fixed: Mapping[str, Any] | None = None) -> Iterator[Event]:
+        """Start the work at its first stage, with a goal in the person's words."""
+        goal = printable(goal)
+        about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
+        start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), "questions": 0}
+        facts = self._desk.project.facts
+        if facts.assumed:  # they belonged to the way before
+            self._desk.project.write_facts(facts.model_copy(update={"assumed": []}))
+        messages = [*self._unanswered(), note_from_graph(f"{about}\nNext stage: inspect.")]
+        return self._turn({**start, "messages": messages}, goal or "begin")
+
+    def say(self, words: str) -> Iterator[Event]:
+        """Say something, as the person."""
+        words = printable(words)
+        return self._turn({"until": "monitor", "messages": [*self._unanswered(), HumanMessage(words)]}, words)
+
+    def answer(self, approved: bool, words: str = "", until: Stage | None = None) -> Iterator[Event]:
+        """Answer the pending approval; `until` lets the work go on further than what asked for it."""
+        question = self.pending()
+        update = {"until": until} if until is not None else {}
+        what = f"{'allowed' if approved else 'declined'}: {question.approval if question else 'nothing'}"
+        return self._stream(
+            Command(resume=answer_of(approved, printable(words), question.seen if question else ""), update=update),
+            what,
+        )
+
+    def interrupt(self) -> None:
+        """End the turn that goes on, from another thread; a tool stops at its next report and keeps what it did."""
+        self._desk.stop.set()
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a crash cut the last turn off: `resume` takes it up where it was, doing nothing twice."""
+        snapshot = self._graph.get_state(self._config)
+        # tasks and not next: a step whose work is done but whose checkpoint was never written has no next
+        return bool(snapshot.tasks) and not snapshot.interrupts
+
+    def resume(self) -> Iterator[Event]:
+        """Go on with the turn that a crash cut off; no event when there is none."""
+        if self.is_unfinished:
+            yield from self._stream(None, None)
+
+    def transcript(self) -> list[Event]:
+        """The conversation so far, as events; what was forgotten to save context is not in it."""
+        return [event for message in self.state.get("messages", []) for event in _heard(message)]
+
+    def history(self) -> list[Decision]:
+        """What the person said and allowed, oldest first, as far back as it can be undone."""
+        return self._store.decisions(self.name)
+
+    def undo(self) -> list[str]:
+        """Take back the last decision and the plan files it changed; return in a line each what was done."""
+        decisions = self.history()
+        if not decisions:
+            raise ConfigError("There is no decision to undo.", "")
+        last = decisions[-1]
+        with database_errors(self._desk.project.session_path):
+            lines = restore_files(self._desk.project, last, self._store)
+            self._store.undo(self.name, last)
+        return [f"Undone: {last.what}.", *lines]
+
+    def alerts(self) -> list[Alerted]:
+        """What happened outside the conversation since the last call: for a face to ask now and then."""
+        news = self._watch.look()
+        self._news.extend(news)
+        return news
+
+    @property
+    def model_name(self) -> str:
+        return "builtin" if self.state.get("fallback") else name_of(self._desk.model)
+
+    def set_model(self, name: str) -> None:
+        """Talk to another model from now on: one of the configured endpoint, or "builtin"."""
+        model = choose_model(name, self._desk.settings)
+        self._desk = dataclasses.replace(self._desk, model=model)
+        self._store.write_settings(self.name, {**self._store.settings(self.name), "model": name})
+        if self.state.get("fallback"):
+            self._graph.update_state(self._config, {"fallback": False}, as_node="route")
+
+    @property
+    def budget(self) -> Budget:
+        return self._desk.settings.budget
+
+    def set_budget(self, budget: Budget) -> None:
+        """Limit what this conversation may spend on its model; None lifts a limit."""
+        settings = self._desk.settings.model_copy(update={"budget": budget})
+        self._desk = dataclasses.replace(self._desk, settings=settings)
+        self._store.write_settings(self.name, {**self._store.settings(self.name), "budget": budget.model_dump()})
+
+    def spent(self) -> Spent:
+        """What this conversation has used of its budget."""
+        return self._store.spent(self.name)
+
+    def conversations(self) -> list[Conversation]:
+        """The project's conversations, the one used last first."""
+        return self._store.conversations()
+
+    def _turn(self, update: dict[str, Any], what: str) -> Iterator[Event]:
+        project = self._desk.project
+        before = self.state
+        facts: dict[str, Any] = {
+            "project": printable(str(project.path)),
+            "artifacts": artifacts_of(project),
+            "finished": None,
+            "error": None,
+            "repeats": {},
+            "goal": before.get("goal", printable(project.facts.goal)),
+            "stage": before.get("stage", "inspect"),
+            "approvals": before.get("approvals", {}),
+            "granted": {},
+            "held": [],
+            "fixed": {},
+        }
+        news = [note_from_graph(f"News:\n{fenced(alert.message)}") for alert in self._news]
+        self._news = []
+        return self._stream({**facts, **update, "messages": [*news, *update["messages"]]}, what)
+
+    def _unanswered(self) -> list[ToolMessage]:
+        """Answers to calls that a question left open or a crash cut off: endpoints refuse a call without one."""
+        messages = self.state.get("messages", [])
+        if not messages or not isinstance(messages[-1], AIMessage):
+            return []
+        return [answer_to(call, "Not run: the conversation went on.", failed=True) for call in calls_of(messages[-1])]
+
+    def _stream(self, step: Any, decision: str | None) -> Iterator[Event]:
+        self._desk.stop.clear()
+        with database_errors(self._desk.project.session_path):
+            if decision is not None:
+                self._store.use(self.name, decision)
+                self._store.decide(self.name, self._last_checkpoint(), decision, deciding_files(self._desk.project))
+            try:
+                for mode, chunk in self._graph.stream(
+                    step,
+                    self._config,
+                    context=self._desk,
+                    stream_mode=["updates", "custom"],
+                    durability="sync",
+                ):
+                    yield from _events(mode, chunk)
+            except GraphRecursionError as error:
+                raise ExternalError(
+                    f"The model made {MOST_STEPS_A_TURN} moves without coming to an end.",
+                    "Say it in other words, or use --llm builtin.",
+                ) from error
+            self._store.prune(self.name, self._last_checkpoint())
+            self._watch.settle()
+        question = self.pending()
+        if question is not None:
+            yield Asked(question)
+
+    def _last_checkpoint(self) -> str:
+        return str(self._graph.get_state(self._config).config["configurable"].get("checkpoint_id", ""))
+
+
+@contextlib.contextmanager
+def open_session(desk: Desk) -> Iterator[Session]:
+    """Open the conversation of the desk, for one process of the project at a time.
+
+    Raises ConfigError when another process is in it or when session.sqlite can't be read or written.
+    """
+    with open_store(desk.project.session_path) as (connection, store):
+        # None allows LangGraph's list of safe types alone: a foreign session file can't make us import anything
+        saver = SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+        saver.setup()
+        kept = store.settings(desk.conversation).get("budget")
+        settings = desk.settings.model_copy(update={"budget": Budget(**kept)}) if kept else desk.settings
+        yield Session(dataclasses.replace(desk, store=store, settings=settings), build_graph(saver), store)
+
+
+def _events(mode: str, chunk: Any) -> Iterator[Event]:
+    if mode == "custom":
+        yield Streamed(chunk["streamed"]) if "streamed" in chunk else Progressed(**chunk)
+        return
+    for node, update in chunk.items():
+        if node == "__interrupt__" or not update:
+            continue
+        for message in update.get("messages", []):
+            if not is_from_person(message):
+                yield from _heard(message)
+
+
+def _heard(message: BaseMessage) -> Iterator[Event]:
+    if is_from_person(message):
+        yield Heard(message.text)
+    elif isinstance(message, AIMessage):
+        text = message.text.strip()
+        if text:
+            yield Said(text)
+        for call in calls_of(message):
+            yield Called(call["name"] or "", call["args"] if isinstance(call["args"], dict) else {})
+    elif isinstance(message, ToolMessage):
+        yield _returned(message)
+
+
+def _returned(message: ToolMessage) -> Returned:
+    text = unfence("data", message.text)
+    if message.status == "error":
+        return Returned(message.name or "", None, text or message.text)
+    try:
+        result = json.loads(text) if text is not None else None
+    except ValueError:
+        result = None
+    return Returned(message.name or "", result if isinstance(result, dict) else None)

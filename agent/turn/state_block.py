@@ -1,0 +1,90 @@
+"""What the chat model sees of the state with every turn: where the work stands, what was asked for, in plain JSON."""
+
+from typing import Any
+
+from agent.context import Desk
+from agent.state import AgentState, Stage
+from agent.turn.policies.question_limit import MOST_QUESTIONS
+from agent.turn.tool_output import printable
+from tools.project import Project
+from trainer_core.errors import LtxError
+from trainer_core.files import read_jsonl
+from trainer_core.run_folder import RunFolder
+
+RUNS_SHOWN = 3
+_PLAN = {
+    "objective": "ltx_agent.objective",
+    "model": "model.model_path",
+    "rank": "lora.rank",
+    "steps": "optimization.steps",
+    "learning_rate": "optimization.learning_rate",
+    "batch_size": "optimization.batch_size",
+}
+
+
+def seen(stage: Stage, state: AgentState, desk: Desk) -> dict[str, Any]:
+    """Return the state block of the system prompt."""
+    project = desk.project
+    return {
+        "stage": stage,
+        "finished": state["finished"],
+        "until": state["until"],
+        "goal": state["goal"],
+        "project": state["project"],
+        "artifacts": state["artifacts"],
+        "approvals": sorted(state["approvals"]),
+        "facts": {**project.facts.model_dump(exclude={"sources"}), "goal": state["goal"]},
+        "plan": plan_of(project),
+        "captions_by_model": _captions_by_model(project),
+        "runs": [_run_seen(run) for run in project.runs()[-RUNS_SHOWN:]],
+        "questions_left": max(0, MOST_QUESTIONS - state.get("questions", 0)),
+        "earlier": state.get("earlier", []),
+    }
+
+
+def plan_of(project: Project) -> dict[str, Any]:
+    """The values of config.yaml that people talk about; empty when there is none or it can't be read."""
+    from tools.draft.experiments import flat_values
+
+    if not project.config_path.exists():
+        return {}
+    try:
+        values = flat_values(project.config_path.read_text(encoding="utf-8", errors="replace"))
+    except Exception:  # whatever is wrong with a file that a person edits, the plan's card says it
+        return {}
+    return {name: values[key] for name, key in _PLAN.items() if key in values}
+
+
+def _captions_by_model(project: Project) -> bool:
+    try:
+        rows = read_jsonl(project.captions_path) if project.captions_path.exists() else []
+    except LtxError:
+        return False
+    return any(isinstance(row, dict) and row.get("source") in ("endpoint", "local") for row in rows)
+
+
+def offer_of(run: RunFolder) -> dict[str, Any] | None:
+    """The settings that a run whose memory ran out could go on with; None where it ended otherwise, or none is left."""
+    try:
+        events = run.events() if run.read_status().state == "failed" else []
+    except LtxError:
+        return None
+    begun = max((index for index, event in enumerate(events) if event["kind"] in ("started", "resumed")), default=0)
+    failed = next((event for event in events[begun:] if event["kind"] == "out of memory"), {})
+    settings: dict[str, Any] | None = (failed.get("offer") or {}).get("settings")
+    return settings
+
+
+def _run_seen(run: RunFolder) -> dict[str, Any]:
+    """A run's state, its checkpoint to look at, and what its trainer offers to save when memory ran out."""
+    try:
+        status = run.read_status()
+    except LtxError:
+        return {"id": run.id, "state": "unknown"}
+    checkpoint = status.best_checkpoint or status.last_checkpoint
+    return {
+        "id": run.id,
+        "state": str(status.state),
+        "checkpoint": printable(str(run.path / checkpoint)) if checkpoint else None,
+        "offer": offer_of(run),
+    }

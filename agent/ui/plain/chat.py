@@ -1,0 +1,117 @@
+"""Line mode: a person talks to the graph line by line, with a screen reader, on a dumb terminal, through a pipe."""
+
+import dataclasses
+from pathlib import Path
+
+from agent.context import Desk, open_desk
+from agent.llm.choose import PLANNER, choose_model, name_of
+from agent.session.projects import current_project, project_of
+from agent.session.session import open_session
+from agent.session.slash import BY_NAME, Parsed, completions, dropped_paths, parse
+from agent.text.sanitize import clean, clean_lines, shell_quote
+from agent.ui.plain.commands import completed, obey
+from agent.ui.plain.face import LEAVE, Face, ask_approval, show_card
+from agent.ui.plain.plan import news_of_plan
+from agent.ui.plain.shown import say
+from agent.ui.plain.terminal import Terminal
+from agent.ui.shared.history import PromptHistory
+from tools.project import Project
+from trainer_core.errors import LtxError
+
+
+def talk(target: Path | None, llm: str, conversation: str | None = None) -> None:
+    """Hold the conversation until the person leaves; a run that trains goes on."""
+    choose_model(llm)  # what is wrong with it is said before anything is asked
+    terminal = Terminal()
+    say("ltx-agent: from a folder of clips to a trained LTX-2 adapter. At most five questions; then it is your turn.")
+    project = project_of(target, None) if target is not None else current_project()
+    if project is None:
+        project = _project_by_questions(terminal)
+    while project is not None:
+        desk = open_desk(project, llm, conversation)
+        say(
+            f'You talk to {_named(name_of(desk.model))}. "help" says what it understands, "/help" the commands, '
+            '"quit" leaves.'
+        )
+        goal = None
+        if not project.report_path.exists():
+            goal = terminal.ask("What shall the adapter learn? (Enter: I look at the clips first)")
+            if goal is None:
+                return
+        project = converse(desk, terminal, goal)
+        conversation = None
+
+
+def converse(desk: Desk, terminal: Terminal, goal: str | None = None) -> Project | None:
+    """Talk over one project; return the one that the person opens next, None when they left."""
+    if goal:
+        desk = dataclasses.replace(desk, project=project_of(desk.project.path, None, goal=goal))
+    say(f"Project: {clean(str(desk.project.path))}")
+    terminal.remember(PromptHistory(desk.project.path / ".prompt-history.jsonl"))
+    with open_session(desk) as session:
+        face = Face(session, terminal)
+        terminal.complete = lambda text: completed(face, text)
+        if session.is_unfinished:
+            say("Going on where the last session was cut off.")
+            face.hear(session.resume())
+        elif goal is not None:
+            face.hear(session.begin(goal, until="monitor"))
+        while not face.is_left:
+            for line in news_of_plan(face):
+                say(line)
+            _listen(face)
+    return face.goes_to
+
+
+def _listen(face: Face) -> None:
+    """Take one line of the person, or one answer."""
+    session = face.session
+    question = session.pending()
+    if question != face.asked:
+        face.asked = question
+        if question is not None:
+            show_card(question)
+    if question is not None:
+        answer = ask_approval(question, face.terminal, session)
+    else:
+        answer = face.terminal.listen("", session)
+    if answer is None or (isinstance(answer, str) and answer.lower() in LEAVE):
+        face.is_left = True
+    elif isinstance(answer, str) and (parsed := parse(answer)) is not None:
+        obey(face, parsed)
+    elif isinstance(answer, str) and (dropped := dropped_paths(answer)):
+        _take(face, dropped)
+    elif question is None:
+        face.hear(session.say(str(answer)))
+    else:
+        face.hear(session.answer(answer is True, answer if isinstance(answer, str) else "", until="monitor"))
+
+
+def _take(face: Face, dropped: list[Path]) -> None:
+    """Files or folders were dropped on the terminal: one folder is opened, others are something to say."""
+    if len(dropped) == 1 and dropped[0].is_dir():
+        obey(face, Parsed("open", str(dropped[0]), BY_NAME["open"]))
+    else:
+        face.say(" ".join(shell_quote(path) for path in dropped))
+
+
+def _project_by_questions(terminal: Terminal) -> Project | None:
+    """Ask for the clips folder until it can be a project; None when the person left."""
+    while True:
+        folder = terminal.ask("Which folder holds your clips?", complete=_folders)
+        if folder is None or folder.lower() in LEAVE:
+            return None
+        try:
+            return project_of(next(iter(dropped_paths(folder)), Path(folder or ".")), None)
+        except LtxError as error:
+            say(clean_lines(str(error)))
+
+
+def _folders(text: str) -> list[str]:
+    return [found.removeprefix("/open ") for found, _ in completions(f"/open {text}")]
+
+
+def _named(model: str) -> str:
+    return (
+        "the built-in planner (rules, no language model)" if model == PLANNER else f"the language model {clean(model)}"
+    )

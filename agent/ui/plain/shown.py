@@ -1,0 +1,95 @@
+"""Events as plain lines that are good to hear: no signs, no bars, nothing drawn over; words while they come."""
+
+import sys
+import time
+from typing import Protocol
+
+from agent.approvals.nodes import DECLINED
+from agent.session.events import Alerted, Called, Event, Progressed, Returned, Said, Streamed
+from agent.text.sanitize import clean, clean_lines
+from agent.turn.tool_calls import was_interrupted
+
+TOLD_EVERY_S = 5.0
+"""How often a line tells how far long work is."""
+
+
+class Progress(Protocol):
+    """Shows how far long work is; `clear` makes room for other lines."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+class SpokenProgress:
+    """Tells how far work is in a line of its own, when other work begins and now and then; on a terminal alone."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._told_s = 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        kind = what.split(" · ")[0]
+        if sys.stderr.isatty() and (kind != self._what or time.monotonic() - self._told_s >= TOLD_EVERY_S):
+            self._what, self._told_s = kind, time.monotonic()
+            print(f"{clean(what)}, {done} of {total}", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Nothing is drawn, so nothing stands in the way."""
+
+
+class Shown:
+    """Shows the events of one turn; `last_said` is the answer as a whole.
+
+    `told_interruption`: an event said how far the work came that the person interrupted.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.last_said = ""
+        self.told_interruption = False
+        self._progress = progress
+        self._streamed = False
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Progressed):
+            self._progress(event.what, event.done, event.total)
+            return
+        self._progress.clear()
+        if isinstance(event, Streamed):
+            print(clean_lines(event.text), end="", flush=True)
+            self._streamed = True
+            return
+        if self._streamed:
+            print(flush=True)
+        if isinstance(event, Said):
+            self.last_said = event.text
+            if not self._streamed:
+                say(clean_lines(event.text))
+        elif isinstance(event, Called) and event.tool != "go_to":
+            arguments = ", ".join(f"{name}={value!r}" for name, value in event.arguments.items())
+            say(f"Tool: {clean(event.tool)}({clean(arguments)})")
+        elif isinstance(event, Alerted):
+            say(alert_text(event))
+        elif isinstance(event, Returned):
+            self.told_interruption |= was_interrupted(event)
+            if _has_failed(event):
+                say(f"Failed: {clean(event.tool)}")
+        self._streamed = False
+
+
+def _has_failed(event: Returned) -> bool:
+    """Whether it ended by itself without a result; a person who declined or interrupted it knows why."""
+    return bool(event.refusal) and event.refusal != DECLINED and not was_interrupted(event)
+
+
+def alert_text(event: Alerted) -> str:
+    return "\n".join(
+        [f"{_LEVELS[event.level]}: {clean(event.message)}", *(f"  {clean(line)}" for line in event.evidence)]
+    )
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stdout, flush=True)
+
+
+_LEVELS = {"note": "News", "warn": "Warning", "stop": "Alarm"}

@@ -1,0 +1,63 @@
+"""Words and escapes that all parts of the page share."""
+
+from html import escape
+
+from tools.inspect.discover.names import displayed
+from tools.inspect.report.report import FlagId, Severity
+
+SEVERITY_CHIPS: dict[Severity, tuple[str, str]] = {
+    "block": ("bad", "blocks"),
+    "warn": ("warn", "look"),
+    "note": ("note", "note"),
+}
+HARM: dict[Severity, int] = {"block": 0, "warn": 1, "note": 2}
+MILD: frozenset[FlagId] = frozenset({"near_duplicate", "no_audio", "silent", "name_collision", "unpaired"})
+"""What limits the use of a clip; every other warning is of something wrong that the model would learn."""
+STATUS_CHIPS = {"ok": "good", "flagged": "warn", "unusable": "bad", "unreadable": "bad"}
+NAMES: dict[FlagId, str] = {
+    "scene_cut": "Cuts inside",
+    "letterbox": "Bars",
+    "text_overlay": "Text or logo",
+    "near_duplicate": "Near-duplicates",
+    "av_length_mismatch": "Sound and picture differ",
+    "no_audio": "No sound",
+    "odd_pixel_aspect": "Odd pixels",
+    "low_fps": "Low frame rate",
+    "vfr": "Varying frame rate",
+    "hdr": "HDR or log",
+    "audio_dropout": "Dropouts",
+    "low_sample_rate": "Dull sound",
+    "undecodable": "Can't be decoded",
+    "corrupt_tail": "Cut off",
+    "header_mismatch": "Header is wrong",
+    "name_collision": "Names collide",
+    "unpaired": "Unpaired",
+}
+
+
+def text(value: str) -> str:
+    """Anybody's text as HTML: escaped, control characters spelled out."""
+    return escape(displayed(value))
+
+
+def flag_name(flag: FlagId) -> str:
+    """What a flag is called."""
+    return NAMES.get(flag, flag.replace("_", " ").capitalize())
+
+
+def harm(severity: Severity, flag: FlagId) -> tuple[int, bool]:
+    """Sorts the flags that do most harm first."""
+    return HARM[severity], flag in MILD
+
+
+def chip(kind: str, label: str) -> str:
+    """A small coloured label."""
+    return f'<span class="chip {kind}">{text(label)}</span>'
+
+
+def seconds(value: float) -> str:
+    """A length of time as people say it."""
+    if value < 100:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

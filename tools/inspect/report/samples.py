@@ -1,0 +1,114 @@
+"""Cutting clips into samples: the working frame rate, and each clip's bucket and windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tools.inspect.report.report import Sample
+from trainer_core.data.buckets import SHORTEST_VIDEO_FRAMES, Bucket, ClipExtent, choose_bucket, frames_at, windows
+from trainer_core.data.media.decode import LONGEST_AUDIO_PADDING_S
+from trainer_core.data.media.probe import ClipProbe
+
+WORKING_RATES = (24.0, 25.0, 30.0)
+"""What LTX models are trained and sampled at; the first is the default where the clips don't say."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The samples of one clip, its frames at the working rate, and how many windows were dropped for lack of sound."""
+
+    bucket: Bucket | None
+    samples: tuple[Sample, ...]
+    frames_available: int
+    without_sound: int = 0
+    sound_too_short: bool = False
+
+
+def working_frame_rate(probes: Sequence[ClipProbe]) -> float:
+    """Return the rate of WORKING_RATES that suits most seconds; 50 fps counts for 25, 23.976 for 24."""
+    votes = dict.fromkeys(WORKING_RATES, 0.0)
+    for probe in probes:
+        if probe.kind == "video" and probe.fps:
+            votes[_nearest_rate(probe.fps)] += probe.duration_s
+    return max(votes, key=lambda rate: votes[rate])
+
+
+def extent(probe: ClipProbe, frame_rate: float) -> ClipExtent | None:
+    """What the clip offers to a bucket; None for sound alone."""
+    if probe.kind == "audio" or not probe.width or not probe.height:
+        return None
+    return ClipExtent(probe.width, probe.height, frames_available(probe, frame_rate))
+
+
+def frames_available(probe: ClipProbe, frame_rate: float) -> int:
+    """Frames at the working rate: 1 for an image, never more real ones than were decoded when there are hardly any."""
+    if probe.kind == "image":
+        return 1
+    frames = frames_at(probe.duration_s, frame_rate)
+    return min(frames, probe.frames) if probe.frames < SHORTEST_VIDEO_FRAMES else frames
+
+
+def cut(probe: ClipProbe, frame_rate: float, buckets: Sequence[Bucket]) -> Cut:
+    """Cut a clip into consecutive samples of its bucket; stills take one-frame buckets, nothing is enlarged.
+
+    A window in which the clip's sound is missing is dropped, unless it is missing in all of them.
+    """
+    available = frames_available(probe, frame_rate)
+    if probe.kind == "audio":
+        return _cut_sound(probe, frame_rate, buckets)
+    assert probe.width is not None
+    assert probe.height is not None
+    eligible = [
+        bucket
+        for bucket in buckets
+        if bucket.fits_inside(probe.width, probe.height) and (bucket.frames == 1) == (probe.kind == "image")
+    ]
+    bucket = choose_bucket(probe.width, probe.height, available, eligible)
+    if bucket is None:
+        return Cut(None, (), available)
+    if probe.kind == "image":
+        return Cut(bucket, (Sample(start_s=0.0, duration_s=1 / frame_rate, bucket=str(bucket)),), available)
+    lengths = [
+        one.frames
+        for one in eligible
+        if (one.width, one.height) == (bucket.width, bucket.height) and one.frames <= bucket.frames
+    ]
+    samples = _samples(probe.duration_s, frame_rate, lengths, bucket)
+    return _with_sound(probe, bucket, samples, available)
+
+
+def _with_sound(probe: ClipProbe, bucket: Bucket, samples: tuple[Sample, ...], available: int) -> Cut:
+    if probe.audio is None or not probe.audio.decodable:
+        return Cut(bucket, samples, available)
+    sound_ends_s = probe.audio.end_s + 0.9 * LONGEST_AUDIO_PADDING_S
+    heard = tuple(sample for sample in samples if sample.start_s + sample.duration_s <= sound_ends_s)
+    if not heard:
+        return Cut(bucket, samples, available, without_sound=len(samples), sound_too_short=bool(samples))
+    return Cut(bucket, heard, available, without_sound=len(samples) - len(heard))
+
+
+def _cut_sound(probe: ClipProbe, frame_rate: float, buckets: Sequence[Bucket]) -> Cut:
+    """Sound alone is cut to the lengths of the buckets that it fills, else to the shortest legal length."""
+    available = frames_at(probe.duration_s, frame_rate)
+    lengths = [bucket.frames for bucket in buckets if SHORTEST_VIDEO_FRAMES <= bucket.frames <= available]
+    return Cut(None, _samples(probe.duration_s, frame_rate, lengths or [SHORTEST_VIDEO_FRAMES], None), available)
+
+
+def _samples(duration_s: float, frame_rate: float, lengths: Sequence[int], size: Bucket | None) -> tuple[Sample, ...]:
+    return tuple(
+        Sample(
+            start_s=start_s,
+            duration_s=frames / frame_rate,
+            bucket=str(Bucket(size.width, size.height, frames)) if size is not None else None,
+        )
+        for start_s, frames in windows(duration_s, frame_rate, lengths)
+    )
+
+
+def _nearest_rate(fps: float) -> float:
+    """The working rate of which `fps` is nearest to a whole multiple, or to itself when it is slower."""
+
+    def distance(rate: float) -> float:
+        times = max(1, round(fps / rate))
+        return abs(fps / (times * rate) - 1)
+
+    return min(WORKING_RATES, key=distance)
