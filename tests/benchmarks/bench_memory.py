@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from measuring import forget_peak, in_a_child, kibibytes
+from memory_trace import trace
 
 from trainer_core.adapters import add_lora
 from trainer_core.data.batch import Batch, random_batch
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import estimate
 from trainer_core.memory.live import LiveBytes
-from trainer_core.memory.trace import trace
 from trainer_core.model.folder import FolderSource
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.quantize import quantize

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from memory_trace import step, trace
 
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import CARDS_GB, estimate
 from trainer_core.memory.sizes import adapted, block_linears, block_small_weights, outer_weights
-from trainer_core.memory.trace import step, trace
 from trainer_core.model.released import released_transformer
 
 TOLERANCE = 0.05
@@ -107,9 +107,9 @@ def test_five_blocks_tell_of_all_48(name):
 
 @pytest.mark.soak
 def test_the_documented_table_of_switches_is_the_traced_one():
-    from trainer_core.memory.switches import table
+    from traced_savings import table
 
-    assert table() in (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert table() in (Path(__file__).parents[2] / "instruments" / "TABLES.md").read_text(encoding="utf-8")
 
 
 def test_each_switch_saves_what_it_is_for():

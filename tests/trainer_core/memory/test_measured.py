@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-
-from trainer_core.memory.measured import (
+from measured_savings import (
     ENCODER_TOLERANCE,
     SWITCHES,
     encode,

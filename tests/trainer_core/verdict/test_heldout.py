@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from verdict_simulation import KINDS, MARKERS, curve, simulate, table
 
 from trainer_core.verdict.heldout import FEWEST_EVALUATIONS, jitter
 from trainer_core.verdict.judge import judge
-from trainer_core.verdict.simulate import KINDS, MARKERS, curve, simulate, table
 
-ARCHITECTURE = Path(__file__).parents[3] / "ARCHITECTURE.md"
+TABLES = Path(__file__).parents[2] / "instruments" / "TABLES.md"
 
 
 def series(heldout: list[float], train: list[float] | None = None) -> list[dict[str, Any]]:
@@ -23,8 +23,8 @@ def series(heldout: list[float], train: list[float] | None = None) -> list[dict[
 def test_the_documented_table_is_what_the_rule_gives() -> None:
     found = simulate()
     assert sum(sum(row.values()) for row in found.values()) >= 1000
-    text = ARCHITECTURE.read_text(encoding="utf-8")
-    assert f"{MARKERS[0]}\n{table(found)}\n{MARKERS[1]}" in text, "run `python -m trainer_core.verdict.simulate`"
+    text = TABLES.read_text(encoding="utf-8")
+    assert f"{MARKERS[0]}\n{table(found)}\n{MARKERS[1]}" in text, "run `python tests/instruments/verdict_simulation.py`"
 
 
 @pytest.mark.parametrize("kind", KINDS)

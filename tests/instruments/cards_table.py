@@ -1,4 +1,4 @@
-"""The documented table of cards, by arithmetic: `python -m tools.cards` prints it for ARCHITECTURE.md."""
+"""The table of GPUs in TABLES.md, by arithmetic: `python tests/instruments/cards_table.py` prints it."""
 
 from tools.machine import largest_bucket, ways
 from trainer_core.memory.cell import Cell, Side

@@ -1,6 +1,6 @@
 """Measures what `activations.json` holds: bytes a token that a step keeps, from traces of the released models.
 
-`python -m trainer_core.memory.calibrate` takes about ten minutes; do it when the model library or the step changes.
+`python tests/instruments/calibrate_activations.py` takes about ten minutes; run it when the model library or step changes.
 """
 
 import itertools
@@ -8,10 +8,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from memory_trace import trace_depths
+
 from trainer_core.files import write_text
 from trainer_core.memory.cell import Cell, Side, Version
 from trainer_core.memory.estimate import COEFFICIENTS_PATH, FORMS, REGIMES, TRAININGS, form_key
-from trainer_core.memory.trace import trace_depths
 
 LAYERS = (24, 48)
 CHUNK_TOKENS = 1024

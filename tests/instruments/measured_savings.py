@@ -1,4 +1,4 @@
-"""What each switch saves on a processor: `python -m trainer_core.memory.measured` prints the documented table.
+"""What each switch saves on a processor: `python tests/instruments/measured_savings.py` prints the documented table.
 
 A random mid-size model of the released classes trains for two steps in a process of its own, without a switch and with
 it; a random mid-size text encoder reads one caption. Anonymous memory stands for a card's; what a switch keeps in host
@@ -21,7 +21,7 @@ from typing import Any
 from trainer_core.memory.cell import Cell, Side
 
 _M_MMAP_THRESHOLD = -3  # of malloc.h: freed blocks above it go back to the system at once
-_MODULE = "trainer_core.memory.measured"
+_SCRIPT = Path(__file__)
 LAYERS, HEADS, VIDEO_HEAD, AUDIO_HEAD = 16, 4, 64, 32
 GRID, AUDIO_FRAMES, TEXT_TOKENS = (4, 16, 32), 50, 64
 STEPS = 2
@@ -146,7 +146,7 @@ def states_apart(whole: Encoded, packed: Encoded) -> float:
 
 def _child(work: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", _MODULE, work, str(folder), json.dumps(options)],
+        [sys.executable, str(_SCRIPT), work, str(folder), json.dumps(options)],
         capture_output=True,
         text=True,
         check=True,

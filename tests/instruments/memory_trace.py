@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from memory_timeline import TRACED_BLOCKS, Stretch, Timeline, peak_of
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import Optimizer
@@ -16,7 +17,6 @@ from torch.optim import Optimizer
 from trainer_core.adapters import add_lora, train_fully
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.live import LiveBytes
-from trainer_core.memory.timeline import TRACED_BLOCKS, Stretch, Timeline, peak_of
 from trainer_core.model.block_swap import BlockSwap
 from trainer_core.model.ltx import LtxModel, ModalityInput, context_widths
 from trainer_core.model.quantize import Packed, QuantizedLinear, quantizable, quantized_layer, replace_layer
@@ -170,7 +170,7 @@ class _EightBitMoments(Optimizer):
     def __init__(self, parameters: list[nn.Parameter]) -> None:
         super().__init__(parameters, {"lr": 0.0})
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None and not self.state[parameter]:

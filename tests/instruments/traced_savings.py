@@ -1,4 +1,4 @@
-"""What each switch saves at full size, by traces: `python -m trainer_core.memory.switches` prints the documented table.
+"""Savings of each switch at full size, traced: `python tests/instruments/traced_savings.py` prints the table."""
 
 The traces count tensors of the released model on a fake device; connectors and text encoder, which never train, are
 counted from their weights.
@@ -31,7 +31,7 @@ SWITCHES: dict[str, tuple[Cell, Cell]] = {
 
 def table() -> str:
     """Markdown: the traced peak without and with each switch, and the estimate's word on the difference."""
-    from trainer_core.memory.trace import trace
+    from memory_trace import trace
 
     known: dict[Cell, int] = {}
 

@@ -1,6 +1,6 @@
 """Held-out curves of known kind, and the confusion table of the verdict on them.
 
-`python -m trainer_core.verdict.simulate` writes the table into ARCHITECTURE.md, between its markers. No torch.
+`python tests/instruments/verdict_simulation.py` writes the table into ARCHITECTURE.md, between its markers. No torch.
 
 A curve is the loss relative to step 0 at 10 to 40 evaluations, of held-out and of training clips, with a drift of the
 weights on it: AR(1) noise of 0.1 to 2 % with an autocorrelation of 0 to 0.6, on which the rule knows nothing.
@@ -141,5 +141,5 @@ def _noisy(shape: Shape, evaluations: int, noise: float, memory: float, chance: 
 
 
 if __name__ == "__main__":
-    write_table(Path("ARCHITECTURE.md"))
+    write_table(Path(__file__).with_name("TABLES.md"))
     print(table(simulate()))
