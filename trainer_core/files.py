@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import ConfigError, ExternalError, LtxError
+from trainer_core.units import size_text
 
 SEARCHED_BYTES = 1 << 22
 
@@ -37,9 +38,7 @@ def refuse_full_disk(folder: Path, needed_bytes: int, what: str, advice: str) ->
     """Raise ConfigError when `folder`, which exists, has no room for `needed_bytes` of `what`."""
     free = shutil.disk_usage(folder).free
     if needed_bytes > free:
-        raise ConfigError(
-            f"{what} takes {needed_bytes / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free at {folder}.", advice
-        )
+        raise ConfigError(f"{what} takes {size_text(needed_bytes)}; {size_text(free)} are free at {folder}.", advice)
 
 
 @contextlib.contextmanager
@@ -123,11 +122,8 @@ def fsync_file(path: Path) -> None:
 
 def file_digest(path: Path) -> str:
     """sha256 of the content of `path`, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as handle:
-        while chunk := handle.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -13,6 +13,7 @@ from trainer_core.files import file_digest, read_jsonl, write_text
 from trainer_core.metrics import heldout_rows, read_steps
 from trainer_core.run_folder import RunFolder, RunStatus
 from trainer_core.sampling.index import PAGE_NAME, TINY_NOTE, read_index
+from trainer_core.units import size_text
 from trainer_core.verdict.judge import judge
 
 LARGEST_HEADER_BYTES = 100 * 2**20
@@ -163,7 +164,7 @@ def _cost(steps: list[dict[str, Any]], heldout: list[dict[str, Any]], events: li
         ("held-out evaluation", f"{evaluation:.0f} s, {evaluation / training:.1%} of the training time"),
         ("saving", f"{saving:.0f} s"),
         ("samples seen", steps[-1]["samples_seen"]),
-        ("peak memory", f"{max(row['memory_bytes'] for row in steps) / 2**30:.1f} GiB"),
+        ("peak memory", size_text(max(row["memory_bytes"] for row in steps))),
     ]
     return _table("What it cost", ("", ""), rows)
 

@@ -10,9 +10,9 @@ from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Clip, Report
 from tools.plain_text import plain_text
 from tools.project import Project
-from tools.wording import counted
 from trainer_core.errors import LtxError
 from trainer_core.files import read_json, write_json, write_text
+from trainer_core.units import counted
 
 _LEVELS = {"block": "error", "warn": "warning", "note": "note"}
 SHOWN_CLIPS = 50

@@ -2,22 +2,20 @@
 
 from typing import Any
 
-
-def _bytes_text(count: int | None) -> str:
-    return "unknown" if count is None else f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+from trainer_core.units import size_text
 
 
 def memory_summary(result: dict[str, Any]) -> list[str]:
     parts = ", ".join(
-        f"{name.replace('_', ' ')} {_bytes_text(count)}" for name, count in result["parts"].items() if count
+        f"{name.replace('_', ' ')} {size_text(count)}" for name, count in result["parts"].items() if count
     )
     fits = [f"{card} GB" for card, holds in result["fits"].items() if holds]
     lines = [
-        f"LTX-{result['version']}, {result['sample']}: {_bytes_text(result['device_peak_bytes'])} on the device "
-        f"({parts}); {_bytes_text(result['host_peak_bytes'])} of host memory, "
-        f"{_bytes_text(result['disk_bytes'])} on disk.",
+        f"LTX-{result['version']}, {result['sample']}: {size_text(result['device_peak_bytes'])} on the device "
+        f"({parts}); {size_text(result['host_peak_bytes'])} of host memory, "
+        f"{size_text(result['disk_bytes'])} on disk.",
         f"{result['flops_per_step'] / 1e12:.2f} TFLOP a step. Estimated; `ltx-agent rehearse` measures.",
-        f"Captions are encoded beforehand, with {_bytes_text(result['encoding_peak_bytes'])} on the device; where it "
+        f"Captions are encoded beforehand, with {size_text(result['encoding_peak_bytes'])} on the device; where it "
         "has less, the text encoder works in host memory.",
         f"Fits as it is: {', '.join(fits) if fits else 'none of the usual cards'}.",
     ]
@@ -29,7 +27,7 @@ def memory_summary(result: dict[str, Any]) -> list[str]:
 
 def _saved(saving: dict[str, Any]) -> str:
     saves = saving["saves_bytes"]
-    return f"{saving['rung']} (saves {_bytes_text(saves)})" if saves > 0 else saving["rung"]
+    return f"{saving['rung']} (saves {size_text(saves)})" if saves > 0 else saving["rung"]
 
 
 def rehearse_summary(result: dict[str, Any]) -> list[str]:
@@ -37,7 +35,7 @@ def rehearse_summary(result: dict[str, Any]) -> list[str]:
     for trial in result["trials"]:
         seen = f"memory ran out while {trial['ran_out']}" if trial["ran_out"] else "fits"
         figures = [
-            f"{name} {_bytes_text(trial[key])}"
+            f"{name} {size_text(trial[key])}"
             for name, key in (
                 ("device", "device_peak_bytes"),
                 ("tensors", "tensors_peak_bytes"),

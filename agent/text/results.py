@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.text.memory import memory_summary, rehearse_summary
 from agent.text.run import comparison_lines, diagnosis_lines, resume_lines, run_lines
-from tools.wording import counted
+from trainer_core.units import counted, size_text
 
 SHOWN_PROBLEMS = 6
 
@@ -55,7 +55,7 @@ def _undo_captions_summary(result: dict[str, Any]) -> list[str]:
 
 
 def _download_summary(result: dict[str, Any]) -> list[str]:
-    return [f"{result['model']} is on this machine now ({result['gib']} GiB)."]
+    return [f"{result['model']} is on this machine now ({size_text(result['gib'] * 2**30)})."]
 
 
 def _draft_summary(result: dict[str, Any]) -> list[str]:

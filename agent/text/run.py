@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.run_folder import LIVE_STATES
+from trainer_core.units import duration_text
 
 SHOWN_ALERTS = 3
 _STATES = {
@@ -166,15 +167,6 @@ _SLOWEST = {
 }
 
 
-def duration(seconds: float) -> str:
-    """Return a duration in words, as coarse as it is uncertain."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def _time_left(status: dict[str, Any]) -> str:
     eta_s = status.get("eta_s")
     if not eta_s:
@@ -182,8 +174,8 @@ def _time_left(status: dict[str, Any]) -> str:
     others = {
         name: left for name, left in (status.get("eta_parts_s") or {}).items() if name != "training" and left >= 1
     }
-    besides = f", of it {', '.join(f'{name} {duration(left)}' for name, left in others.items())}" if others else ""
-    return f" About {duration(eta_s)} left{besides}."
+    besides = f", of it {', '.join(f'{name} {duration_text(left)}' for name, left in others.items())}" if others else ""
+    return f" About {duration_text(eta_s)} left{besides}."
 
 
 def _offered(alert: dict[str, Any], state: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Measures what `activations.json` holds: bytes a token that a step keeps, from traces of the released models.
 
-`python tests/instruments/calibrate_activations.py` takes about ten minutes; run it when the model library or step changes.
+`python tests/instruments/calibrate_activations.py` takes ten minutes; run it when the
+model library or the step changes.
 """
 
 import itertools

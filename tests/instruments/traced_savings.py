@@ -1,4 +1,4 @@
-"""Savings of each switch at full size, traced: `python tests/instruments/traced_savings.py` prints the table."""
+"""Savings of each switch at full size, traced: `python tests/instruments/traced_savings.py` prints the table.
 
 The traces count tensors of the released model on a fake device; connectors and text encoder, which never train, are
 counted from their weights.

@@ -14,6 +14,7 @@ from tools.caption.speeds import earlier_speed
 from tools.caption.store.captions import CaptionEntry
 from tools.inspect.report.report import Clip
 from tools.spec import CostLine, nothing
+from trainer_core.units import duration_text
 
 SOUND_TOKENS_A_SECOND = 25
 """What audio language models make of a second of sound, about."""
@@ -45,7 +46,7 @@ class Estimate(BaseModel):
         if self.cost_usd is not None:
             parts.append(f"${self.cost_usd:.2f}")
         if self.seconds is not None:
-            parts.append(spoken_time(self.seconds))
+            parts.append(duration_text(self.seconds))
         taken = f" ({self.assumptions})" if self.assumptions else ""
         return f"{self.clips} to caption: {about.get(self.basis, 'a guess:')} {', '.join(parts)}{taken}."
 
@@ -148,13 +149,6 @@ def used(usage: Usage, price_usd: tuple[float, float] | None, seconds: float) ->
         cost_usd=cost,
         seconds=round(seconds, 1),
     )
-
-
-def spoken_time(seconds: float) -> str:
-    """Return "40 s", "12 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _rate(tokens: float) -> str:

@@ -3,7 +3,6 @@
 It quotes counts, hashes, curves and samples; licences stand as the person states them, or as not stated.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from tools.monitor.status import describe_run
 from trainer_core.config import TrainingConfig, is_tiny
 from trainer_core.data.windows import Window, read_windows
 from trainer_core.errors import LtxError
+from trainer_core.files import file_digest
 from trainer_core.run_folder import RunFolder
 from trainer_core.sampling.index import TINY_NOTE
 
@@ -73,7 +73,7 @@ def model_card(run: RunFolder, config: TrainingConfig, facts: CardFacts) -> str:
         "| --- | --- |",
         *(f"| `{name}` | {what} |" for name, what in facts.files),
         "",
-        f"SHA-256 of the trained weights: `{sha256_of(facts.checkpoint)}`.",
+        f"SHA-256 of the trained weights: `{file_digest(facts.checkpoint)}`.",
         "",
         "## Data",
         "",
@@ -97,15 +97,6 @@ def model_card(run: RunFolder, config: TrainingConfig, facts: CardFacts) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def sha256_of(path: Path) -> str:
-    """The digest of a file of any size."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _sides(config: TrainingConfig) -> list[Any]:

@@ -14,10 +14,10 @@ from tools.draft.select import columns_of, has_sound, sort_clips
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Clip, Report
 from tools.project import ProjectFacts
-from tools.wording import counted
 from trainer_core.config import is_tiny
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.objective import ADAPTER_NAMES, AdapterName, default_adapter, load_recipe, merged, nested, recipe_for
+from trainer_core.units import counted
 
 TINY_STEPS = 60
 TINY_RANK = 8

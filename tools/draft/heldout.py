@@ -13,8 +13,8 @@ from tools.caption.clips import content_digest
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Clip
 from tools.inspect.scan.scenes import connected
-from tools.wording import counted
 from trainer_core.errors import ConfigError
+from trainer_core.units import counted
 
 DEFAULT_FRACTION = 0.1
 LARGEST_FRACTION = 0.5

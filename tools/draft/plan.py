@@ -6,8 +6,8 @@ from tools.draft.choices import Draft
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Clip, Report
 from tools.plain_text import plain_text
-from tools.wording import counted
 from trainer_core.config import is_tiny
+from trainer_core.units import counted
 
 _ADAPTERS = {
     "lora": "a LoRA: a small file that bends the model, and that you own",

@@ -24,7 +24,6 @@ from tools.inspect.scan.scan_all import look_at_all
 from tools.inspect.scan.store import look_store
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
-from tools.wording import counted
 from trainer_core.config import is_tiny
 from trainer_core.data.buckets import (
     REAL_LIMITS,
@@ -37,6 +36,7 @@ from trainer_core.data.buckets import (
 )
 from trainer_core.errors import DataError
 from trainer_core.files import write_pieces, write_text
+from trainer_core.units import counted
 
 MAX_NAMES = 5
 """Names spelled out in one sentence; report.html has them all."""

@@ -14,6 +14,7 @@ from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
 from trainer_core.memory.plan import Plan, plan
 from trainer_core.run_folder import RunFolder
+from trainer_core.units import duration_text, size_text
 
 LATENT_BYTES_A_TOKEN = 128 * 2
 """128 channels of bfloat16 a latent cell."""
@@ -34,20 +35,20 @@ def resume_costs(run: RunFolder, config: TrainingConfig, from_step: int) -> list
     step_s = describe_run(run).step_s.get("whole")
     time = CostLine("time", f"{left} steps; how long one takes was not measured yet")
     if step_s is not None:
-        text = f"about {_duration(left * step_s)}: {left} steps of {step_s:.2g} s, as in the run so far"
+        text = f"about {duration_text(left * step_s)}: {left} steps of {step_s:.2g} s, as in the run so far"
         time = CostLine("time", text, left * step_s, "estimated")
     peak, one = _peak_bytes(run), _checkpoint_bytes(run)
     memory = CostLine("memory", "not measured: the run made no step yet")
     if peak is not None:
-        memory = CostLine("memory", f"{_size(peak)} on the device at its peak so far", peak, "measured")
-    free = _size(shutil.disk_usage(run.path).free)
+        memory = CostLine("memory", f"{size_text(peak)} on the device at its peak so far", peak, "measured")
+    free = size_text(shutil.disk_usage(run.path).free)
     saves = _saves(config, left)
     if one is None:
         return [time, memory, CostLine("disk", f"{saves} checkpoints; {free} free")]
     return [
         time,
         memory,
-        CostLine("disk", f"{saves} checkpoints of {_size(one)}; {free} free", saves * one, "estimated"),
+        CostLine("disk", f"{saves} checkpoints of {size_text(one)}; {free} free", saves * one, "estimated"),
     ]
 
 
@@ -96,7 +97,7 @@ def _time(config: TrainingConfig, before: RunFolder | None, seen: Rehearsed | No
         step_s, source = describe_run(before).step_s["whole"], f"as in run {before.id}"
     if step_s is None:
         return CostLine("time", f"{steps} steps; how long one takes was not measured here yet")
-    text = f"about {_duration(steps * step_s)}: {steps} steps of {step_s:.2g} s, {source}, plus encoding"
+    text = f"about {duration_text(steps * step_s)}: {steps} steps of {step_s:.2g} s, {source}, plus encoding"
     return CostLine("time", text, steps * step_s, "estimated")
 
 
@@ -104,23 +105,22 @@ def _memory(before: RunFolder | None, seen: Rehearsed | None, planned: Plan | No
     """The device's memory: of a run, else of a rehearsal, else by arithmetic; and what a rehearsal without one saw."""
     peak = _peak_bytes(before) if before is not None else None
     if peak is not None and before is not None:
-        return [CostLine("memory", f"{_size(peak)} on the device at its peak in run {before.id}", peak, "measured")]
+        return [CostLine("memory", f"{size_text(peak)} on the device at its peak in run {before.id}", peak, "measured")]
     lines = []
     if seen is not None and seen.trial.device_peak_bytes is not None:
         peak = seen.trial.device_peak_bytes
-        return [CostLine("memory", f"{_size(peak)} on the device at its peak, rehearsed", peak, "measured")]
+        return [CostLine("memory", f"{size_text(peak)} on the device at its peak, rehearsed", peak, "measured")]
     if seen is not None and seen.trial.host_peak_bytes is not None:
         host = seen.trial.host_peak_bytes
-        tensors = f", {_size(seen.trial.tensors_peak_bytes)} of it tensors" if seen.trial.tensors_peak_bytes else ""
+        tensors = f", {size_text(seen.trial.tensors_peak_bytes)} of it tensors" if seen.trial.tensors_peak_bytes else ""
         lines.append(
-            CostLine("memory", f"{_size(host)} of host memory at its peak{tensors}, rehearsed", host, "measured")
+            CostLine("memory", f"{size_text(host)} of host memory at its peak{tensors}, rehearsed", host, "measured")
         )
     if planned is None:
         return lines or [CostLine("memory", "unknown: neither config.yaml nor the data says how large a sample is")]
     peak = planned.estimate.device_peak_bytes
-    text = (
-        f"{_size(peak)} on a GPU at its peak, {_size(planned.estimate.host_peak_bytes)} of host memory, by arithmetic"
-    )
+    on_host = size_text(planned.estimate.host_peak_bytes)
+    text = f"{size_text(peak)} on a GPU at its peak, {on_host} of host memory, by arithmetic"
     return [*lines, CostLine("memory", text, peak, "estimated")]
 
 
@@ -137,10 +137,12 @@ def _disk(project: Project, config: TrainingConfig, before: RunFolder | None, pl
     free = shutil.disk_usage(project.path).free
     if one is None:
         total = planned.disk_bytes if planned is not None else latents
-        text = f"about {_size(total)} of latents, {saves} checkpoints and the state to resume from; {_size(free)} free"
+        kept = f"{saves} checkpoints and the state to resume from"
+        text = f"about {size_text(total)} of latents, {kept}; {size_text(free)} free"
         return CostLine("disk", text, total, "estimated")
     total = latents + saves * one
-    text = f"about {_size(total)}: {_size(latents)} of latents, {saves} checkpoints of {_size(one)}; {_size(free)} free"
+    parts = f"{size_text(latents)} of latents, {saves} checkpoints of {size_text(one)}"
+    text = f"about {size_text(total)}: {parts}; {size_text(free)} free"
     return CostLine("disk", text, total, "estimated")
 
 
@@ -165,17 +167,3 @@ def _latent_bytes(project: Project, config: TrainingConfig) -> int:
 def _checkpoint_bytes(run: RunFolder) -> int | None:
     sizes = [path.stat().st_size for path in run.checkpoints.rglob("*") if path.is_file()]
     return max(sizes, default=0) or None
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError("the loop returns")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,7 +1,6 @@
 """Runs in line mode: how one goes, its curves in words, two compared, what it has generated."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from agent.ui.shared.watch import RunSeen, see_run
 from tools.monitor.status import describe_run
 from trainer_core.errors import ConfigError
 from trainer_core.run_folder import RunFolder
+from trainer_core.units import size_text
 from trainer_core.verdict.trend import measure_trend
 
 NO_RUN = 'No run yet. When the plan is right, say "/start".'
@@ -35,7 +35,7 @@ def run(face: Face, name: str) -> list[str]:
     if len(seen.steps):
         memory = seen.steps.mean("memory_bytes")[-1]
         lines += speed_lines(status)
-        lines += [f"Memory: {memory / 1e9:.2f} GB, at most {np.nanmax(seen.steps.high('memory_bytes')) / 1e9:.2f} GB."]
+        lines += [f"Memory: {size_text(memory)}, at most {size_text(np.nanmax(seen.steps.high('memory_bytes')))}."]
     lines += _events(seen)
     others = [other.id for other in face.project.runs() if other.id != found.id]
     return [*lines, *([f"Other runs: {', '.join(others)}. /run NAME shows one."] if others else [])]
@@ -95,7 +95,10 @@ def samples(face: Face, argument: str) -> list[str]:
         return [f"Opened: {file}" if open_with_system(file) else f"No display here. The file: {file}"]
     root = found.path / "samples"
     lines = [f"{len(files)} samples of run {found.id}, the newest last, in {root}:"]
-    lines += [f"{number}. {file.relative_to(root)}, {_size(file)}" for number, file in enumerate(files, start=1)]
+    lines += [
+        f"{number}. {file.relative_to(root)}, {size_text(file.stat().st_size) if file.exists() else 'gone'}"
+        for number, file in enumerate(files, start=1)
+    ]
     return [*lines, "/samples NUMBER opens one, where there is a display."]
 
 
@@ -210,7 +213,3 @@ def _events(seen: RunSeen) -> list[str]:
         kind = "Trouble" if mark.is_trouble else "Event"
         lines.append(f"{kind} at step {mark.step:,.0f}: {mark.kind}{f', {mark.text}' if mark.text else ''}.")
     return lines
-
-
-def _size(file: Path) -> str:
-    return f"{file.stat().st_size / 1e6:.2f} MB" if file.exists() else "gone"

@@ -16,6 +16,7 @@ from typing import Any
 from agent.ui.shared.curves.reader import MetricsReader
 from agent.ui.shared.curves.series import Series
 from agent.ui.shared.last_visit import LastVisit
+from tools.media_types import MEDIA_SUFFIXES
 from tools.monitor.status import verdict_of
 from tools.project import Project
 from trainer_core.errors import LtxError
@@ -27,10 +28,6 @@ LIVE_S = 0.5
 IDLE_S = 2.0
 JUDGED_S = 10.0
 LOG_TAIL_BYTES = 8192
-SAMPLE_SUFFIXES = frozenset(
-    {".mp4", ".mov", ".webm", ".mkv", ".png", ".jpg", ".jpeg", ".webp", ".wav", ".flac", ".mp3"}
-)
-
 
 TROUBLE = re.compile(
     r"fail|diverg|non.?finite|out of memory|error|spike|explosion|adapter|damaged|abandoned|skipped|not saved",
@@ -327,7 +324,7 @@ def _samples(run: RunFolder) -> tuple[Path, ...]:
     folder = run.path / "samples"
     if not folder.is_dir():
         return ()
-    return tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in SAMPLE_SUFFIXES))
+    return tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in MEDIA_SUFFIXES))
 
 
 def _log_tail(run: RunFolder) -> str:

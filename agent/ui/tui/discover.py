@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mxf", ".mpg", ".mpeg", ".ts"})
-STILLS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-SOUNDS = frozenset({".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus"})
+from tools.media_types import SUFFIXES
+
 DEPTH = 3
 MOST_ENTRIES = 20_000
 MOST_FOLDERS = 12
@@ -51,7 +50,7 @@ def look_around(here: Path, environment: Mapping[str, str] = os.environ) -> Foun
     models: list[Path] = []
     for folder, names in _walk(here):
         suffixes = [Path(name).suffix.lower() for name in names]
-        counts = [sum(suffix in kind for suffix in suffixes) for kind in (VIDEOS, STILLS, SOUNDS)]
+        counts = [sum(suffix in kind for suffix in suffixes) for kind in SUFFIXES.values()]
         if counts[0] or counts[2] or counts[1] >= 5:
             folders.append(ClipFolder(folder, *counts))
         models += [folder / name for name in names if name.endswith(".safetensors") and "ltx" in name.lower()]

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
-from agent.text.run import duration
 from tools.project import Project
 from trainer_core.run_folder import LIVE_STATES
+from trainer_core.units import duration_text
 
 if TYPE_CHECKING:
     from agent.ui.shared.watch import RunSeen
@@ -30,7 +30,7 @@ def about_run(seen: "RunSeen", width: int) -> Content:
     sign, colour = STATE_STYLES[status.state]
     parts: list[Any] = [(f"{sign} {status.state} ", f"bold {colour}"), f"{status.step:,}/{status.steps:,}"]
     if status.eta_s and status.state in LIVE_STATES:
-        parts.append((f" {duration(status.eta_s)} left", "$muted"))
+        parts.append((f" {duration_text(status.eta_s)} left", "$muted"))
     loss = seen.steps.mean("loss")
     if len(loss):
         parts.append((f" loss {loss[-1]:.3g}", "$muted"))

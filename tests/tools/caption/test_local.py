@@ -22,8 +22,8 @@ from tools.caption.captioners.local import LocalCaptioner
 from tools.caption.captioners.local_models import GIB, LocalModel, Machine, find_local, read_model, suggested
 from tools.caption.media.prepare_inputs import Preparation
 from tools.caption.media.sound import read_sound
+from tools.caption.speech import local as local_speech
 from tools.caption.speech.local import find_local_transcriber
-from tools.caption.speech.transcribe import local as local_speech
 from tools.caption.tool import CaptionArguments, caption_clips
 from tools.project import Project
 from trainer_core.errors import ApprovalNeeded, ConfigError
@@ -204,7 +204,7 @@ def test_an_incomplete_or_too_large_model_is_refused(tmp_path: Path, monkeypatch
         find_local(str(folder), asked=True, notes=[])
     with (folder / "model-2.safetensors").open("wb") as file:
         file.truncate(9 * GIB)
-    with pytest.raises(ConfigError, match=r"needs about 11\.9 GiB; 4\.0 GiB are free"):
+    with pytest.raises(ConfigError, match=r"needs about 12\.8 GB; 4\.3 GB are free"):
         find_local(str(folder), asked=True, notes=[])
 
 

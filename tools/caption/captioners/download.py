@@ -10,6 +10,7 @@ from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, nothing
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.files import refuse_full_disk
+from trainer_core.units import size_text
 
 MIB = 2**20
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
@@ -73,7 +74,7 @@ def preview_download(project: Project | None, arguments: DownloadArguments) -> P
         "Its licence is its makers' own: read it on the model's page.",
     ]
     costs = [
-        CostLine("disk", f"{size / GIB:.1f} GiB", float(size), "measured"),
+        CostLine("disk", size_text(size), float(size), "measured"),
         CostLine("time", "as long as your line takes"),
         *nothing("memory", "money"),
     ]

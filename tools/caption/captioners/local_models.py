@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import ApprovalNeeded, ConfigError
+from trainer_core.units import size_text
 
 GIB = 2**30
 WORKING_BYTES = 2 * GIB
@@ -88,9 +89,9 @@ def find_local(model: str | None, *, asked: bool, notes: list[str]) -> LocalMode
         return None
     name, gib = suggested(machine)
     raise ApprovalNeeded(
-        f"No vision model on this machine that fits its {_gib(machine.free_bytes)} of free memory was found.",
-        f"Agree to download {name} (about {gib} GiB): ltx-agent captions download {name}. Or name a folder: "
-        "--captioner local:FOLDER.",
+        f"No vision model on this machine that fits its {size_text(machine.free_bytes)} of free memory was found.",
+        f"Agree to download {name} (about {size_text(gib * GIB)}): ltx-agent captions download {name}. Or name "
+        "a folder: --captioner local:FOLDER.",
     )
 
 
@@ -188,7 +189,7 @@ def _usable(found: LocalModel) -> LocalModel:
     machine = this_machine()
     if found.needed_bytes > machine.free_bytes:
         raise ConfigError(
-            f"{found.name} needs about {_gib(found.needed_bytes)}; {_gib(machine.free_bytes)} are free "
+            f"{found.name} needs about {size_text(found.needed_bytes)}; {size_text(machine.free_bytes)} are free "
             f"({machine.device}).",
             "Free some memory, or choose a smaller model.",
         )
@@ -201,7 +202,3 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _gib(count: int) -> str:
-    return f"{count / GIB:.1f} GiB"

@@ -5,19 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tools.inspect.report.report import Kind, Origin, Role
+from tools.media_types import media_kind
 
 COLUMNS: tuple[Role, ...] = ("audio", "reference_video", "reference_audio", "video_mask", "audio_mask")
 TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".srt", ".vtt", ".md", ".yaml", ".yml"})
-_VIDEO = "mp4 mov mkv webm avi m4v mpg mpeg ts mts m2ts mxf wmv flv ogv 3gp y4m gif"
-_IMAGE = "png jpg jpeg webp bmp tif tiff"
-_AUDIO = "wav mp3 flac m4a aac ogg opus aif aiff wma caf"
-_SUFFIXES: tuple[tuple[Kind, str], ...] = (("video", _VIDEO), ("image", _IMAGE), ("audio", _AUDIO))
-_KINDS: dict[str, Kind] = {f".{suffix}": kind for kind, suffixes in _SUFFIXES for suffix in suffixes.split()}
 
 
 def expected_kind(file: Path) -> Kind:
-    """What a file's name promises."""
-    return _KINDS.get(file.suffix.lower(), "other")
+    """Return what a file's name promises."""
+    return media_kind(file) or "other"
 
 
 @dataclass(frozen=True)

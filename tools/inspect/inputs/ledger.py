@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tools.inspect.discover.names import displayed
-from tools.inspect.remedies.ledger import Taken, digest_of_file, state_of
+from tools.inspect.remedies.ledger import Taken, state_of
 from tools.project import Project
 from trainer_core.errors import ConfigError
-from trainer_core.files import read_jsonl, write_jsonl
+from trainer_core.files import file_digest, read_jsonl, write_jsonl
 
 Column = Literal["reference_video", "reference_audio", "video_mask", "audio_mask"]
 
@@ -77,6 +77,6 @@ def with_inputs(project: Project, taken: Taken) -> Taken:
 
 def _is_of(file: Path, one: Input) -> bool:
     try:
-        return state_of(file) == (one.size, one.mtime_ns) or digest_of_file(file) == one.sha256
+        return state_of(file) == (one.size, one.mtime_ns) or file_digest(file) == one.sha256
     except OSError:
         return False

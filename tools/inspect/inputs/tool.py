@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tools.inspect.discover.names import displayed
 from tools.inspect.inputs import pictures
 from tools.inspect.inputs.ledger import Column, Input, read_inputs, write_inputs
-from tools.inspect.remedies.ledger import digest_of_file, state_of
+from tools.inspect.remedies.ledger import state_of
 from tools.inspect.remedies.recode import write_copies
 from tools.inspect.remedies.tool import named
 from tools.inspect.remedies.tracks import Change, Draw, Stretch
@@ -25,7 +25,7 @@ from tools.spec import CostLine, Preview, Tool, as_given, nothing
 from trainer_core.data.media.pictures import read_frames
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
-from trainer_core.files import replacing
+from trainer_core.files import file_digest, replacing
 
 Kind = Literal[
     "files", "edges", "blur", "grayscale", "luminance", "downscale", "depth", "matte", "pose", "low_pass",
@@ -356,7 +356,7 @@ def _record(clip: Clip, arguments: InputsArguments, file: str, recipe: _Recipe) 
     return Input(
         source=clip.source,
         path=clip.path,
-        sha256=clip.sha256 or digest_of_file(source),
+        sha256=clip.sha256 or file_digest(source),
         size=size,
         mtime_ns=mtime_ns,
         column=arguments.column,

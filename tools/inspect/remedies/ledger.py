@@ -3,7 +3,6 @@
 The originals stay where they are, untouched. A record is good as long as its original has the content it had.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Origin, Replaced, Report
 from tools.project import Project
 from trainer_core.errors import ConfigError
-from trainer_core.files import read_jsonl, write_jsonl
+from trainer_core.files import file_digest, read_jsonl, write_jsonl
 
 
 class Copy(BaseModel):
@@ -151,11 +150,6 @@ def state_of(file: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def digest_of_file(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def free_path(folder: Path, wanted: str) -> Path:
     """A path below `folder` that nothing stands at: `wanted`, or with a number before its ending."""
     path = folder / wanted
@@ -168,6 +162,6 @@ def free_path(folder: Path, wanted: str) -> Path:
 
 def _is_unchanged(file: Path, record: Remedied) -> bool:
     try:
-        return state_of(file) == (record.size, record.mtime_ns) or digest_of_file(file) == record.sha256
+        return state_of(file) == (record.size, record.mtime_ns) or file_digest(file) == record.sha256
     except OSError:
         return False

@@ -12,7 +12,6 @@ from tools.inspect.discover.names import displayed
 from tools.inspect.remedies.ledger import (
     Copy,
     Remedied,
-    digest_of_file,
     free_path,
     read_remedied,
     state_of,
@@ -24,9 +23,10 @@ from tools.inspect.remedies.tracks import Change, Stretch
 from tools.inspect.report.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
-from tools.wording import counted
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
+from trainer_core.files import file_digest
+from trainer_core.units import counted
 
 RemedyName = Literal[
     "split_at_cuts", "constant_frame_rate", "crop_bars", "deinterlace", "rotate", "trim", "loudness", "window"
@@ -239,7 +239,7 @@ def _apply(
     """Write a clip's copies, then its record: what a kill leaves behind is never used."""
     source = Path(clip.source) / clip.path
     size, mtime_ns = state_of(source)
-    if clip.sha256 is None or digest_of_file(source) != clip.sha256:
+    if clip.sha256 is None or file_digest(source) != clip.sha256:
         raise DataError(f"{displayed(clip.path)} changed since it was inspected.", "Inspect the clips again first.")
     names = [f"{_copy_stem(project, clip)}.{label}{ENDING}" for label, _, _ in plan.stretches]
     targets = [free_path(project.clips_path, name) for name in names]
@@ -327,7 +327,7 @@ def _carry_caption(project: Project, clip: Clip, targets: list[Path]) -> None:
     if entry is None:
         return
     for target in targets:
-        moved = {"path": str(target.relative_to(project.clips_path)), "sha256": digest_of_file(target)}
+        moved = {"path": str(target.relative_to(project.clips_path)), "sha256": file_digest(target)}
         entries.append(entry.model_copy(update=moved))
     write_captions(project.captions_path, entries)
 

@@ -1,6 +1,5 @@
 """Looking at one file: its hash, what decoding it gives, what the checks measured; or why it can't be decoded."""
 
-import hashlib
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from tools.inspect.scan.frame import Picture
 from tools.inspect.scan.thumbnails import ContactSheet, Curves
 from trainer_core.data.media.probe import AudioProbe, ClipProbe, probe
 from trainer_core.errors import DataError
+from trainer_core.files import file_digest
 
 STUDY_INTERVAL_S = 0.25
 """Costly measures look at four pictures a second."""
@@ -83,8 +83,7 @@ def digest_of(file: Path) -> str:
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             raise DataError(f"{file.name!r} is not a regular file.", "Remove it from the clips folder.")
-        with file.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return file_digest(file)
     except OSError as error:
         raise DataError(
             f"{file.name!r} can't be read: {error.strerror or error}.",

@@ -11,11 +11,11 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import ProgressBar, Static
 
-from agent.text.run import duration
 from agent.text.sanitize import clean, clean_lines
 from agent.ui.shared.watch import RunSeen
 from agent.ui.tui.panes.pane import Pane
 from trainer_core.run_folder import LIVE_STATES
+from trainer_core.units import duration_text, size_text
 
 STATE_STYLES = {
     "queued": ("◌", "$muted"),
@@ -134,7 +134,7 @@ def headline(seen: RunSeen) -> Content:
     sign, colour = STATE_STYLES[status.state]
     parts: list[Any] = [(f"{sign} {status.state}", f"bold {colour}"), f"  step {status.step:,} of {status.steps:,}"]
     if status.eta_s and status.state in LIVE_STATES:
-        parts.append((f"  about {duration(status.eta_s)} left", "$muted"))
+        parts.append((f"  about {duration_text(status.eta_s)} left", "$muted"))
     if status.stage and status.state in LIVE_STATES:
         parts.append((f"  {clean(status.stage)}", "$muted"))
     return Content.assemble(*parts)
@@ -151,9 +151,7 @@ def _lines(seen: RunSeen) -> list[Content]:
         memory = steps.mean("memory_bytes")
         if np.isfinite(memory[-1]) and memory[-1] > 0:
             lines.append(
-                _row(
-                    "memory", f"{memory[-1] / 1e9:.2f} GB, at most {np.nanmax(steps.high('memory_bytes')) / 1e9:.2f} GB"
-                )
+                _row("memory", f"{size_text(memory[-1])}, at most {size_text(np.nanmax(steps.high('memory_bytes')))}")
             )
         lines.append(_row("learning rate", f"{steps.mean('lr')[-1]:.3g}"))
         lines.append(_row("gradient norm", f"{steps.mean('grad_norm')[-1]:.3g}"))

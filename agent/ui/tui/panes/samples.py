@@ -20,8 +20,7 @@ from agent.ui.shared.watch import RunSeen
 from agent.ui.tui.panes.pane import Pane
 from agent.ui.tui.thumbnails import Thumbnails
 from agent.ui.tui.widgets.picture import Picture
-
-SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3"})
+from tools.media_types import SUFFIXES
 
 
 class SamplesPane(Pane):
@@ -102,7 +101,7 @@ class SamplesPane(Pane):
         at = f"step {int(step[1]):,}  " if step else ""
         size = path.stat().st_size if path.exists() else 0
         self._about.update(Content.assemble((at, "bold"), clean(path.name), (f"  {size / 1e6:.2f} MB", "$muted")))
-        if path.suffix.lower() in SOUND_SUFFIXES:
+        if path.suffix.lower() in SUFFIXES["audio"]:
             self._picture.show(None)
         else:
             self._load(path)

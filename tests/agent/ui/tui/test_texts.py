@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from agent.session.slash import COMMANDS, completions, dropped_paths, parse
 from agent.ui.tui.discover import look_around
 from agent.ui.tui.themes import DARK, DARK_16, LIGHT, LIGHT_16, fitting_theme
+from tools.media_types import MEDIA_SUFFIXES, SUFFIXES
 
 
 def test_slash_commands_are_told_from_paths_and_words(tmp_path: Path) -> None:
@@ -55,6 +58,12 @@ def test_a_first_run_finds_clips_projects_and_models(tmp_path: Path) -> None:
         "m at http://here"
         in look_around(tmp_path, {"LTX_AGENT_MODEL": "m", "LTX_AGENT_BASE_URL": "http://here"}).answers
     )
+
+
+@pytest.mark.parametrize("suffix", sorted(MEDIA_SUFFIXES - SUFFIXES["image"]))
+def test_the_welcome_screen_finds_every_kind_of_file_that_inspection_takes(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"shot{suffix.upper()}").touch()
+    assert [folder.path for folder in look_around(tmp_path, {}).folders] == [tmp_path]
 
 
 def test_the_theme_fits_the_terminal() -> None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tools.inspect.report.page.charts import course, timeline, waveform
-from tools.inspect.report.page.text import SEVERITY_CHIPS, STATUS_CHIPS, chip, harm, seconds, text
+from tools.inspect.report.page.text import SEVERITY_CHIPS, STATUS_CHIPS, chip, harm, text
 from tools.inspect.report.report import Clip, Flag
-from tools.wording import counted
+from trainer_core.units import counted, length_text
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def _curves(clip: Clip, shown: Shown) -> str:
 def _facts(clip: Clip) -> list[str]:
     facts = []
     if clip.kind != "image" and clip.duration_s:
-        facts.append(seconds(clip.duration_s))
+        facts.append(length_text(clip.duration_s))
     if clip.width:
         facts.append(f"{clip.width} × {clip.height}")
     if clip.fps:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from tools.inspect.report.page.charts import histogram
-from tools.inspect.report.page.text import chip, flag_name, seconds, text
+from tools.inspect.report.page.text import chip, flag_name, text
 from tools.inspect.report.report import Clip, FlagId, Report
-from tools.wording import counted
+from trainer_core.units import counted, length_text
 
 LOST_COLOURS = ("var(--bad)", "var(--warn)", "var(--soft)")
 GOALS = {
@@ -33,7 +33,7 @@ def figures(report: Report) -> str:
     sounding = sum(clip.audio.status == "ok" for clip in report.clips if clip.samples)
     shown = [
         (f"{usable} <small>of {media}</small>", "clips can train"),
-        (text(seconds(spent.kept)), f"kept of {seconds(spent.total)}"),
+        (text(length_text(spent.kept)), f"kept of {length_text(spent.total)}"),
         (str(summary.samples), f"samples at {summary.frame_rate:g} fps"),
         (f"{sounding} <small>of {usable}</small>", "have sound"),
         (str(report.dataset.groups), "groups that look different"),
@@ -47,9 +47,9 @@ def _kept_and_lost(report: Report) -> str:
     total = report.seconds.total
     if not total:
         return ""
-    parts = [("var(--accent)", report.seconds.kept, f"{seconds(report.seconds.kept)} in samples")]
+    parts = [("var(--accent)", report.seconds.kept, f"{length_text(report.seconds.kept)} in samples")]
     for number, lost in enumerate(report.dataset.lost):
-        says = f"{seconds(lost.seconds)} {_reason(lost.reason)} ({counted(lost.clips, 'clip')})"
+        says = f"{length_text(lost.seconds)} {_reason(lost.reason)} ({counted(lost.clips, 'clip')})"
         colour = "var(--faint)" if lost.reason == "remainder" else LOST_COLOURS[number % len(LOST_COLOURS)]
         parts.append((colour, lost.seconds, says))
     bar = "".join(f'<i style="width:{100 * value / total:.2f}%;background:{colour}"></i>' for colour, value, _ in parts)

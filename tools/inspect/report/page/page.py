@@ -7,7 +7,7 @@ from tools.inspect.report.page.overview import buckets, dataset, figures, object
 from tools.inspect.report.page.style import STYLE
 from tools.inspect.report.page.text import MILD, SEVERITY_CHIPS, chip, flag_name, harm, text
 from tools.inspect.report.report import Clip, FlagId, Report, Severity
-from tools.wording import counted
+from trainer_core.units import counted
 
 MOST_CARDS = 400
 MOST_PICTURE_BYTES = 24 << 20

@@ -53,11 +53,3 @@ def harm(severity: Severity, flag: FlagId) -> tuple[int, bool]:
 def chip(kind: str, label: str) -> str:
     """A small coloured label."""
     return f'<span class="chip {kind}">{text(label)}</span>'
-
-
-def seconds(value: float) -> str:
-    """A length of time as people say it."""
-    if value < 100:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
