@@ -7,8 +7,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from agent.context import Desk
-from agent.llm.choose import ask, choose_model
 from agent.llm import endpoint as endpoint_module
+from agent.llm.choose import ask, choose_model
 from agent.llm.settings import Budget, Settings, load_settings
 from agent.session.events import Asked, Called, Returned, Said, Streamed
 from agent.session.session import open_session
