@@ -12,6 +12,7 @@ from langgraph.runtime import Runtime
 from agent.llm.settings import Settings, load_settings
 from agent.state import AgentState, Stage
 from tools.project import Project
+from tools.registry import node_tools
 from tools.spec import Tool
 
 if TYPE_CHECKING:
@@ -21,29 +22,13 @@ CONVERSATION = "conversation"
 """The name of a project's first conversation."""
 
 
-def real_tools() -> dict[Stage, list[Tool]]:
-    """Return the tools of the four nodes. Imports them, so it is called when a conversation begins."""
-    from tools.caption.tool import CAPTION_TOOLS
-    from tools.deliver.tool import DELIVER_TOOLS
-    from tools.draft.tool import DRAFT_TOOLS
-    from tools.inspect.tool import INSPECT_TOOLS
-    from tools.monitor.tool import MONITOR_TOOLS
-
-    return {
-        "inspect": INSPECT_TOOLS,
-        "caption": CAPTION_TOOLS,
-        "draft": DRAFT_TOOLS,
-        "monitor": [*MONITOR_TOOLS, *DELIVER_TOOLS],
-    }
-
-
 @dataclass(frozen=True)
 class Desk:
     """The context of one conversation; LangGraph hands it to every node. `store` is set by `open_session`."""
 
     project: Project
     model: BaseChatModel
-    tools: Mapping[Stage, list[Tool]] = field(default_factory=real_tools)
+    tools: Mapping[Stage, list[Tool]] = field(default_factory=node_tools)
     settings: Settings = field(default_factory=load_settings)
     store: "Store | None" = None
     conversation: str = CONVERSATION

@@ -14,7 +14,6 @@ from scripted_openai import Answer, serving
 
 from agent.approvals import cards
 from agent.approvals.cards import call_card, cost_lines
-from agent.context import real_tools
 from agent.llm.settings import Prices, Settings
 from agent.session.events import Question
 from tools.caption.tool import CaptionArguments, caption_clips, caption_rest
@@ -23,10 +22,11 @@ from tools.draft.tool import draft_config
 from tools.inspect.remedies.tool import RemedyArguments, remedy_clips
 from tools.inspect.tool import InspectArguments, inspect_clips
 from tools.project import Project, ProjectFacts
+from tools.registry import node_tools
 from tools.spec import CostKind, Preview
 from trainer_core.run_folder import RunStatus, create_run_folder
 
-APPROVED = {tool.name: tool for tools in real_tools().values() for tool in tools if tool.needs_approval is not None}
+APPROVED = {tool.name: tool for tools in node_tools().values() for tool in tools if tool.needs_approval is not None}
 KINDS = set(get_args(CostKind))
 MODEL = "tests/small"
 CAPTIONS = {"caption_rest": {}, "fix_captions": {"rewrite": True}, "download_captioner": {"model": MODEL}}

@@ -10,13 +10,14 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from agent.approvals.nodes import DECLINED
-from agent.context import Desk, real_tools
+from agent.context import Desk
 from agent.session.events import Asked, Returned
 from agent.session.session import Session, open_session
 from tools.inspect.inputs.ledger import read_inputs
 from tools.inspect.remedies.ledger import read_remedied
 from tools.inspect.tool import InspectArguments, inspect_clips
 from tools.project import Project
+from tools.registry import node_tools
 
 REMEDY = {"remedy": "trim", "clips": ["bikes_1.mp4"], "start_s": 0.5}
 INPUT = {"column": "reference_video", "kind": "blur", "blur": 0.2}
@@ -53,7 +54,7 @@ def asked(session: Session, events: list[Any]) -> list[str]:
 def test_a_yes_does_what_the_card_says(
     tool: str, inspected: Project, scripted: Callable[..., Desk], call: Callable[..., AIMessage]
 ) -> None:
-    desk = replace(scripted(call(tool, **CALLS[tool]), AIMessage("Done.")), tools=real_tools())
+    desk = replace(scripted(call(tool, **CALLS[tool]), AIMessage("Done.")), tools=node_tools())
     with open_session(desk) as session:
         lines = "\n".join(asked(session, list(session.say("mend them"))))
         assert all(part in lines for part in SHOWN[tool])
@@ -70,7 +71,7 @@ def test_a_no_leaves_everything_as_it_was(
     tool: str, inspected: Project, scripted: Callable[..., Desk], call: Callable[..., AIMessage]
 ) -> None:
     report = inspected.report_path.read_bytes()
-    desk = replace(scripted(call(tool, **CALLS[tool]), AIMessage("Then not.")), tools=real_tools())
+    desk = replace(scripted(call(tool, **CALLS[tool]), AIMessage("Then not.")), tools=node_tools())
     with open_session(desk) as session:
         asked(session, list(session.say("mend them")))
         events = list(session.answer(False))
@@ -85,7 +86,7 @@ def test_words_put_it_right_and_it_is_asked_again(
     tool: str, inspected: Project, scripted: Callable[..., Desk], call: Callable[..., AIMessage]
 ) -> None:
     replies = (call(tool, **CALLS[tool]), call(tool, **PUT_RIGHT[tool]), AIMessage("Done."))
-    desk = replace(scripted(*replies), tools=real_tools())
+    desk = replace(scripted(*replies), tools=node_tools())
     with open_session(desk) as session:
         first = asked(session, list(session.say("mend them")))
         second = asked(session, list(session.answer(False, WORDS)))

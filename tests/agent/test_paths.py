@@ -14,11 +14,12 @@ import yaml
 from langchain_core.messages import AIMessage
 
 from agent.approvals.path_guard import refuse_foreign_paths
-from agent.context import Desk, real_tools
+from agent.context import Desk
 from agent.session.events import Returned
 from agent.session.session import open_session
 from agent.turn.policies.compaction import words_of
 from tools.project import Project
+from tools.registry import node_tools
 from tools.spec import Tool
 from trainer_core.config import TrainingConfig
 from trainer_core.config_paths import paths_of
@@ -26,7 +27,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 from trainer_core.run_folder import RunFolder, RunStatus, create_run_folder
 
-TOOLS = {tool.name: tool for tools in real_tools().values() for tool in tools}
+TOOLS = {tool.name: tool for tools in node_tools().values() for tool in tools}
 MINIMAL = """\
 model: {model_path: tiny}
 lora: {rank: 8}
@@ -167,7 +168,7 @@ def test_a_foreign_path_is_refused_before_anything_runs(
     scripted: Callable[..., Desk], project: Project, trained: RunFolder, tool: str, argument: str
 ) -> None:
     """Through the graph, as a model would try it: the tool isn't run and no card offers it."""
-    stage = next(stage for stage, tools in real_tools().items() if tool in [one.name for one in tools])
+    stage = next(stage for stage, tools in node_tools().items() if tool in [one.name for one in tools])
     given = json.loads(json.dumps(FOREIGN[tool, argument]).replace("PROJECT", str(project.path)))
     go = {"name": "go_to", "args": {"stage": stage}, "id": "g"}
     call = {"name": tool, "args": given, "id": "x"}
@@ -176,7 +177,7 @@ def test_a_foreign_path_is_refused_before_anything_runs(
     def never(*_: Any) -> Any:
         raise AssertionError(f"{tool} ran")
 
-    tools = {name: [replace(one, function=never) for one in found] for name, found in real_tools().items()}
+    tools = {name: [replace(one, function=never) for one in found] for name, found in node_tools().items()}
     with open_session(replace(scripted(*replies), tools=tools)) as session:
         events = list(session.say("and/or look at it .. as you like"))
         assert session.pending() is None

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 
-from agent.context import Desk, real_tools
+from agent.context import Desk
 from agent.session.events import Asked, Called, Returned
 from agent.session.session import open_session
 from agent.text.sanitize import clean
 from prompts.fence import fence, unfence
 from tools.project import Project
+from tools.registry import node_tools
 from trainer_core.files import write_jsonl
 from trainer_core.run_folder import RunStatus, create_run_folder
 
@@ -99,7 +100,7 @@ def test_the_person_may_name_any_file(scripted: Callable[..., Desk], tmp_path: P
     go = {"name": "go_to", "args": {"stage": "monitor"}, "id": "g"}
     call = {"name": "examine_adapter", "args": {"file": foreign}, "id": "x"}
     replies = (AIMessage("", tool_calls=[go]), AIMessage("", tool_calls=[call]), AIMessage("It is not there."))
-    with open_session(replace(scripted(*replies), tools=real_tools())) as session:
+    with open_session(replace(scripted(*replies), tools=node_tools())) as session:
         events = list(session.say(f"examine {foreign}"))
     refusal = next(event.refusal for event in events if isinstance(event, Returned) and event.tool == "examine_adapter")
     assert "There is no file" in refusal
@@ -111,7 +112,7 @@ def test_a_hostile_log_and_report_start_nothing(desk: Desk, project: Project, te
     run = create_run_folder(project.runs_path)
     run.log_path.write_text(f"{text}\n")
     run.write_status(RunStatus("failed", step=1, steps=9, started_at=1.0, error=text))
-    tools = {**desk.tools, "monitor": [tool for tool in real_tools()["monitor"] if tool.name != "rehearse_training"]}
+    tools = {**desk.tools, "monitor": [tool for tool in node_tools()["monitor"] if tool.name != "rehearse_training"]}
     with open_session(replace(desk, tools=tools)) as session:
         events = [*session.say("status"), *session.say("is it working?")]
         told = [message for message in session.state["messages"] if isinstance(message, ToolMessage)]

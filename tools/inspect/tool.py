@@ -12,9 +12,7 @@ from tools.inspect.discover.metadata import remark_on_columns
 from tools.inspect.discover.names import displayed
 from tools.inspect.discover.sources import find_files
 from tools.inspect.inputs.ledger import with_inputs
-from tools.inspect.inputs.tool import INPUT_TOOLS
 from tools.inspect.remedies.ledger import with_copies, with_replaced
-from tools.inspect.remedies.tool import REMEDY_TOOLS
 from tools.inspect.report.build_report import assemble, report_buckets
 from tools.inspect.report.page.clip_card import Shown
 from tools.inspect.report.page.page import render_page
@@ -242,4 +240,4 @@ def _warning(noun: str, messages: dict[str, str]) -> str:
     return f"{len(names)} {noun} ({listed}): {'' if same else 'for example, '}{message}"
 
 
-INSPECT_TOOLS: list[Tool] = [Tool("inspect_clips", inspect_clips, InspectArguments), *REMEDY_TOOLS, *INPUT_TOOLS]
+INSPECT_TOOL = Tool("inspect_clips", inspect_clips, InspectArguments)

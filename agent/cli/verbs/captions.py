@@ -297,12 +297,12 @@ def _inspect_first(project: "Project", unusable: bool = True) -> None:
     """A folder that was never looked at is inspected on the way; with `unusable`, no clip of it has to be trainable."""
     if project.report_path.exists():
         return
-    from tools.inspect.tool import INSPECT_TOOLS
+    from tools.inspect.tool import INSPECT_TOOL
     from trainer_core.errors import DataError
 
     try:
         with progress() as bar:
-            INSPECT_TOOLS[0].function(project, INSPECT_TOOLS[0].arguments(), bar)
+            INSPECT_TOOL.function(project, INSPECT_TOOL.arguments(), bar)
     except DataError:
         if not unusable or not project.report_path.exists():
             raise

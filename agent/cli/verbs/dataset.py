@@ -82,10 +82,10 @@ def inspect(
 ) -> None:
     """Look at the clips: what each holds, what is wrong with it, what can be trained."""
     from agent.session.projects import project_of
-    from tools.inspect.tool import INSPECT_TOOLS
+    from tools.inspect.tool import INSPECT_TOOL
 
     wishes = {"buckets": buckets, "max_tokens": max_tokens, "frame_rate": frame_rate}
-    one_step(project_of(target, project, goal=goal, model=model), INSPECT_TOOLS[0], wishes, as_json)
+    one_step(project_of(target, project, goal=goal, model=model), INSPECT_TOOL, wishes, as_json)
 
 
 def draft(

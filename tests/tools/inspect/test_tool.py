@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from tools.inspect.report.report import Report
-from tools.inspect.tool import INSPECT_TOOLS, InspectArguments
+from tools.inspect.tool import INSPECT_TOOL, InspectArguments
 from tools.project import ProjectFacts
+from tools.registry import node_tools
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.data.media.pictures import read_frames
 from trainer_core.data.media.sounds import read_audio
@@ -24,7 +25,7 @@ def test_real_clips_are_reported_and_left_alone(real_clips, inspection, untouche
     untouched(real_clips)
     steps = []
     inspection.project.write_facts(ProjectFacts(sources=[str(real_clips)]))
-    tool = INSPECT_TOOLS[0]
+    tool = INSPECT_TOOL
     result = tool.function(inspection.project, InspectArguments(), lambda *step: steps.append(step))
     assert steps[-1] == ("looking at clips", 5, 5)
     assert (result.clips, result.usable, result.clips_with_sound) == (5, 5, 2)
@@ -219,7 +220,7 @@ def test_a_project_that_cannot_be_written_is_one_sentence(real_clips, inspection
     inspection.project.write_facts(ProjectFacts(sources=[str(real_clips)]))
     inspection.project.report_html_path.mkdir()
     with pytest.raises(Exception, match=r"report\.html could not be written") as caught:
-        INSPECT_TOOLS[0].function(inspection.project, InspectArguments())
+        INSPECT_TOOL.function(inspection.project, InspectArguments())
     assert caught.value.exit_code == 6
     assert sorted(path.name for path in inspection.project.path.iterdir()) == [
         ".looks.sqlite",
@@ -292,7 +293,7 @@ def test_transparent_pictures_and_names_that_promise_something_else_are_noted(in
 
 
 def test_the_tool_as_a_model_sees_it():
-    tool, *others = INSPECT_TOOLS
+    tool, *others = node_tools()["inspect"]
     assert {other.name: other.needs_approval for other in others} == {
         "remedy_clips": "change",
         "undo_remedies": "change",
