@@ -15,11 +15,12 @@ def node_tools() -> dict[NodeName, list[Tool]]:
     from tools.inspect.inputs.tool import INPUT_TOOLS
     from tools.inspect.remedies.tool import REMEDY_TOOLS
     from tools.inspect.tool import INSPECT_TOOL
+    from tools.monitor.experiments import EXPERIMENTS_TOOL
     from tools.monitor.tool import MONITOR_TOOLS
 
     return {
         "inspect": [INSPECT_TOOL, *REMEDY_TOOLS, *INPUT_TOOLS],
         "caption": CAPTION_TOOLS,
-        "draft": DRAFT_TOOLS,
+        "draft": [*DRAFT_TOOLS, EXPERIMENTS_TOOL],
         "monitor": [*MONITOR_TOOLS, *DELIVER_TOOLS],
     }

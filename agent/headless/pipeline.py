@@ -16,10 +16,10 @@ from agent.session.events import Alerted, Called, Event, Progressed, Question, R
 from agent.session.session import Session, open_session
 from agent.state import artifacts_of
 from agent.turn.state_block import offer_of
-from tools.draft.rehearsed import rehearsed
 from tools.monitor.launch import request_stop
 from tools.monitor.status import describe_run
 from tools.project import Project
+from tools.rehearsal.recorded import rehearsed
 from trainer_core.errors import ApprovalNeeded, ExternalError, TrainingError, error_of
 from trainer_core.run_folder import LIVE_STATES, RunFolder
 

@@ -19,7 +19,16 @@ from tools.deliver.export import EXPORT_FOLDER, ExportArguments
 from tools.deliver.hub import PushArguments
 from tools.deliver.sample import SampleArguments
 from tools.deliver.tool import DELIVER_TOOLS
-from tools.draft.rehearse import (
+from tools.draft.tool import DRAFT_TOOLS
+from tools.inspect.report.objectives import judge_objectives
+from tools.inspect.report.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
+from tools.inspect.tool import InspectArguments
+from tools.monitor.doctor import CompareArguments, DoctorArguments, EditArguments
+from tools.monitor.find import find_run
+from tools.monitor.experiments import EXPERIMENTS_TOOL
+from tools.monitor.tool import MONITOR_TOOLS, ResumeArguments, StartArguments, StopArguments
+from tools.project import Progress, Project, ProjectFacts
+from tools.rehearsal.rehearse import (
     REHEARSAL_NAME,
     RehearseArguments,
     RehearseResult,
@@ -27,14 +36,6 @@ from tools.draft.rehearse import (
     digest,
     switches_of,
 )
-from tools.draft.tool import DRAFT_TOOLS
-from tools.inspect.report.objectives import judge_objectives
-from tools.inspect.report.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
-from tools.inspect.tool import InspectArguments
-from tools.monitor.doctor import CompareArguments, DoctorArguments, EditArguments
-from tools.monitor.find import find_run
-from tools.monitor.tool import MONITOR_TOOLS, ResumeArguments, StartArguments, StopArguments
-from tools.project import Progress, Project, ProjectFacts
 from tools.spec import Tool
 from trainer_core.config import load_config
 from trainer_core.config_paths import resolve_paths
@@ -88,7 +89,7 @@ def played_tools(*, rehearses: bool = False) -> dict[Stage, list[Tool]]:
             Tool("caption_clips", play_caption, CaptionArguments),
             Tool("retune_captions", play_retune, RetuneArguments),
         ],
-        "draft": DRAFT_TOOLS,
+        "draft": [*DRAFT_TOOLS, EXPERIMENTS_TOOL],
         "monitor": monitor,
     }
 

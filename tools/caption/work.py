@@ -23,7 +23,6 @@ from tools.caption.captioners.existing import (
     subtitles,
 )
 from tools.caption.captioners.measured import INSTRUCTION_VERSION, measured_draft
-from tools.caption.clips import clip_file, content_digest
 from tools.caption.estimate import cost_of, price_of
 from tools.caption.lint.review import lint_context
 from tools.caption.lint.set_checks import MENDED_AT_ONCE, mended
@@ -33,6 +32,7 @@ from tools.caption.media.prepare_inputs import Preparation
 from tools.caption.run import run_captioner
 from tools.caption.store.captions import CaptionEntry, captions_by_clip, digest, new_entry
 from tools.inspect.discover.names import displayed
+from tools.inspect.report.clips import clip_file, content_digest
 from tools.inspect.report.report import Clip
 from tools.plain_text import MAX_CAPTION_CHARACTERS, plain_text, shortened
 from tools.project import Progress, Project

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.caption.clips import usable_clips
 from tools.draft.assumptions import ASKED, assumptions_of
 from tools.draft.conditions import Direction, set_direction, set_region
 from tools.draft.heldout import Split, split_off
 from tools.draft.select import columns_of, has_sound, sort_clips
 from tools.inspect.discover.names import displayed
+from tools.inspect.report.clips import usable_clips
 from tools.inspect.report.report import Clip, Report
 from tools.project import ProjectFacts
 from trainer_core.config import is_tiny

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tools.caption.clips import content_digest
 from tools.caption.store.captions import captions_by_clip, read_captions
 from tools.draft.heldout import Split
 from tools.inspect.discover.names import displayed
+from tools.inspect.report.clips import content_digest
 from tools.inspect.report.report import Clip
 from tools.project import Project
 from trainer_core.errors import DataError

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tools.caption.clips import read_report
 from tools.caption.store.captions import captions_by_clip, read_captions
 from tools.draft.annotated import annotated_yaml, replace_drafted
 from tools.draft.choices import Draft, Wishes, decide
@@ -16,6 +15,7 @@ from tools.draft.fit import fitted
 from tools.draft.heldout import LARGEST_FRACTION
 from tools.draft.plan import plan_text
 from tools.draft.recipe_reasons import recipe_reasons
+from tools.inspect.report.clips import read_report
 from tools.inspect.report.report import Report
 from tools.machine import device_bytes
 from tools.project import Project, ProjectFacts

@@ -1,7 +1,4 @@
-"""experiments.jsonl: every change of the plan, who asked for it and why; and what each run differs in from the last.
-
-One variable at a time: two changed at once can't be told apart by their results.
-"""
+"""experiments.jsonl: every change of the plan, who asked for it and why; and how two configs differ, value by value."""
 
 import difflib
 import hashlib
@@ -12,11 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from tools.monitor.status import describe_run
-from tools.project import Progress, Project
-from trainer_core.errors import LtxError
+from tools.project import Project
 from trainer_core.files import append_jsonl, read_jsonl
-from trainer_core.run_folder import RunFolder
 from trainer_core.yaml_errors import Loader
 
 LEDGER = "experiments.jsonl"
@@ -34,56 +28,6 @@ class Change(BaseModel):
     name: str
     before: Any
     after: Any
-
-
-class Experiment(BaseModel):
-    """One run: what was changed since the run before it, and what came of it. Losses are running medians."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    run: str
-    state: str
-    step: int
-    changed: list[Change]
-    loss_first: float | None
-    loss_last: float | None
-    verdict: str
-    note: str = ""
-
-
-class ExperimentsResult(BaseModel):
-    """All runs of the project as experiments, oldest first, and the changes made since the last of them."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    experiments: list[Experiment]
-    changed_since: list[Change]
-    advice: str
-
-
-class ExperimentsArguments(BaseModel):
-    """All runs are listed."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-def list_experiments(
-    project: Project,
-    arguments: ExperimentsArguments,  # noqa: ARG001 (every tool takes the same three)
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
-) -> ExperimentsResult:
-    """List the runs as experiments: which values each changed from the run before, its losses and verdict.
-
-    Use it to compare runs. Where more than one value changed at once, say that their effects can't be told apart.
-    """
-    found: list[Experiment] = []
-    before: dict[str, Any] | None = None
-    for run in project.runs():
-        values = _values_of(run.config_path)
-        found.append(_experiment(run, changes(before, values) if before is not None else []))
-        before = values
-    since = changes_since_last_run(project)
-    return ExperimentsResult(experiments=found, changed_since=since, advice=_advice(since))
 
 
 def record_change(project: Project, changed: list[Change], who: str, reason: str) -> None:
@@ -105,7 +49,7 @@ def changes_since_last_run(project: Project) -> list[Change]:
     runs = project.runs()
     if not runs or not project.config_path.exists():
         return []
-    return changes(_values_of(runs[-1].config_path), _values_of(project.config_path))
+    return changes(values_of(runs[-1].config_path), values_of(project.config_path))
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
@@ -135,36 +79,8 @@ def _shown(text: str) -> list[str]:
     return [line for line in text.split("\n") if not line.startswith("# drafted-sha256:")]
 
 
-def _experiment(run: RunFolder, changed: list[Change]) -> Experiment:
-    try:
-        status = describe_run(run)
-    except LtxError as error:
-        return Experiment(
-            run=run.id, state="unknown", step=0, changed=changed, loss_first=None, loss_last=None, verdict="unsure",
-            note=error.message,
-        )  # fmt: skip
-    loss = status.losses.get("loss")
-    note = "more than one value changed: their effects can't be told apart" if len(changed) > 1 else ""
-    return Experiment(
-        run=run.id,
-        state=status.state,
-        step=status.step,
-        changed=changed,
-        loss_first=loss.first if loss else None,
-        loss_last=loss.last if loss else None,
-        verdict=status.verdict.kind,
-        note=note,
-    )
-
-
-def _advice(since: list[Change]) -> str:
-    if len(since) > 1:
-        names = ", ".join(change.name for change in since)
-        return f"{len(since)} values differ from the last run ({names}): change one at a time to learn what each does."
-    return ""
-
-
-def _values_of(path: Path) -> dict[str, Any]:
+def values_of(path: Path) -> dict[str, Any]:
+    """Return the values of a YAML file by dotted key; empty where it can't be read."""
     try:
         return flat_values(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from tools.draft.choices import Draft
-from tools.draft.rehearse import RehearseResult
-from tools.draft.rehearsed import kept_rehearsal
+from tools.rehearsal.recorded import kept_rehearsal
+from tools.rehearsal.rehearse import RehearseResult
 from trainer_core.config import is_tiny, parse_config
 from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import LtxError

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from tools.caption.clips import content_digest
 from tools.inspect.discover.names import displayed
+from tools.inspect.report.clips import content_digest
 from tools.inspect.report.report import Clip
 from tools.inspect.scan.scenes import connected
 from trainer_core.errors import ConfigError

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tools.caption.clips import unusable_clips, usable_clips
 from tools.inspect.discover.names import displayed
+from tools.inspect.report.clips import unusable_clips, usable_clips
 from tools.inspect.report.report import AudioStatus, Clip, Report
 from trainer_core.errors import ConfigError
 from trainer_core.objective import objective_of

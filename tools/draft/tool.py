@@ -8,10 +8,8 @@ from tools.draft.annotated import is_as_drafted
 from tools.draft.change import ChangeArguments, change_config, changed_paths, preview_change
 from tools.draft.draft import DraftArguments, draft_of, facts_with, write_draft
 from tools.draft.experiments import (
-    ExperimentsArguments,
     changes,
     flat_values,
-    list_experiments,
     record_change,
     unified_diff,
 )
@@ -140,6 +138,5 @@ DRAFT_TOOLS: list[Tool] = [
         preview=preview_change,
         paths={"value": changed_paths},
     ),
-    Tool("list_experiments", list_experiments, ExperimentsArguments),
     MEMORY_TOOL,
 ]

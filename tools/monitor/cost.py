@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from tools.draft.rehearsed import Rehearsed, rehearsed
 from tools.monitor.status import describe_run
 from tools.project import Project
+from tools.rehearsal.recorded import Rehearsed, rehearsed
 from tools.spec import CostLine
 from trainer_core.config import TrainingConfig, load_config
 from trainer_core.config_paths import resolve_paths

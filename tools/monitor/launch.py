@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tools.monitor.status import last_log_line
 from tools.project import Project
+from tools.trainer_environment import trainer_environment
 from trainer_core.config import TrainingConfig, dump_config, load_config, wanted_trackers
 from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import ConfigError, LtxError
@@ -29,32 +30,6 @@ TRAINER_MODULE = "trainer_core.launch"
 TAKEOVER_S = 30.0
 """How long a start waits for the trainer's first sign of life before it returns with the run still queued."""
 POLL_S = 0.1
-
-PASSED_NAMES = frozenset(
-    {
-        "PATH",
-        "HOME",
-        "LANG",
-        "TMPDIR",
-        "VIRTUAL_ENV",
-        "PYTHONPATH",
-        "LD_LIBRARY_PATH",
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "HF_HOME",
-    }
-)
-PASSED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
-
-
-def trainer_environment(environment: Mapping[str, str], trackers: Collection[str] = ()) -> dict[str, str]:
-    """Return what the trainer may see of `environment`: an allow-list, so that no key or token reaches it.
-
-    A tracker that the config asks for gets its own variables, such as WANDB_API_KEY. A model hub is never reached.
-    """
-    prefixes = (*PASSED_PREFIXES, *(f"{name.upper()}_" for name in trackers))
-    passed = {name: value for name, value in environment.items() if name in PASSED_NAMES or name.startswith(prefixes)}
-    return {**passed, "HF_HUB_OFFLINE": "1"}
 
 
 def start_run(project: Project) -> RunFolder:

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tools.draft.rehearse import REHEARSE_TOOL, refuse_beside_a_run
 from tools.monitor.cost import rehearsal_lines, resume_costs, start_costs
 from tools.monitor.doctor import (
     CompareArguments,
@@ -20,6 +19,7 @@ from tools.monitor.find import find_run
 from tools.monitor.launch import POLL_S, request_stop, resume_run, start_run
 from tools.monitor.status import StatusResult, describe_run
 from tools.project import Progress, Project
+from tools.rehearsal.rehearse import REHEARSE_TOOL, refuse_beside_a_run
 from tools.spec import Preview, Tool, as_given
 from trainer_core.config import is_tiny, load_config, settings_without_effect
 from trainer_core.config_paths import paths_added

@@ -9,7 +9,6 @@ import typer
 
 from agent.cli.options import CaptionerOption, JsonOption, ProjectOption, TargetArgument
 from agent.cli.output import progress, say, say_json
-from trainer_core.units import size_text
 
 if TYPE_CHECKING:
     from tools.caption.tool import CaptionArguments, CaptionResult
@@ -274,6 +273,8 @@ def _download(model: str | None, agreed: bool) -> None:
         raise ApprovalNeeded("Nothing was downloaded.", "Agree with --yes.")
     with progress() as bar:
         result = download_captioner(None, arguments, bar)
+    from trainer_core.units import size_text
+
     say(f"{result.model}: {size_text(result.gib * 2**30)} in {result.folder}")
 
 

@@ -61,7 +61,7 @@ def rehearse(
     """Run the largest sample once through everything in a child process, and measure memory and time."""
     from agent.session.projects import existing_project
     from agent.text.results import SUMMARIES
-    from tools.draft.rehearse import RehearseArguments, rehearse_file, rehearse_training
+    from tools.rehearsal.rehearse import RehearseArguments, rehearse_file, rehearse_training
 
     arguments = RehearseArguments(search=search, limit_gb=limit_gb)
     with progress() as report:

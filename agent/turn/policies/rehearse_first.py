@@ -13,7 +13,7 @@ from agent.approvals.reviews import fingerprint_of
 from agent.context import Desk
 from agent.state import AgentState
 from agent.turn.tool_calls import calls_of, first_unapproved
-from tools.draft.rehearsed import rehearsed
+from tools.rehearsal.recorded import rehearsed
 
 REHEARSE = "rehearse_training"
 _FOR = "start"

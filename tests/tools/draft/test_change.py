@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tools.draft.change import ChangeArguments, change_config, preview_change
 from tools.draft.draft import DraftArguments
 from tools.draft.edit import check_text, set_value
-from tools.draft.experiments import ExperimentsArguments, list_experiments, recorded_changes
+from tools.draft.experiments import recorded_changes
 from tools.draft.tool import draft_config, preview_draft
+from tools.monitor.experiments import ExperimentsArguments, list_experiments
 from tools.project import Project
 from trainer_core.config import load_config
 from trainer_core.errors import ConfigError

@@ -6,7 +6,8 @@ from typing import Any
 from tools.draft.choices import Draft
 from tools.draft.draft import DraftArguments
 from tools.draft.fit import fitted
-from tools.draft.rehearse import (
+from tools.draft.tool import draft_config
+from tools.rehearsal.rehearse import (
     REHEARSAL_NAME,
     RehearseArguments,
     RehearseResult,
@@ -14,7 +15,6 @@ from tools.draft.rehearse import (
     digest,
     rehearse_training,
 )
-from tools.draft.tool import draft_config
 from trainer_core.config import TrainingConfig, parse_config
 from trainer_core.config_paths import resolve_paths
 from trainer_core.files import write_json

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tools.monitor import launch
-from tools.monitor.launch import request_stop, start_run, trainer_environment
+from tools.monitor.launch import request_stop, start_run
 from tools.monitor.tool import (
     StartArguments,
     StatusArguments,
@@ -23,6 +23,7 @@ from tools.monitor.tool import (
     stop_training,
 )
 from tools.project import Project
+from tools.trainer_environment import trainer_environment
 from trainer_core.config import load_config
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_jsonl, write_text

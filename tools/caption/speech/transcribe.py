@@ -12,9 +12,9 @@ from tools.caption.captioners.chat_call import CONNECT_TIMEOUT_S, SILENT_TIMEOUT
 from tools.caption.captioners.endpoint_settings import Endpoint, speech_endpoint
 from tools.caption.captioners.existing import subtitles
 from tools.caption.captioners.pacing import Pace
-from tools.caption.clips import content_digest
 from tools.caption.lint.sound_checks import LEAST_SPEECH_S
 from tools.caption.media.sound import read_sound, wav_bytes
+from tools.inspect.report.clips import content_digest
 from tools.inspect.report.report import Clip
 from tools.plain_text import MAX_CAPTION_CHARACTERS, plain_text, shortened
 from tools.project import Progress, Project

@@ -8,7 +8,6 @@ from typing import get_args
 from tools.caption.captioners.captioner import Captioner, Instruction, Style, Usage
 from tools.caption.captioners.choose import make_captioner, parse_choice
 from tools.caption.captioners.instruction import default_style, learns_identity, make_instruction
-from tools.caption.clips import decodable_clips, read_report, usable_clips
 from tools.caption.lint.review import reviewed
 from tools.caption.media.prepare_inputs import Preparation
 from tools.caption.speech.transcribe import choose_transcriber, transcribe_clips
@@ -23,6 +22,7 @@ from tools.caption.store.history import (
     save_captions,
 )
 from tools.caption.work import Spoken, Work, checked_transcript, plan_work, write_captions_for
+from tools.inspect.report.clips import decodable_clips, read_report, usable_clips
 from tools.inspect.report.report import Clip
 from tools.project import Progress, Project, ProjectFacts
 from trainer_core.files import read_json, write_json

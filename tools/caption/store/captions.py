@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tools.caption.captioners.captioner import CaptionDraft, CaptionSource, Style, Transcript
-from tools.caption.clips import content_digest
+from tools.inspect.report.clips import content_digest
 from tools.inspect.report.report import Clip
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl, write_jsonl

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from tools.caption.captioners.existing import captions_in
-from tools.caption.clips import USABLE_STATUSES, clip_file, content_digest, decodable_clips, read_report
 from tools.caption.store.captions import CaptionEntry, captions_by_clip, read_captions
 from tools.caption.store.history import captions_locked, save_captions
 from tools.inspect.discover.names import displayed
+from tools.inspect.report.clips import USABLE_STATUSES, clip_file, content_digest, decodable_clips, read_report
 from tools.inspect.report.report import Clip
 from tools.plain_text import MAX_CAPTION_CHARACTERS, plain_text, shortened
 from tools.project import Progress, Project

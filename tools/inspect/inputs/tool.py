@@ -142,7 +142,7 @@ def make_inputs(project: Project, arguments: InputsArguments, progress: Progress
     matte, files; white or loud is kept, the rest is generated. Written into the project, never into the clips folder;
     then the clips are inspected again.
     """
-    from tools.caption.clips import read_report, usable_clips
+    from tools.inspect.report.clips import read_report, usable_clips
 
     recipe = _RECIPES[arguments.kind]
     _check(arguments, recipe)
@@ -194,7 +194,7 @@ def make_inputs(project: Project, arguments: InputsArguments, progress: Progress
 
 def preview_inputs(project: Project, arguments: InputsArguments) -> Preview:
     """What a person reads before references or masks are made: their own choice, in words."""
-    from tools.caption.clips import read_report, usable_clips
+    from tools.inspect.report.clips import read_report, usable_clips
 
     recipe = _RECIPES[arguments.kind]
     _check(arguments, recipe)

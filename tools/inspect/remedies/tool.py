@@ -164,7 +164,7 @@ def preview_undo(project: Project, arguments: UndoArguments) -> Preview:
 
 def _taken_back(project: Project, arguments: UndoArguments) -> tuple[Report, list[Remedied], list[Remedied]]:
     """The report, all records, and those that an undo takes back: remedies of a clip's copies go with its own."""
-    from tools.caption.clips import read_report
+    from tools.inspect.report.clips import read_report
 
     report = read_report(project)
     records = read_remedied(project)
@@ -197,7 +197,7 @@ def _files_of(project: Project, records: Sequence[Remedied]) -> list[Path]:
 
 def _planned(project: Project, arguments: RemedyArguments) -> tuple[Report, list[tuple[Clip, Plan]]]:
     """What would be done to which clips, and the report it follows from."""
-    from tools.caption.clips import read_report, usable_clips
+    from tools.inspect.report.clips import read_report, usable_clips
 
     report = read_report(project)
     remedy = REMEDIES[arguments.remedy]

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tools.monitor.launch import trainer_environment
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
+from tools.trainer_environment import trainer_environment
 from trainer_core.config import TrainingConfig, dump_config, load_config
 from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import ConfigError, ExternalError

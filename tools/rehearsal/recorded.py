@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.draft.rehearse import REHEARSAL_NAME, RehearseResult, Trial, digest, switches_of
 from tools.project import Project
+from tools.rehearsal.rehearse import REHEARSAL_NAME, RehearseResult, Trial, digest, switches_of
 from trainer_core.config import TrainingConfig, load_config
 from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import LtxError
