@@ -24,8 +24,8 @@ from tools.inspect.report.objectives import judge_objectives
 from tools.inspect.report.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
 from tools.inspect.tool import InspectArguments
 from tools.monitor.doctor import CompareArguments, DoctorArguments, EditArguments
-from tools.monitor.find import find_run
 from tools.monitor.experiments import EXPERIMENTS_TOOL
+from tools.monitor.find import find_run
 from tools.monitor.tool import MONITOR_TOOLS, ResumeArguments, StartArguments, StopArguments
 from tools.project import Progress, Project, ProjectFacts
 from tools.rehearsal.rehearse import (

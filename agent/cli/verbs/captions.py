@@ -264,6 +264,7 @@ def download(
 def _download(model: str | None, agreed: bool) -> None:
     from tools.caption.captioners.download import DownloadArguments, download_captioner, preview_download
     from trainer_core.errors import ApprovalNeeded
+    from trainer_core.units import size_text
 
     arguments = _checked(DownloadArguments, model=model)
     preview = preview_download(None, arguments)
@@ -273,8 +274,6 @@ def _download(model: str | None, agreed: bool) -> None:
         raise ApprovalNeeded("Nothing was downloaded.", "Agree with --yes.")
     with progress() as bar:
         result = download_captioner(None, arguments, bar)
-    from trainer_core.units import size_text
-
     say(f"{result.model}: {size_text(result.gib * 2**30)} in {result.folder}")
 
 
