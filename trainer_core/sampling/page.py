@@ -1,11 +1,14 @@
 """`samples/index.html`: base against adapter, step by step, a section a prompt. No scripts, no network."""
 
-from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from trainer_core.files import write_text
-from trainer_core.sampling.index import PAGE_NAME, TINY_NOTE, PromptRow, SampleIndex, SampleRow
+from trainer_core.html import render_html
+from trainer_core.sampling.index import PAGE_NAME, TINY_NOTE, PromptRow, SampleIndex
 
 KIND_WORDS = {
     "validation": "from the config",
@@ -38,56 +41,23 @@ def write_page(folder: Path, index: SampleIndex, title: str) -> None:
 
 
 def _page(index: SampleIndex, title: str) -> str:
-    shown = [row for row in index.prompts if index.of(row.id)]
-    parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Samples: {escape(title)}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>Samples of {escape(title)}</h1>",
-        f'<div class="soft">{escape(index.model)}. Base and adapter start from the same noise. '
-        "Shown as made, without a claim about quality.</div>",
-        f'<p class="warn">{escape(TINY_NOTE)}</p>' if index.tiny else "",
-        *(_prompt(index, row) for row in shown),
-        "</body></html>\n",
-    ]
-    return "\n".join(part for part in parts if part)
+    return render_html(
+        "trainer_core.sampling",
+        "page.html.jinja",
+        style=Markup(_STYLE),
+        title=title,
+        index=index,
+        tiny_note=TINY_NOTE,
+        prompts=[_prompt(index, row) for row in index.prompts if index.of(row.id)],
+        quote=quote,
+    )
 
 
-def _prompt(index: SampleIndex, row: PromptRow) -> str:
+def _prompt(index: SampleIndex, row: PromptRow) -> dict[str, Any]:
+    """The base and the newest sample of a prompt, the earlier ones newest first, and its facts in one line."""
     rows = index.of(row.id)
-    base = [one for one in rows if not one.adapter]
     trained = [one for one in rows if one.adapter]
-    latest, earlier = trained[-1:], trained[:-1]
-    facts = [KIND_WORDS.get(row.kind, row.kind), _size(row), f"seed {row.seed}", f"{row.steps} steps", *row.conditions]
-    figures = "".join(_figure(one) for one in (*base, *latest))
-    more = "".join(_figure(one) for one in reversed(earlier))
-    older = f'<details><summary>{len(earlier)} earlier</summary><div class="row">{more}</div></details>' if more else ""
-    sheet = (
-        f'<details><summary>Contact sheet by step</summary><img src="{quote(row.sheet)}" alt="" '
-        'style="max-width:100%"></details>'
-        if row.sheet
-        else ""
-    )
-    notes = "".join(f'<div class="soft">{escape(note)}</div>' for note in row.notes)
-    return (
-        f'<h2>{escape(row.prompt)}</h2><div class="soft">{escape(" · ".join(facts))}</div>{notes}'
-        f'<div class="row">{figures}</div>{older}{sheet}'
-    )
-
-
-def _size(row: PromptRow) -> str:
-    return f"{row.width}x{row.height}, {row.frames} frames at {row.frame_rate:g} fps"
-
-
-def _figure(row: SampleRow) -> str:
-    source, poster = quote(row.file), quote(row.poster)
-    if row.kind == "video":
-        # the strip is a picture of its own: as the video's poster it would lie small under the controls
-        strip = f'<img src="{poster}" alt="frames of the clip, with the level of its sound">'
-        media = f'{strip}<video controls loop playsinline preload="metadata" src="{source}"></video>'
-    elif row.kind == "audio":
-        media = f'<img src="{poster}" alt="level of the sound"><audio controls src="{source}"></audio>'
-    else:
-        media = f'<a href="{source}"><img src="{source}" alt=""></a>'
-    label = row.label if row.adapter else "base model, no adapter"
-    return f'<figure class="{"" if row.adapter else "base"}">{media}<figcaption>{escape(label)}</figcaption></figure>'
+    shown = [*(one for one in rows if not one.adapter), *trained[-1:]]
+    size = f"{row.width}x{row.height}, {row.frames} frames at {row.frame_rate:g} fps"
+    facts = [KIND_WORDS.get(row.kind, row.kind), size, f"seed {row.seed}", f"{row.steps} steps", *row.conditions]
+    return {"row": row, "facts": " · ".join(facts), "shown": shown, "earlier": trained[-2::-1]}

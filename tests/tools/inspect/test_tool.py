@@ -106,7 +106,7 @@ def test_the_page_stands_alone_and_escapes_names(real_clips, inspection):
     page = inspection.project.report_html_path.read_text(encoding="utf-8")
     assert "<script" not in page
     assert "\u202e" not in page
-    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;\\u202e&amp;.mp4" in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;\\u202e&amp;.mp4" in page
     assert page.count('src="data:image/jpeg;base64,') == 5
     assert "http" not in page.replace("charset", "")
 

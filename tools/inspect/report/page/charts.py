@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from tools.inspect.report.report import Clip
 
@@ -11,7 +12,9 @@ WIDTH, HEIGHT = 320, 64
 SEVERITY_COLOURS = {"block": "var(--bad)", "warn": "var(--warn)", "note": "var(--faint)"}
 
 
-def histogram(values: Sequence[float], low: float | None = None, high: float | None = None) -> tuple[str, float, float]:
+def histogram(
+    values: Sequence[float], low: float | None = None, high: float | None = None
+) -> tuple[Markup, float, float]:
     """The chart of how many values lie where, and the ends of its axis."""
     low = min(values) if low is None else low
     high = max(values) if high is None else high
@@ -29,7 +32,7 @@ def histogram(values: Sequence[float], low: float | None = None, high: float | N
     return _svg(WIDTH, HEIGHT, f'{floor}<g fill="var(--accent)">{bars}</g>', 64), low, high
 
 
-def waveform(peaks: Sequence[int]) -> str:
+def waveform(peaks: Sequence[int]) -> Markup:
     """Peaks in per cent of full scale, mirrored about the middle."""
     count = max(1, len(peaks))
     above = " ".join(f"{index * 600 / count:.1f},{20 - 0.2 * max(1.5, peak):.1f}" for index, peak in enumerate(peaks))
@@ -39,7 +42,7 @@ def waveform(peaks: Sequence[int]) -> str:
     return _svg(600, 40, f'<polygon points="{above} {below}" fill="var(--accent)"/>', 36)
 
 
-def course(changes: Sequence[int]) -> str:
+def course(changes: Sequence[int]) -> Markup:
     """Change from picture to picture, in per cent of what counts as a lot."""
     count = max(1, len(changes) - 1)
     line = " ".join(f"{index * 600 / count:.1f},{23 - 0.22 * change:.1f}" for index, change in enumerate(changes))
@@ -53,7 +56,7 @@ def course(changes: Sequence[int]) -> str:
     )
 
 
-def timeline(clip: Clip) -> str:
+def timeline(clip: Clip) -> Markup:
     """The clip's time from left to right: what samples hold, cuts, and the stretches that flags speak of."""
     length_s = max(clip.duration_s, 1e-3)
 
@@ -77,8 +80,9 @@ def timeline(clip: Clip) -> str:
     return _svg(600, 14, "".join(parts), 14)
 
 
-def _svg(width: int, height: int, inside: str, shown_px: int) -> str:
-    return (
+def _svg(width: int, height: int, inside: str, shown_px: int) -> Markup:
+    """`inside` is made of numbers and of our own words alone: nothing of anybody's needs an escape."""
+    return Markup(
         f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" height="{shown_px}" aria-hidden="true">'
         f"{inside}</svg>"
     )

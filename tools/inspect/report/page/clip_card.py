@@ -1,11 +1,14 @@
-"""One clip on the page: its pictures, its facts, its curves and what is wrong with it."""
+"""One clip of the page: its pictures, facts and curves, and what is wrong with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
 
 from tools.inspect.report.page.charts import course, timeline, waveform
-from tools.inspect.report.page.text import SEVERITY_CHIPS, STATUS_CHIPS, chip, harm, text
-from tools.inspect.report.report import Clip, Flag
+from tools.inspect.report.page.text import SEVERITY_CHIPS, STATUS_CHIPS, harm
+from tools.inspect.report.report import Clip
 from trainer_core.units import counted, length_text
 
 
@@ -18,23 +21,24 @@ class Shown:
     changes: Sequence[int] = ()
 
 
-def card(clip: Clip, anchor: str, shown: Shown) -> str:
-    """The card of one clip."""
-    picture = f'<div class="none">{"sound only" if clip.kind == "audio" else "no picture"}</div>'
-    if shown.sheet is not None:
-        picture = f'<img class="strip" src="data:image/jpeg;base64,{shown.sheet}" alt="" loading="lazy">'
-    flags = sorted(clip.flags, key=lambda flag: harm(flag.severity, flag.id))
-    listed = "".join(map(_flag, flags))
-    facts = "".join(f"<span>{text(fact)}</span>" for fact in _facts(clip))
-    return (
-        f'<article class="panel clip" id="{anchor}">{picture}<div class="text"><div class="head">'
-        f'<span class="name">{text(clip.path)}</span>{chip(STATUS_CHIPS[clip.status], clip.status)}</div>'
-        f'<div class="facts">{facts}</div>{_curves(clip, shown)}'
-        f"{f'<ul class=flags>{listed}</ul>' if listed else ''}</div></article>"
-    )
+def clip_card(clip: Clip, anchor: str, shown: Shown) -> dict[str, Any]:
+    """The values of one clip's card in the template."""
+    return {
+        "anchor": anchor,
+        "path": clip.path,
+        "sheet": shown.sheet,
+        "no_picture": "sound only" if clip.kind == "audio" else "no picture",
+        "status_chip": (STATUS_CHIPS[clip.status], clip.status),
+        "facts": _facts(clip),
+        "curves": _curves(clip, shown),
+        "flags": [
+            {"chip": SEVERITY_CHIPS[flag.severity], "message": flag.message, "remedy": flag.remedy}
+            for flag in sorted(clip.flags, key=lambda flag: harm(flag.severity, flag.id))
+        ],
+    }
 
 
-def _curves(clip: Clip, shown: Shown) -> str:
+def _curves(clip: Clip, shown: Shown) -> list[tuple[str, Markup]]:
     rows = []
     if len(shown.changes) > 1:
         rows.append(("motion", course(shown.changes)))
@@ -42,8 +46,7 @@ def _curves(clip: Clip, shown: Shown) -> str:
         rows.append(("sound", waveform(shown.peaks)))
     if clip.kind in ("video", "audio") and clip.duration_s and clip.status != "unreadable":
         rows.append(("samples", timeline(clip)))
-    cells = "".join(f"<span>{name}</span>{chart}" for name, chart in rows)
-    return f'<div class="curves">{cells}</div>' if cells else ""
+    return rows
 
 
 def _facts(clip: Clip) -> list[str]:
@@ -80,8 +83,3 @@ def _sound_facts(clip: Clip) -> list[str]:
     if audio.music_likely:
         facts.append(f"music likely (held notes {audio.tonality:.0%}, pulse {audio.pulse_clarity:.0%})")
     return facts
-
-
-def _flag(flag: Flag) -> str:
-    kind, label = SEVERITY_CHIPS[flag.severity]
-    return f'<li>{chip(kind, label)}<span>{text(flag.message)} <span class="do">{text(flag.remedy)}</span></span></li>'

@@ -1,8 +1,5 @@
-"""Words and escapes that all parts of the page share."""
+"""Words that all parts of the page share."""
 
-from html import escape
-
-from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import FlagId, Severity
 
 SEVERITY_CHIPS: dict[Severity, tuple[str, str]] = {
@@ -35,11 +32,6 @@ NAMES: dict[FlagId, str] = {
 }
 
 
-def text(value: str) -> str:
-    """Anybody's text as HTML: escaped, control characters spelled out."""
-    return escape(displayed(value))
-
-
 def flag_name(flag: FlagId) -> str:
     """What a flag is called."""
     return NAMES.get(flag, flag.replace("_", " ").capitalize())
@@ -48,8 +40,3 @@ def flag_name(flag: FlagId) -> str:
 def harm(severity: Severity, flag: FlagId) -> tuple[int, bool]:
     """Sorts the flags that do most harm first."""
     return HARM[severity], flag in MILD
-
-
-def chip(kind: str, label: str) -> str:
-    """A small coloured label."""
-    return f'<span class="chip {kind}">{text(label)}</span>'
