@@ -9,6 +9,7 @@ from time import sleep
 from typing import Any
 
 import openai
+import tenacity
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage
 from langchain_openai import ChatOpenAI
@@ -16,11 +17,14 @@ from pydantic import PrivateAttr, SecretStr
 
 from agent.llm.json_tools import as_plain_messages, reply_of, response_schema
 from agent.llm.settings import LlmSettings, ToolStyle
+from tools.endpoint.failures import HOPELESS, FailureKind, Service, read_failure
+from tools.endpoint.traits import ServerTraits, traits_of
 from trainer_core.errors import ExternalError
 
-RETRIED_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 20.0
+PASSING: frozenset[FailureKind] = frozenset({"busy", "unreachable", "silent", "broken"})
+GATEWAY_STATUS = frozenset({502, 503, 504, 529})
 REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError, openai.InternalServerError, openai.NotFoundError)
 """How servers answer a feature they don't have."""
 
@@ -35,9 +39,7 @@ class EndpointModel(ChatOpenAI):
     tool_style: ToolStyle = "auto"
     patience: int = 0
     """How often a failed request is sent again."""
-    _streams: bool = PrivateAttr(default=True)
-    _knows_tools: bool = PrivateAttr(default=True)
-    _knows_schemas: bool = PrivateAttr(default=True)
+    _traits: ServerTraits = PrivateAttr(default_factory=ServerTraits)
 
     def _get_request_payload(self, input_: Any, *, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
@@ -58,7 +60,8 @@ def endpoint_model(name: str, key: str | None, settings: LlmSettings) -> Endpoin
         tool_style=settings.tools,
         patience=settings.retries,
     )
-    model._streams = settings.streaming
+    model._traits = traits_of(settings.base_url, name)
+    model._traits.streams = model._traits.streams and settings.streaming
     return model
 
 
@@ -87,7 +90,7 @@ def _ask(
     on_text: Callable[[str], None] | None,
     tool: str | None,
 ) -> AIMessage:
-    if model.tool_style == "json" or not model._knows_tools:
+    if model.tool_style == "json" or not model._traits.knows_tools:
         return _ask_for_json(model, tools, messages)
     try:
         reply = _ask_natively(model, tools, messages, on_text, tool)
@@ -98,7 +101,7 @@ def _ask(
             reply = _ask_for_json(model, tools, messages)
         except openai.OpenAIError:
             raise refusal from None  # the server is ill, not short of tools
-        model._knows_tools = False
+        model._traits.knows_tools = False
         return reply
     return reply if reply.tool_calls or reply.invalid_tool_calls else reply_of(reply, tools, words_are_fine=True)
 
@@ -111,7 +114,7 @@ def _ask_natively(
     tool: str | None,
 ) -> AIMessage:
     bound = model.bind_tools(tools, tool_choice=tool) if tools else model
-    if on_text is not None and model._streams and tool is None:
+    if on_text is not None and model._traits.streams and tool is None:
         heard: list[str] = []
         try:
             return _patiently(model, lambda: _streamed(bound, messages, on_text, heard), lambda: not heard)
@@ -119,14 +122,14 @@ def _ask_natively(
             if heard or isinstance(refusal, openai.NotFoundError):
                 raise
             reply = _patiently(model, lambda: _message(bound.invoke(messages)))
-            model._streams = False
+            model._traits.streams = False
             return reply
     return _patiently(model, lambda: _message(bound.invoke(messages)))
 
 
 def _ask_for_json(model: EndpointModel, tools: list[dict[str, Any]], messages: list[AnyMessage]) -> AIMessage:
     plain = as_plain_messages(messages, tools)
-    if model._knows_schemas:
+    if model._traits.knows_schemas:
         try:
             schema = {"type": "json_schema", "json_schema": response_schema(tools)}
             answer = _patiently(model, lambda: _message(model.bind(response_format=schema).invoke(plain)))
@@ -135,7 +138,7 @@ def _ask_for_json(model: EndpointModel, tools: list[dict[str, Any]], messages: l
             if isinstance(refusal, openai.NotFoundError):
                 raise
             answer = _patiently(model, lambda: _message(model.invoke(plain)))
-            model._knows_schemas = False
+            model._traits.knows_schemas = False
     else:
         answer = _patiently(model, lambda: _message(model.invoke(plain)))
     return reply_of(answer, tools, words_are_fine=False)
@@ -172,70 +175,77 @@ def _patiently(
     model: EndpointModel, send: Callable[[], AIMessage], may_repeat: Callable[[], bool] = lambda: True
 ) -> AIMessage:
     """Send until it succeeds, waiting longer each time; what can't be helped by waiting is raised at once."""
-    for attempt in range(model.patience + 1):
-        try:
-            return send()
-        except openai.APIError as error:
-            if attempt == model.patience or not _may_pass(error, attempt) or not may_repeat():
-                raise
-            sleep(_wait_s(error, attempt))
-    raise AssertionError("the last attempt returns or raises")
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(model.patience + 1),
+        retry=lambda state: _may_pass(state) and may_repeat(),
+        wait=_wait_s,
+        sleep=lambda seconds: sleep(seconds),
+        reraise=True,
+    )
+    return retrying(send)
 
 
-def _may_pass(error: openai.APIError, attempt: int) -> bool:
-    if isinstance(error, openai.APITimeoutError):
-        return attempt == 0  # it was waited for long enough
-    if isinstance(error, openai.APIStatusError):
-        if error.status_code == 500:
-            return attempt == 0  # a server that can't do what was asked often says 500
-        return error.status_code in RETRIED_STATUS and getattr(error, "code", None) != "insufficient_quota"
-    return isinstance(error, openai.APIConnectionError)
+def _may_pass(state: tenacity.RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome is not None else None
+    if not isinstance(error, openai.APIError):
+        return False
+    failure = read_failure(error)
+    if failure is None or failure.kind not in PASSING:
+        return False
+    if failure.kind == "silent" or failure.status == 500:
+        return (
+            state.attempt_number == 1
+        )  # waited for long enough; and 500 is often a server that can't do what is asked
+    if failure.kind == "broken":
+        return failure.status in GATEWAY_STATUS
+    return True
 
 
-def _wait_s(error: openai.APIError, attempt: int) -> float:
-    asked = error.response.headers.get("retry-after") if isinstance(error, openai.APIStatusError) else None
-    try:
-        wait_s = float(asked) if asked else FIRST_WAIT_S * 2**attempt
-    except ValueError:
-        wait_s = FIRST_WAIT_S * 2**attempt
+def _wait_s(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    failure = read_failure(error) if error is not None else None
+    asked = failure.retry_after_s if failure is not None else None
+    wait_s = asked if asked is not None else FIRST_WAIT_S * 2 ** (state.attempt_number - 1)
     return min(max(wait_s, 0.0), LONGEST_WAIT_S)
 
 
 def _explain(model: EndpointModel, error: Exception) -> ExternalError | None:
-    """Say an endpoint's failure in a person's words. What the server wrote is left out: it may repeat the key."""
+    """Say an endpoint's failure in plain words. What the server wrote is left out: it may repeat the key."""
     builtin = "Or go on without it: --llm builtin."
     if isinstance(error, ExternalError):
         return error
-    if isinstance(error, openai.APITimeoutError):
-        timeout = model.request_timeout
-        return ExternalError(f"The language model gave no answer within {timeout:g} s.", f"Try again. {builtin}")
-    if isinstance(error, openai.APIConnectionError):
+    failure = read_failure(error)
+    if failure is None:
+        return None
+    if failure.kind in HOPELESS:
+        hopeless = LANGUAGE_MODEL.hopeless(failure)
+        return ExternalError(hopeless.message, f"{hopeless.hint} {builtin}")
+    if failure.kind == "silent":
+        return ExternalError(
+            f"The language model gave no answer within {model.request_timeout:g} s.", f"Try again. {builtin}"
+        )
+    if failure.kind == "unreachable":
         return ExternalError(
             "The language model's endpoint can't be reached.",
-            f"Check LTX_AGENT_BASE_URL or OPENAI_BASE_URL, and that the server runs. {builtin}",
+            f"Check {LANGUAGE_MODEL.address_at}, and that the server runs. {builtin}",
         )
-    if isinstance(error, openai.APIStatusError):
-        meaning, hint = _STATUS.get(error.status_code, ("answered with an error", "Try again later."))
-        if getattr(error, "code", None) == "context_length_exceeded":
-            meaning = "says the conversation is too long for its model"
-            hint = "Set llm.context_tokens in settings.yaml to what the model takes."
+    if failure.status is None:
         return ExternalError(
-            f"The language model's endpoint {meaning} (HTTP {error.status_code}).", f"{hint} {builtin}"
-        )
-    if isinstance(error, openai.OpenAIError | AttributeError | KeyError | TypeError | ValueError):
-        return ExternalError(  # a server that answers 200 with a web page makes the client stumble in many ways
             f"The endpoint's answer is no chat completion ({type(error).__name__}).",
             f"Check LTX_AGENT_BASE_URL (it often ends in /v1). {builtin}",
         )
-    return None
+    hint = _HINTS.get(failure.kind, "Try again later.")
+    return ExternalError(f"The {LANGUAGE_MODEL.name} {failure.meaning}.", f"{hint} {builtin}")
 
 
-_STATUS: dict[int, tuple[str, str]] = {
-    400: ("refused the request", "The model may not support tools (llm.tools: json), or the talk is too long for it."),
-    401: ("refused the key", "Check OPENAI_API_KEY, or the variable that llm.api_key_env names."),
-    402: ("says the account has no credit", "Check your account there."),
-    403: ("does not allow this", "Check what your key may use."),
-    404: ("knows no such model or address", "Check LTX_AGENT_MODEL and LTX_AGENT_BASE_URL (it often ends in /v1)."),
-    413: ("says the conversation is too long", "Set llm.context_tokens in settings.yaml to what the model takes."),
-    429: ("says there were too many requests or no credit", "Wait, or check your account."),
+LANGUAGE_MODEL = Service(
+    "language model's endpoint",
+    "LTX_AGENT_MODEL",
+    "LTX_AGENT_BASE_URL or OPENAI_BASE_URL",
+    "OPENAI_API_KEY, or the variable that llm.api_key_env names",
+)
+_HINTS: dict[FailureKind, str] = {
+    "rejected": "The model may not support tools (llm.tools: json), or the talk is too long for it.",
+    "large": "Set llm.context_tokens in settings.yaml to what the model takes.",
+    "busy": "Wait, or check your account.",
 }

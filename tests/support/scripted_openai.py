@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tools.endpoint import traits
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -166,6 +168,7 @@ def _choice(delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
 @contextmanager
 def serving() -> Iterator[ScriptedOpenAI]:
     """Run a server until the block ends."""
+    traits._KNOWN.clear()  # an address may be another server's again
     with ScriptedOpenAI() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()

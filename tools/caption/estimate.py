@@ -7,11 +7,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tools.caption.captioners.captioner import Captioner, Style, Usage
+from tools.caption.captioners.captioner import Captioner, Style
 from tools.caption.lint.checks import estimated_tokens
 from tools.caption.media.frames import plan_frames
 from tools.caption.speeds import earlier_speed
 from tools.caption.store.captions import CaptionEntry
+from tools.endpoint.usage import Usage
 from tools.inspect.report.report import Clip
 from tools.spec import CostLine, nothing
 from trainer_core.units import duration_text
@@ -104,19 +105,12 @@ def estimate(
         clips=len(clips),
         prompt_tokens=prompt,
         completion_tokens=completion,
-        cost_usd=cost_of(prompt, completion, price_of(captioner)),
+        cost_usd=Usage(prompt, completion).cost(price_of(captioner)),
         seconds=round(len(clips) * each_s / parallel, 1),
         measured=basis != "guess",
         basis=basis,
         assumptions=assumptions,
     )
-
-
-def cost_of(prompt_tokens: int, completion_tokens: int, price_usd: tuple[float, float] | None) -> float | None:
-    """Return US dollars; None without a price."""
-    if price_usd is None:
-        return None
-    return round(prompt_tokens * price_usd[0] + completion_tokens * price_usd[1], 6)
 
 
 def price_of(captioner: Captioner | None) -> tuple[float, float] | None:
@@ -142,7 +136,7 @@ def ask_price(captioner: Captioner | None) -> None:
 
 def used(usage: Usage, price_usd: tuple[float, float] | None, seconds: float) -> Used:
     """Return what a run used; `seconds` is the time that passed."""
-    cost = cost_of(usage.prompt_tokens, usage.completion_tokens, price_usd)
+    cost = usage.cost(price_usd)
     return Used(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,

@@ -23,7 +23,7 @@ from tools.caption.captioners.existing import (
     subtitles,
 )
 from tools.caption.captioners.measured import INSTRUCTION_VERSION, measured_draft
-from tools.caption.estimate import cost_of, price_of
+from tools.caption.estimate import price_of
 from tools.caption.lint.review import lint_context
 from tools.caption.lint.set_checks import MENDED_AT_ONCE, mended
 from tools.caption.lint.sound_checks import LEAST_SPEECH_S, with_quote
@@ -270,6 +270,6 @@ def _marking_empty_sidecar(draft: CaptionDraft, file: ClipFile) -> CaptionDraft:
 def _doing(captioner: Captioner, usage: Usage) -> str:
     """What is going on, with tokens and money so far behind a dot."""
     tokens = usage.prompt_tokens + usage.completion_tokens
-    cost = cost_of(usage.prompt_tokens, usage.completion_tokens, price_of(captioner))
+    cost = usage.cost(price_of(captioner))
     counted = f" · {tokens:,} tokens" if tokens else ""
     return f"captions{counted}{f' · ${cost:.2f}' if cost is not None and tokens else ''}"

@@ -12,8 +12,8 @@ import av
 import pytest
 from scripted_openai import ScriptedOpenAI, serving
 
-from tools.caption.captioners import pacing
 from tools.caption.captioners.captioner import ClipFile
+from tools.endpoint import pacing
 from tools.inspect.report.report import Audio, BucketCount, Clip, Report, Sample, Seconds, Summary
 from tools.project import Project, ProjectFacts
 from trainer_core.files import write_json

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI, in_turn
 
-from tools.caption.captioners import chat_call
 from tools.caption.tool import CaptionArguments, CaptionResult, caption_clips
+from tools.endpoint import chat_call
 from tools.project import Project
 from trainer_core.errors import ConfigError, ExternalError, LtxError
 from trainer_core.files import read_jsonl
@@ -122,7 +122,6 @@ def test_an_answer_that_hangs_times_out_and_is_asked_again(
     endpoint: ScriptedOpenAI, run: Callable[..., CaptionResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat_call, "SILENT_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("tools.caption.captioners.endpoint.SILENT_TIMEOUT_S", 0.3)
     endpoint.script = in_turn(Answer(GOOD, delay_s=1.0), Answer(GOOD))
     began = time.monotonic()
     assert run().by_source == {"endpoint": 2}
@@ -239,7 +238,7 @@ def test_nobody_there_is_said_quickly(
 ) -> None:
     monkeypatch.setenv("LTX_AGENT_CAPTION_MODEL", "m")
     monkeypatch.setenv("LTX_AGENT_CAPTION_BASE_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setattr("tools.caption.captioners.pacing.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("tools.endpoint.pacing.FIRST_WAIT_S", 0.01)
     with pytest.raises(ExternalError, match="connection failed"):
         run()
 

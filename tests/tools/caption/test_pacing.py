@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from tools.caption.captioners import pacing
-from tools.caption.captioners.pacing import Pace
+from tools.endpoint import pacing
+from tools.endpoint.pacing import Pace
 
 
 def test_too_many_halves_the_limit_once_for_all_that_were_under_way(monkeypatch: pytest.MonkeyPatch) -> None:

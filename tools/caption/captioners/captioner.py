@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from tools.endpoint.usage import NO_USAGE, Usage
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -78,22 +80,6 @@ class CaptionRequest:
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What captions cost: tokens in and out, and the seconds that a request or a batch took."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.seconds + other.seconds,
-        )
-
-
-@dataclass(frozen=True)
 class CaptionDraft:
     """A caption as a captioner gives it. `frames_s` are the times that were looked at; `flags` map ids to messages."""
 
@@ -105,7 +91,7 @@ class CaptionDraft:
     frames_s: list[float] = field(default_factory=list)
     flags: dict[str, str] = field(default_factory=dict)
     heard: bool = False
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True)
@@ -114,7 +100,7 @@ class Declined:
 
     id: Literal["refusal", "failed"]
     message: str
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True)

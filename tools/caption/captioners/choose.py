@@ -37,7 +37,7 @@ def make_captioner(choice: Choice, notes: list[str]) -> Captioner | None:
     measured descriptions; `notes` gets what a person should know of it. Raises ConfigError for one that isn't there,
     and ApprovalNeeded for a model that would have to be downloaded.
     """
-    from tools.caption.captioners.endpoint_settings import caption_endpoint
+    from tools.endpoint.settings import caption_endpoint
 
     if choice.kind == "existing":
         return None

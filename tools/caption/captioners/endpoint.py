@@ -13,27 +13,23 @@ from tools.caption.captioners.captioner import (
     CaptionSource,
     Declined,
     PictureBudget,
-    Usage,
 )
-from tools.caption.captioners.chat_call import (
-    CONNECT_TIMEOUT_S,
-    SILENT_TIMEOUT_S,
-    CallFailed,
-    ChatParameters,
-    Reply,
-    call_chat,
-    shorten,
-)
-from tools.caption.captioners.endpoint_settings import Endpoint, Offer, read_offer
 from tools.caption.captioners.instruction import clip_words
-from tools.caption.captioners.pacing import Pace
 from tools.caption.captioners.reply import caption_of
 from tools.caption.media.clip_video import small_mp4
 from tools.caption.media.frames import jpeg_bytes
 from tools.caption.media.sound import wav_bytes
+from tools.endpoint.chat_call import CONNECT_TIMEOUT_S, CallFailed, Reply, call_chat, open_client
+from tools.endpoint.failures import Failure, read_failure, shorten
+from tools.endpoint.pacing import Pace
+from tools.endpoint.settings import Endpoint, Offer, read_offer
+from tools.endpoint.traits import traits_of
+from tools.endpoint.usage import Usage
 from trainer_core.errors import ConfigError, DataError, ExternalError
 
 ATTEMPTS = 6
+MAX_TOKENS = 700
+"""Room for one caption."""
 ASSUMED_SPEED = (2000.0, 40.0)
 """Tokens a second read and written: a guess at a hosted vision model of the middle size."""
 LOST_IN_A_ROW = 3
@@ -51,7 +47,7 @@ class EndpointCaptioner:
         self.endpoint = endpoint
         self.model = endpoint.model
         self.concurrency = self.waiting = endpoint.concurrency
-        self.parameters = ChatParameters()
+        self.traits = traits_of(endpoint.base_url, endpoint.model)
         self.offer: Offer | None = None
         self.media = endpoint.media or frozenset({"image", "audio"})
         self.pace = Pace(endpoint.concurrency)
@@ -106,32 +102,24 @@ class EndpointCaptioner:
         return self.endpoint.price_usd or (self.offer.price_usd if self.offer else None)
 
     def client(self) -> Any:
-        import openai
-
         if self._client is None:
-            timeout = openai.Timeout(SILENT_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-            self._client = openai.AsyncOpenAI(
-                base_url=self.endpoint.base_url, api_key=self.endpoint.api_key, timeout=timeout, max_retries=0
-            )
+            self._client = open_client(self.endpoint)
         return self._client
 
     async def _read_models(self) -> Offer:
-        import openai
-
         try:
             listed = await self.client().with_options(timeout=CONNECT_TIMEOUT_S).models.list()
             entries = [entry.model_dump() for entry in listed.data]
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise ExternalError(
-                f"The captioning endpoint refused the key (HTTP {error.status_code}).", "Check the key it is given."
-            ) from error
-        except Exception:  # many servers have no such list, or a list of their own kind: then nothing is known
-            return Offer()
+        except Exception as error:
+            failure = read_failure(error)
+            if failure is not None and failure.kind in ("key", "forbidden"):
+                raise self.endpoint.service.hopeless(failure) from error
+            return Offer()  # many servers have no such list, or a list of their own kind: then nothing is known
         return next((read_offer(entry) for entry in entries if entry.get("id") == self.model), Offer())
 
     async def _one(self, request: CaptionRequest) -> CaptionDraft | Declined:
         began = None
-        failure = CallFailed("broken", "no attempt was made")
+        failure = Failure("broken", "no attempt was made")
         for attempt in range(ATTEMPTS):
             media = self.media
             messages = await asyncio.to_thread(self._messages, request, media)
@@ -140,18 +128,18 @@ class EndpointCaptioner:
                 if media != self.media:  # found out while this request waited for its turn
                     media = self.media
                     messages = await asyncio.to_thread(self._messages, request, media)
-                sent_as = self.parameters.as_arguments(), media
+                sent_as = self.traits.as_arguments(MAX_TOKENS), media
                 try:
-                    reply = await call_chat(self.client(), self.model, messages, self.parameters)
+                    reply = await call_chat(self.client(), self.endpoint, messages, self.traits, MAX_TOKENS)
                 except CallFailed as caught:
-                    failure = caught
+                    failure = caught.failure
                 else:
                     answer = self._answer(request, reply, time.monotonic() - began)
                     if answer is not None:
                         self._answered, self._lost = True, 0
                         await self.pace.went_well()
                         return answer
-                    failure = CallFailed("broken", "the answer was empty")
+                    failure = Failure("broken", "the answer was empty")
             smaller = await self._after(failure, request, attempt, sent_as)
             if smaller is None:
                 break
@@ -160,24 +148,24 @@ class EndpointCaptioner:
 
     def _sent_as(self) -> tuple[dict[str, Any], frozenset[str]]:
         """How requests are made now; other requests under way may change it."""
-        return self.parameters.as_arguments(), self.media
+        return self.traits.as_arguments(MAX_TOKENS), self.media
 
     async def _after(
         self,
-        failure: CallFailed,
+        failure: Failure,
         request: CaptionRequest,
         attempt: int,
         sent_as: tuple[dict[str, Any], frozenset[str]],
     ) -> CaptionRequest | None:
         """Return what to ask next after a failure, None when asking again can't help."""
         if failure.kind == "rejected":
-            return request if sent_as != self._sent_as() or self._adapt(failure.message) else None
+            return request if sent_as != self._sent_as() or self._adapt(failure.words) else None
         if failure.kind == "large":
             return _smaller(request)
         if failure.kind == "unreachable" and not self._answered and attempt >= 1:
             return None
-        if failure.message == "the stream was empty":
-            self.parameters.streams = False
+        if failure.words == "the stream was empty":
+            self.traits.streams = False
             return request
         if attempt + 1 < ATTEMPTS:
             if failure.kind == "busy":
@@ -197,7 +185,7 @@ class EndpointCaptioner:
             self.media = (self.media - {"video"}) | {"image"}
             self.notes.append("The endpoint takes no video: it is shown pictures.")
             return True
-        return self.parameters.adapt(message)
+        return self.traits.adapt(message)
 
     def _answer(self, request: CaptionRequest, reply: Reply, seconds: float) -> CaptionDraft | Declined | None:
         """Turn a reply into a draft; None when it is empty and worth another try."""
@@ -209,7 +197,7 @@ class EndpointCaptioner:
         if reply.called_tools:
             flags["tool_call"] = "the model tried to call a tool; it has none, and the call was dropped"
         if reply.finish == "length":
-            flags["cut_off"] = f"the model was cut off at {self.parameters.max_tokens} tokens"
+            flags["cut_off"] = f"the model was cut off at {MAX_TOKENS} tokens"
         if not caption:
             return None
         return CaptionDraft(
@@ -224,20 +212,20 @@ class EndpointCaptioner:
             usage=usage,
         )
 
-    def _give_up(self, failure: CallFailed) -> Declined:
+    def _give_up(self, failure: Failure) -> Declined:
         self._lost += 1
-        gone = failure.kind in ("unreachable", "busy", "broken")
+        gone = failure.kind in ("unreachable", "busy", "broken", "silent")
         if gone and (not self._answered or self._lost >= max(LOST_IN_A_ROW, self.concurrency)):
             raise ExternalError(
-                f"The captioning endpoint gives no captions: {failure.message}.",
+                f"The captioning endpoint gives no captions: {failure.words}.",
                 "Check that it runs and can be reached. Captions made so far are kept; the same command goes on.",
             )
         if not self._answered and self._lost >= LOST_IN_A_ROW:
             raise ExternalError(
-                f"The captioning endpoint rejects every clip: {failure.message}.",
+                f"The captioning endpoint rejects every clip: {failure.words}.",
                 "Check that the model takes pictures, or set LTX_AGENT_CAPTION_MEDIA to what it takes.",
             )
-        return Declined("failed", failure.message)
+        return Declined("failed", failure.words)
 
     def _messages(self, request: CaptionRequest, media: frozenset[str]) -> list[dict[str, Any]]:
         """The request's messages: the instruction apart from everything that comes from the clip."""

@@ -70,7 +70,7 @@ def find_local(model: str | None, *, asked: bool, notes: list[str]) -> LocalMode
     When nobody asked for a local model, None rather than an error. Raises ConfigError for one that can't be used here
     and ApprovalNeeded, with the size, for one that would have to be downloaded.
     """
-    from tools.caption.captioners.endpoint_settings import caption_settings
+    from tools.endpoint.settings import caption_settings
 
     named = model or caption_settings().local_model
     if named is not None:

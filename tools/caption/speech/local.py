@@ -77,7 +77,7 @@ def find_local_transcriber(model: str | None, *, asked: bool, notes: list[str]) 
 
     Raises ConfigError for one that isn't on this machine.
     """
-    from tools.caption.captioners.endpoint_settings import speech_settings
+    from tools.endpoint.settings import speech_settings
 
     named = model or speech_settings().local_model
     if named is not None:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tools.caption.captioners.captioner import ClipFile, Transcript
-from tools.caption.captioners.chat_call import CONNECT_TIMEOUT_S, SILENT_TIMEOUT_S, shorten
-from tools.caption.captioners.endpoint_settings import Endpoint, speech_endpoint
 from tools.caption.captioners.existing import subtitles
-from tools.caption.captioners.pacing import Pace
 from tools.caption.lint.sound_checks import LEAST_SPEECH_S
 from tools.caption.media.sound import read_sound, wav_bytes
+from tools.endpoint.chat_call import open_client
+from tools.endpoint.failures import HOPELESS, read_failure
+from tools.endpoint.pacing import Pace
+from tools.endpoint.settings import Endpoint, speech_endpoint
 from tools.inspect.report.clips import content_digest
 from tools.inspect.report.report import Clip
 from tools.plain_text import MAX_CAPTION_CHARACTERS, plain_text, shortened
@@ -51,14 +52,9 @@ class EndpointTranscriber:
         self._client: Any = None
 
     async def transcribe(self, sound: Any) -> Transcript | None:
-        import openai
-
         if self._client is None:
-            timeout = openai.Timeout(SILENT_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-            self._client = openai.AsyncOpenAI(
-                base_url=self.endpoint.base_url, api_key=self.endpoint.api_key, timeout=timeout, max_retries=0
-            )
-        message = ""
+            self._client = open_client(self.endpoint)
+        words = ""
         for attempt in range(ATTEMPTS):
             async with self._pace.turn():
                 try:
@@ -68,25 +64,20 @@ class EndpointTranscriber:
                         response_format=self._format,
                     )
                     return _transcript(answer, self.name)
-                except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-                    raise ExternalError(
-                        f"The speech endpoint refused (HTTP {error.status_code}).",
-                        "Check LTX_AGENT_SPEECH_MODEL, its base URL and key.",
-                    ) from error
-                except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                    message = shorten(str(error.message))
-                    if self._format == "json":
-                        return None
-                    self._format = "json"
-                    continue
-                except openai.APIStatusError as error:
-                    message = f"HTTP {error.status_code}"
-                    if error.status_code < 500 and error.status_code not in (408, 409, 429):
-                        return None
-                except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:
-                    message = type(error).__name__
-            self._pace.pause(attempt)
-        raise ExternalError(f"The speech endpoint gives no transcripts: {message}.", "Check that it runs.")
+                except Exception as error:
+                    failure = read_failure(error)
+                    if failure is None:
+                        raise
+                    if failure.kind in HOPELESS:
+                        raise self.endpoint.service.hopeless(failure) from error
+                    words = failure.words
+            if failure.kind in ("rejected", "large"):
+                if self._format == "json" or failure.status not in (400, 422):
+                    return None
+                self._format = "json"
+                continue
+            self._pace.pause(attempt, failure.retry_after_s)
+        raise ExternalError(f"The speech endpoint gives no transcripts: {words}.", "Check that it runs.")
 
     async def close(self) -> None:
         if self._client is not None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import get_args
 
-from tools.caption.captioners.captioner import Captioner, Instruction, Style, Usage
+from tools.caption.captioners.captioner import Captioner, Instruction, Style
 from tools.caption.captioners.choose import make_captioner, parse_choice
 from tools.caption.captioners.instruction import default_style, learns_identity, make_instruction
 from tools.caption.lint.review import reviewed
@@ -22,6 +22,7 @@ from tools.caption.store.history import (
     save_captions,
 )
 from tools.caption.work import Spoken, Work, checked_transcript, plan_work, write_captions_for
+from tools.endpoint.usage import Usage
 from tools.inspect.report.clips import decodable_clips, read_report, usable_clips
 from tools.inspect.report.report import Clip
 from tools.project import Progress, Project, ProjectFacts

@@ -5,12 +5,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tools.endpoint.failures import Service
+from tools.endpoint.usage import token_price
 from tools.settings import from_environment, read_section
 from trainer_core.errors import ConfigError
 
 Medium = Literal["image", "video", "audio"]
 MEDIA: tuple[Medium, ...] = ("image", "video", "audio")
 Price = Annotated[float, Field(ge=0)]
+
+
+CAPTIONING = Service(
+    "captioning endpoint", "LTX_AGENT_CAPTION_MODEL", "the base URL", "the key it is given (LTX_AGENT_CAPTION_API_KEY)"
+)
+SPEECH = Service(
+    "speech endpoint", "LTX_AGENT_SPEECH_MODEL", "its base URL", "the key it is given (LTX_AGENT_SPEECH_API_KEY)"
+)
 
 
 class _Section(BaseModel):
@@ -50,6 +60,7 @@ class Endpoint:
     model: str
     base_url: str | None
     api_key: str = field(repr=False)
+    service: Service
     concurrency: int = 4
     media: frozenset[str] | None = None
     price_usd: tuple[float, float] | None = None
@@ -96,13 +107,13 @@ def caption_endpoint(model: str | None = None) -> Endpoint | None:
     name = model or settings.model
     if name is None:
         return None
-    prices = settings.price_per_million_input, settings.price_per_million_output
     return Endpoint(
         name,
         *_address(name, settings, "LTX_AGENT_CAPTION"),
+        CAPTIONING,
         concurrency=settings.concurrency,
         media=None if settings.media is None else frozenset(settings.media),
-        price_usd=None if prices[0] is None or prices[1] is None else (prices[0] / 1e6, prices[1] / 1e6),
+        price_usd=token_price(settings.price_per_million_input, settings.price_per_million_output),
     )
 
 
@@ -112,7 +123,7 @@ def speech_endpoint(model: str | None = None) -> Endpoint | None:
     name = model or settings.model
     if name is None:
         return None
-    return Endpoint(name, *_address(name, settings, "LTX_AGENT_SPEECH"), concurrency=settings.concurrency)
+    return Endpoint(name, *_address(name, settings, "LTX_AGENT_SPEECH"), SPEECH, concurrency=settings.concurrency)
 
 
 def read_offer(entry: dict[str, Any]) -> Offer:
