@@ -25,7 +25,7 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("fixtures", sys.argv[1])
 fixtures = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fixtures)
-from agent.session.session import store
+from agent.session import store
 from agent.context import Desk
 from agent.planner.chat_model import Planner
 from agent.session.session import open_session
