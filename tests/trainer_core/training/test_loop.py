@@ -105,7 +105,7 @@ def test_the_newest_checkpoint_is_kept_beyond_five_digits(tmp_path, config_for):
     run = new_run(tmp_path, config)
     for step in (99_999, 100_000):
         (run.checkpoints / f"lora_weights_step_{step:05d}.safetensors").touch()
-    Checkpoints(run, config).prune(None)
+    Checkpoints(run, config, TinySource()).prune(None)
     assert [path.name for path in run.checkpoints.iterdir()] == ["lora_weights_step_100000.safetensors"]
 
 
