@@ -85,6 +85,7 @@ def write_folder(source: FolderSource, changes: Changes, to: Path) -> str:
     written = {path: [changed[one.name] for one in tensors] for path, (_, tensors) in shards.items()}
     carried = _carried(source)
     sizes = {path: file_bytes(written[path], metadata) for path, (metadata, _) in shards.items()}
+    carried_bytes = sum(path.stat().st_size for path, _ in carried)
     copied = sum(path.stat().st_size for path, _ in carried if not _linkable(path, to.parent))
     refuse_full_disk(to.parent, sum(sizes.values()) + copied, to.name, _ADVICE)
     linked = sum(_carry(path, to / place) for path, place in carried)
@@ -96,8 +97,8 @@ def write_folder(source: FolderSource, changes: Changes, to: Path) -> str:
             document = {**document, "metadata": {"total_size": sum(one.size_bytes for one in changed.values())}}
         write_json(to / "transformer" / path.name, document)
     return (
-        f"{len(changes.of)} weights of the transformer changed; of the other parts {linked / 1e9:.2f} GB are hard links to "
-        f"the base's files, which take no room, and {copied / 1e9:.2f} GB are copies"
+        f"{len(changes.of)} weights of the transformer changed; of the other parts {linked / 1e9:.2f} GB are hard links "
+        f"to the base's files, which take no room, and {(carried_bytes - linked) / 1e9:.2f} GB are copies"
     )
 
 

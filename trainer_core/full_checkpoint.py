@@ -18,6 +18,7 @@ from trainer_core.model.source import ModelSource
 from trainer_core.weights_file import Stored, stored_tensor, write_stored
 
 _OTHER_COMPONENTS = ("vae", "audio_vae", "vocoder")
+_SAME = ("format", "model_version")
 _FACTS = frozenset(
     {
         "base_model", "base_fingerprint", "objective", "step", "trainer", "rank", "ema_decay",
@@ -48,8 +49,7 @@ def save_full(path: Path, transformer: nn.Module, facts: AdapterFacts, source: M
 def trained_metadata(base: dict[str, str], facts: dict[str, str]) -> dict[str, str]:
     """The base's own metadata, and `facts` of the run; what the base says of a run that made it is left out."""
     kept = {name: value for name, value in base.items() if name not in _FACTS}
-    same = {name: kept[name] for name in ("format", "model_version") if name in kept}
-    return {**kept, **facts, **same}
+    return {**kept, **{name: value for name, value in facts.items() if name not in kept or name not in _SAME}}
 
 
 def facts_in(metadata: dict[str, str]) -> dict[str, str]:

@@ -212,6 +212,7 @@ def test_without_hard_links_the_files_are_copied(tmp_path: Path, monkeypatch: py
     assert not (made.path / "vae" / "big.bin").samefile(base.root / "vae" / "big.bin")
     assert (made.path / "vae" / "big.bin").stat().st_size == LINKED_FROM_BYTES
     assert "0.00 GB are hard links" in made.checked
+    assert "0.01 GB are copies" in made.checked
 
 
 def test_a_float32_checkpoint_is_not_rounded_to_the_bases_numbers(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ class ExportArguments(BaseModel):
     run: str | None = Field(None, description="Id of the run; null means the newest run.")
     forms: list[Form] = Field(
         list(USUAL_FORMS),
-        description="lora (upstream's and ComfyUI's file), diffusers (a folder), merged (base and adapter in one), "
+        description="lora (upstream's and ComfyUI's file; of a full run the base's file with the trained transformer), "
+        "diffusers (a folder; whole where the base is one), merged (base and adapter in one, laid out as the base is), "
         "upstream (the YAML for the official trainer), comfyui (a workflow), card (README.md).",
     )
     checkpoint: str | None = Field(None, description="A file under checkpoints/; null: the best, else the last.")
