@@ -97,8 +97,8 @@ def write_folder(source: FolderSource, changes: Changes, to: Path) -> str:
             document = {**document, "metadata": {"total_size": sum(one.size_bytes for one in changed.values())}}
         write_json(to / "transformer" / path.name, document)
     return (
-        f"{len(changes.of)} weights of the transformer changed; of the other parts {linked / 1e9:.2f} GB are hard links "
-        f"to the base's files, which take no room, and {(carried_bytes - linked) / 1e9:.2f} GB are copies"
+        f"{len(changes.of)} weights of the transformer changed; of the other parts {linked / 1e9:.2f} GB are hard "
+        f"links to the base's files, which take no room, and {(carried_bytes - linked) / 1e9:.2f} GB are copies"
     )
 
 
