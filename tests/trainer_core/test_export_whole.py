@@ -212,7 +212,9 @@ def test_without_hard_links_the_files_are_copied(tmp_path: Path, monkeypatch: py
     assert not (made.path / "vae" / "big.bin").samefile(base.root / "vae" / "big.bin")
     assert (made.path / "vae" / "big.bin").stat().st_size == LINKED_FROM_BYTES
     assert "0.00 GB are hard links" in made.checked
-    assert "0.01 GB are copies" in made.checked
+    whole = sum(path.stat().st_size for path in made.path.rglob("*") if path.is_file())
+    whole -= sum(path.stat().st_size for path in (made.path / "transformer").iterdir())
+    assert f"{whole / 1e9:.2f} GB are copies" in made.checked
 
 
 def test_a_float32_checkpoint_is_not_rounded_to_the_bases_numbers(tmp_path: Path) -> None:
@@ -228,9 +230,9 @@ def test_the_disk_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder = base_of("folder", "2.3", tmp_path / "folder")
     adapter = lora(unified, tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
-    with pytest.raises(ConfigError, match=r"m.safetensors takes 0.0 GiB; 0.0 GiB are free at"):
+    with pytest.raises(ConfigError, match=r"m.safetensors takes [\d.]+ MB; 1.0 kB are free at"):
         export_merged(unified, [Weighted(adapter)], tmp_path / "m.safetensors")
-    with pytest.raises(ConfigError, match="GiB are free at"):
+    with pytest.raises(ConfigError, match="are free at"):
         export_merged(folder, [Weighted(adapter)], tmp_path / "whole")
     assert not (tmp_path / "m.safetensors").exists()
     assert not (tmp_path / "whole").exists()
