@@ -1,10 +1,8 @@
-"""lora | ic-lora | full: which parameters train, what is saved, under which keys.
+"""lora | ic-lora | full: which parameters train; what of a LoRA is saved, under which keys.
 
 An IC-LoRA is a LoRA whose objective has a reference condition; its file carries the reference's scale factors.
 """
 
-import errno
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from trainer_core.errors import ConfigError
-from trainer_core.files import replacing
 from trainer_core.model.ltx import branch_of
 from trainer_core.model.names import to_diffusers, to_upstream
 from trainer_core.model.source import Version
 from trainer_core.objective import Objective
 from trainer_core.sections.run import LoraSection
+from trainer_core.weights_file import write_tensors
 
 LORA_PREFIX = "diffusion_model."
-FULL_PREFIX = "model.diffusion_model."
 _READ_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "base_model.model.")
 _PEFT_NAME = "default"
 
@@ -148,35 +145,19 @@ def lora_state(transformer: Any, alpha_over_rank: float, dtype: torch.dtype) -> 
     return found
 
 
-def full_state(transformer: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return every weight of the transformer under the keys of upstream's unified checkpoint."""
-    return {
-        f"{FULL_PREFIX}{to_upstream(key)}": tensor.detach().to("cpu", dtype).contiguous()
-        for key, tensor in transformer.state_dict().items()
-    }
-
-
-def save_weights(
-    path: Path, state: Mapping[str, Tensor], facts: AdapterFacts, config: dict[str, Any] | None = None
-) -> None:
-    """Write `state` as safetensors with its facts as metadata; `config` is the transformer's, for a full checkpoint.
+def save_weights(path: Path, state: Mapping[str, Tensor], facts: AdapterFacts) -> None:
+    """Write `state` as safetensors with its facts as metadata.
 
     Never overwrites: raises ConfigError when the file exists.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    refuse_second_save(path)
+    write_tensors(path, state, facts.metadata())
 
+
+def refuse_second_save(path: Path) -> None:
+    """Raise ConfigError when the checkpoint `path` exists."""
     if path.exists():
         raise ConfigError(f"{path} exists already; checkpoints are written once.", "Start another run.")
-    metadata = facts.metadata()
-    if config is not None:
-        metadata["config"] = json.dumps({"transformer": config})
-    with replacing(path) as temporary:
-        try:
-            save_file(dict(state), temporary, metadata=metadata)
-        except SafetensorError as error:  # the library's own error for anything the system refused
-            code = errno.ENOSPC if "No space left" in str(error) else errno.EIO
-            raise OSError(code, str(error)) from error
 
 
 def load_lora(transformer: Any, path: Path, alpha_over_rank: float) -> int:
@@ -214,36 +195,6 @@ def load_lora(transformer: Any, path: Path, alpha_over_rank: float) -> int:
     return len(pairs)
 
 
-def load_full(transformer: nn.Module, path: Path) -> None:
-    """Load a full checkpoint (upstream's or diffusers' keys) into `transformer`; weights stream from the file.
-
-    Raises ConfigError naming the first weight that is missing, unknown or of another shape.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    wanted = transformer.state_dict()
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = {to_diffusers(_without_prefix(key)): key for key in file.keys()}  # noqa: SIM118
-            odd = sorted(set(wanted) ^ set(names))
-            if odd:
-                state = "is missing" if odd[0] in wanted else "is unknown"
-                raise ConfigError(
-                    f"{path} is no full checkpoint of this model: {odd[0]} {state} ({len(odd)} such weights).",
-                    "Give a file that a full run of this LTX version saved.",
-                )
-            for name, key in names.items():
-                tensor = file.get_tensor(key)
-                if tensor.shape != wanted[name].shape:
-                    raise ConfigError(
-                        f"{path}: {name} is {tuple(tensor.shape)}, the model's is {tuple(wanted[name].shape)}.",
-                        "Give a file of the same LTX version.",
-                    )
-                wanted[name].copy_(tensor)
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{path} is not a readable safetensors file: {error}.", "Give a full checkpoint.") from error
-
-
 def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """Return {diffusers module name: (A, B)} of a LoRA file, scale folded into B.
 
@@ -263,7 +214,7 @@ def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
     ups: dict[str, Tensor] = {}
     alphas: dict[str, float] = {}
     for key, tensor in tensors.items():
-        name = _without_prefix(key)
+        name = without_prefix(key)
         for ending, target in (
             (".lora_A.weight", downs),
             (".lora_down.weight", downs),
@@ -305,7 +256,8 @@ def _paired(key: str) -> list[tuple[str, str]]:
     return list(zip(["", *parts[:-1]], parts, strict=True))
 
 
-def _without_prefix(key: str) -> str:
+def without_prefix(key: str) -> str:
+    """A weight's name without what a reader puts in front of it."""
     for prefix in _READ_PREFIXES:
         if key.startswith(prefix):
             return key.removeprefix(prefix)

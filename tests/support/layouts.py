@@ -133,3 +133,76 @@ def write_split(folder: Path, version: str) -> Path:
         save_file(bare, folder / f"ltx_{name}.safetensors", metadata=metadata(version, config))
     save_file({"diffusion_model.x.lora_A.weight": torch.zeros(2, 2)}, folder / "some_lora.safetensors")
     return folder / "ltx_transformer.safetensors"
+
+
+def released_metadata(version: str, parts: tuple[str, ...]) -> dict[str, str]:
+    """What a published file says about itself: its config in the publisher's order, licence, and the Gemma it needs."""
+    own = json.loads(TinySource(version).reader_metadata()["config"])["transformer"]  # type: ignore[arg-type]
+    config = {"transformer": dict(sorted(own.items(), reverse=True))}
+    config |= {part: {"_class_name": f"Published{part}", "blocks": [["res_x", {"num_layers": 4}]]} for part in parts}
+    config["scheduler"] = {"_class_name": "RectifiedFlowScheduler", "shifting": None}
+    gemma = {"ltx_version": f"{version}.0", "gemma_version": "gemma-for-tests"}
+    return metadata(
+        f"{version}.0", config, license="The licence.\nIts text.", gemma_source_checkpoint=json.dumps(gemma)
+    )
+
+
+def released_dtype(key: str, tensor: torch.Tensor) -> torch.Tensor:
+    """bfloat16 but for the modulation tables, as the released files are."""
+    return tensor if key.endswith("scale_shift_table") else tensor.to(torch.bfloat16)
+
+
+def write_released(folder: Path, version: str, name: str = "ltx-22b-dev.safetensors") -> Path:
+    """A unified checkpoint with a publisher's metadata and dtypes."""
+    tensors = {key: released_dtype(key, value) for part, _ in parts_of(version).values() for key, value in part.items()}
+    save_file(tensors, folder / name, metadata=released_metadata(version, ("vae", "audio_vae", "vocoder")))
+    return folder / name
+
+
+def write_released_pack(folder: Path, version: str) -> Path:
+    """A split pack with a publisher's metadata and dtypes: projections and tokenizer in the text encoder's file."""
+    parts = {name: tensors for name, (tensors, _) in parts_of(version).items()}
+    own = parts["transformer"]
+    gemma = {key: own.pop(key).to(torch.bfloat16) for key in list(own) if key.startswith("text_embedding_projection.")}
+    gemma |= {"model.embed_tokens.weight": torch.zeros(4, 4), "tokenizer_json": torch.arange(9, dtype=torch.uint8)}
+    save_file(gemma, folder / "gemma-with-proj.safetensors", metadata=metadata(f"{version}.0", {}))
+    for name, tensors in parts.items():
+        said = metadata(f"{version}.0", {name: {}}) if name != "transformer" else released_metadata(version, ())
+        cast = {key: released_dtype(key, value) for key, value in tensors.items()}
+        save_file(cast, folder / f"ltx-{name}.safetensors", metadata=said)
+    return folder / "ltx-transformer.safetensors"
+
+
+def write_folder(folder: Path, version: str) -> Path:
+    """A diffusers folder, written by the library, with its transformer in several files."""
+    source = TinySource(version)  # type: ignore[arg-type]
+    source.transformer(torch.bfloat16).save_pretrained(folder / "transformer", max_shard_size="300KB")
+    for part, name in (
+        ("connectors", "connectors"),
+        ("video_vae", "vae"),
+        ("audio_vae", "audio_vae"),
+        ("vocoder", "vocoder"),
+    ):
+        getattr(source, part)(torch.bfloat16).save_pretrained(folder / name)
+    tokenizer, encoder = source.text_encoder(torch.bfloat16)
+    encoder.save_pretrained(folder / "text_encoder")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text('{"_class_name": "FlowMatchEulerDiscreteScheduler"}')
+    classes = {
+        "_class_name": "LTX2Pipeline",
+        "_diffusers_version": "0.42.1",
+        "transformer": ["diffusers", "LTX2VideoTransformer3DModel"],
+        "connectors": ["ltx2", "LTX2TextConnectors"],
+        "vae": ["diffusers", "AutoencoderKLLTX2Video"],
+        "audio_vae": ["diffusers", "AutoencoderKLLTX2Audio"],
+        "vocoder": ["ltx2", "LTX2Vocoder" if version == "2.0" else "LTX2VocoderWithBWE"],
+        "text_encoder": ["transformers", type(encoder).__name__],
+        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(classes))
+    (folder / "LICENSE.md").write_text("The licence.")
+    with (folder / "another-form.safetensors").open("wb") as file:
+        file.truncate(5 << 20)  # the publisher's single file beside it: no part of the pipeline
+    return folder

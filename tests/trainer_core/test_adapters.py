@@ -1,6 +1,5 @@
 """Adapter files: which layers train, under which keys they are saved, and who can read them; 2.0, 2.3 and 2.5."""
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from trainer_core.adapters import (
     add_lora,
     block_free,
     check_lora_keys,
-    full_state,
     load_lora,
     lora_state,
     lora_targets,
@@ -25,6 +23,7 @@ from trainer_core.adapters import (
     train_fully,
 )
 from trainer_core.errors import ConfigError
+from trainer_core.full_checkpoint import save_full
 from trainer_core.model.ltx import LtxModel, ModalityInput, branch_of
 from trainer_core.model.names import to_diffusers, to_upstream
 from trainer_core.model.reader_keys import LORA_KEYS
@@ -431,7 +430,7 @@ def test_half_of_a_pair_is_refused(adapter: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_checkpoint_is_refused(tmp_path: Path) -> None:
-    save_weights(tmp_path / "full.safetensors", full_state(_transformer(), torch.float32), _facts())
+    save_full(tmp_path / "full.safetensors", _transformer(), _facts(), TinySource("2.3"), torch.float32)
     error = _refused(tmp_path / "full.safetensors")
     assert "is not a LoRA key" in error.message
     assert "full checkpoint" in error.hint
@@ -454,31 +453,3 @@ def test_what_is_no_safetensors_file_is_refused(adapter: Path, tmp_path: Path, c
     elif content == "folder":
         path.mkdir()
     assert "is not a readable safetensors file" in _refused(path).message
-
-
-# ---- full checkpoints
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_full_checkpoint_loads_into_a_fresh_transformer_exactly(version: Version, tmp_path: Path) -> None:
-    transformer = _transformer(version)
-    with torch.no_grad():
-        for parameter in transformer.parameters():
-            parameter.add_(0.01)
-    path = tmp_path / "model.safetensors"
-    facts = _facts(version=version, rank=None)
-    save_weights(path, full_state(transformer, torch.float32), facts, dict(transformer.config))
-    tensors = load_file(path)
-    assert all(key.startswith("model.diffusion_model.") for key in tensors)
-    assert not [key for key in tensors if "time_embed" in key or "proj_in" in key or "norm_q" in key]
-    fresh = TinySource(version, seed=1).transformer(torch.float32)
-    renamed = {to_diffusers(key.removeprefix("model.diffusion_model.")): tensor for key, tensor in tensors.items()}
-    fresh.load_state_dict(renamed, strict=True)
-    for key, tensor in transformer.state_dict().items():
-        assert torch.equal(fresh.state_dict()[key], tensor), key
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    assert metadata["model_version"] == version
-    config = json.loads(metadata["config"])["transformer"]
-    assert config["num_layers"] == 2
-    assert config["caption_channels"] == 32

@@ -34,7 +34,8 @@ class ExportArguments(BaseModel):
     run: str | None = Field(None, description="Id of the run; null means the newest run.")
     forms: list[Form] = Field(
         list(USUAL_FORMS),
-        description="lora (upstream's and ComfyUI's file), diffusers (a folder), merged (base and adapter in one), "
+        description="lora (upstream's and ComfyUI's file; of a full run the base's file with the trained transformer), "
+        "diffusers (a folder; whole where the base is one), merged (base and adapter in one, laid out as the base is), "
         "upstream (the YAML for the official trainer), comfyui (a workflow), card (README.md).",
     )
     checkpoint: str | None = Field(None, description="A file under checkpoints/; null: the best, else the last.")
@@ -85,7 +86,8 @@ def export_run(
     run: RunFolder, arguments: ExportArguments, progress: Progress | None = None, to: Path | None = None
 ) -> ExportResult:
     """Write every form into one folder, whole or not at all: it gets its name when everything in it is done."""
-    from trainer_core.export import open_for_export
+    from trainer_core.model.load import open_model
+    from trainer_core.sampling.multi_lora import open_adapter
 
     report = progress or (lambda _what, _done, _total: None)
     config = load_config(run.config_path)
@@ -101,12 +103,13 @@ def export_run(
             "Add the form merged, or leave the weight out and set it where the LoRA is loaded.",
         )
     report("checking the weights", 0, len(arguments.forms))
-    adapter = open_for_export(checkpoint, config.model)
+    source = open_model(config.model, distilled_too=True)
+    adapter = open_adapter(checkpoint, source)
     forms = _possible(arguments.forms, adapter.kind)
     building = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    work = _Work(run, config, checkpoint, adapter, arguments, building)
+    work = _Work(run, config, checkpoint, adapter, source, arguments, building)
     checked: dict[str, str] = {}
     try:
         for number, form in enumerate(forms):
@@ -133,14 +136,12 @@ class _Work:
         config: TrainingConfig,
         checkpoint: Path,
         adapter: Any,
+        source: Any,
         arguments: ExportArguments,
         folder: Path,
     ) -> None:
-        from trainer_core.model.load import open_model
-
         self.run, self.config, self.checkpoint, self.adapter = run, config, checkpoint, adapter
-        self.arguments, self.folder = arguments, folder
-        self.source = open_model(config.model, distilled_too=True)
+        self.source, self.arguments, self.folder = source, arguments, folder
         self.notes: list[str] = []
         self.written: list[tuple[str, str]] = []
 
@@ -159,29 +160,33 @@ def _lora(work: _Work) -> str:
 
 
 def _full(work: _Work) -> str:
-    shutil.copyfile(work.checkpoint, work.folder / work.weights_name)
-    work.written.append((work.weights_name, "the transformer's weights under upstream's keys"))
-    return "copied as it was trained"
+    from trainer_core.export import export_full
+
+    made = export_full(work.adapter, work.source, work.folder / work.weights_name)
+    work.written.append(
+        (work.weights_name, "the base's file for ComfyUI and the official tools, its transformer trained")
+    )
+    return made.checked
 
 
 def _diffusers(work: _Work) -> str:
-    import json
-
     from trainer_core.export import export_diffusers
 
-    said = json.loads(work.adapter.metadata.get("config", "{}")).get("transformer")
-    made = export_diffusers(work.adapter, said, work.folder / "diffusers")
+    made = export_diffusers(work.adapter, work.source, work.folder / "diffusers")
     work.written.append(("diffusers/", "the same for diffusers"))
     return made.checked
 
 
 def _merged(work: _Work) -> str:
     from trainer_core.export import export_merged
+    from trainer_core.model.folder import FolderSource
     from trainer_core.sampling.multi_lora import Weighted
 
-    name = f"merged-{work.weights_name}"
-    made = export_merged(work.config.model, [Weighted(work.adapter, work.arguments.weight)], work.folder / name)
-    work.written.append((name, f"base and adapter in one file, weight {work.arguments.weight:g}"))
+    name, kind = f"merged-{work.weights_name}", "file"
+    if isinstance(work.source, FolderSource):
+        name, kind = name.removesuffix(".safetensors"), "diffusers folder"
+    made = export_merged(work.source, [Weighted(work.adapter, work.arguments.weight)], work.folder / name)
+    work.written.append((name, f"base and adapter in one {kind}, weight {work.arguments.weight:g}"))
     return made.checked
 
 
@@ -246,7 +251,8 @@ def _workflow_files(work: _Work) -> WorkflowFiles:
         )
     parts = {part: source.file_of(part).name for part in ("transformer", "video_vae", "audio_vae")}
     if len(set(parts.values())) == 1:
-        return WorkflowFiles(text_encoder, lora, source.root.name, work.weights_name if trained_whole else None)
+        # trained in full, the export is the whole checkpoint itself
+        return WorkflowFiles(text_encoder, lora, work.weights_name if trained_whole else source.root.name)
     unet = work.weights_name if trained_whole else parts["transformer"]
     return WorkflowFiles(text_encoder, lora, None, unet, parts["video_vae"], parts["audio_vae"])
 

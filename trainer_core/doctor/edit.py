@@ -10,9 +10,9 @@ from trainer_core.adapters import LORA_PREFIX
 from trainer_core.doctor.measure import Pairs, delta_norm
 from trainer_core.doctor.read import AdapterFile, read_adapter
 from trainer_core.errors import ConfigError
-from trainer_core.files import replacing
 from trainer_core.model.ltx import branch_of
 from trainer_core.model.names import to_upstream
+from trainer_core.weights_file import write_tensors
 
 OwnPairs = dict[str, tuple[Tensor, Tensor]]
 
@@ -88,8 +88,6 @@ def with_rank(pairs: Pairs, rank: int) -> tuple[OwnPairs, float]:
 
 def write_adapter(path: Path, pairs: Pairs, metadata: dict[str, str], dtype: torch.dtype = torch.bfloat16) -> None:
     """Write `pairs` under the keys that readers know, scale folded in. Never overwrites: raises ConfigError."""
-    from safetensors.torch import save_file
-
     if path.exists():
         raise ConfigError(f"{path} exists already; nothing is overwritten.", "Name another file with --output.")
     if not pairs:
@@ -103,5 +101,4 @@ def write_adapter(path: Path, pairs: Pairs, metadata: dict[str, str], dtype: tor
     kept = {key: value for key, value in metadata.items() if key not in ("rank", "step")}
     if len(ranks) == 1:
         kept["rank"] = str(ranks.pop())
-    with replacing(path) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", **kept})
+    write_tensors(path, state, {"format": "pt", **kept})

@@ -15,7 +15,7 @@ from trainer_core.files import read_jsonl
 from trainer_core.memory.cell import Cell, Side, Version
 from trainer_core.memory.estimate import USABLE, Estimate, estimate, trained_weights
 from trainer_core.memory.ladder import Proposal, ladder_of
-from trainer_core.memory.sizes import RELEASED, Dimensions
+from trainer_core.memory.sizes import CARRIED_CONNECTOR_WEIGHTS, RELEASED, Dimensions
 from trainer_core.quantization_names import quantization_named
 from trainer_core.sections.strategy import ModalitySection
 
@@ -204,9 +204,12 @@ def _disk_bytes(config: TrainingConfig, cell: Cell, size: Dimensions, samples: i
     saves = 1 if interval is None else math.ceil(steps / interval)
     files = saves if kept < 1 else min(kept + 1, saves + 1)  # the oldest goes only after the newest is there
     width = 2 if config.checkpoints.precision == "bfloat16" else 4
-    # a full checkpoint is the whole model
+    file = weights * width
+    if cell.full:  # the whole transformer, trained or not, and the base's connectors
+        file = width * trained_weights(replace(cell, video=Side(1), audio=Side(1)), size)
+        file += 2 * int(CARRIED_CONNECTOR_WEIGHTS[cell.version]) if size == RELEASED else 0
     states = 0 if config.checkpoints.save_training_state == "off" else 2
-    return samples * sample + files * weights * width + states * weights * (12 if not cell.full else 6)
+    return samples * sample + files * file + states * weights * (12 if not cell.full else 6)
 
 
 def check_known(version: str) -> Version:

@@ -8,13 +8,16 @@ from typing import Any
 import torch
 
 from trainer_core.errors import ConfigError
+from trainer_core.model.names import PROJECTION_PREFIX, TRANSFORMER_PREFIX, connectors_to_upstream, to_upstream
 from trainer_core.model.quantize import text_encoder_quantization
+from trainer_core.model.reader_config import made_metadata
 from trainer_core.model.source import InputWidths, Part, Placement, Version, input_widths, sampled_digest
-from trainer_core.model.streaming import Held, empty, fill
+from trainer_core.model.streaming import Held, empty, fill, whole_config
 from trainer_core.model.versions import USUAL_FACTORS
 from trainer_core.objective import VaeFactors
+from trainer_core.weights_file import Stored, read_stored
 
-_FOLDERS: dict[Part, str] = {
+FOLDERS: dict[Part, str] = {
     "transformer": "transformer",
     "connectors": "connectors",
     "video_vae": "vae",
@@ -29,9 +32,9 @@ class FolderSource:
 
     def __init__(self, root: Path, overrides: dict[Any, Path]) -> None:
         self.root = root
-        self._overrides = overrides
-        config = _config(self._folder("transformer"))
-        self.version = _version_of(config, self._folder("transformer"))
+        self.overrides = overrides
+        config = _config(self.folder("transformer"))
+        self.version = _version_of(config, self.folder("transformer"))
         self.factors = VaeFactors(*config.get("vae_scale_factors", USUAL_FACTORS))
 
     @property
@@ -40,25 +43,56 @@ class FolderSource:
 
     @property
     def widths(self) -> InputWidths:
-        return input_widths(_config(self._folder("transformer")), _config(self._folder("connectors")))
+        return input_widths(_config(self.folder("transformer")), _config(self.folder("connectors")))
 
     @property
     def layers(self) -> int:
-        return int(_config(self._folder("transformer"))["num_layers"])
+        return int(_config(self.folder("transformer"))["num_layers"])
 
     @property
     def distilled(self) -> bool:
         return "distilled" in self.root.name.lower()
 
     def fingerprint(self, part: Part) -> str:
-        folder = self._folder(part)
+        folder = self.folder(part)
         return f"{part}:{sampled_digest([*folder.glob('*.json'), *folder.glob('*.safetensors')])}"
+
+    def library_config(self, part: Part) -> dict[str, Any]:
+        from diffusers import LTX2VideoTransformer3DModel
+        from diffusers.pipelines.ltx2 import LTX2TextConnectors
+
+        kind = LTX2VideoTransformer3DModel if part == "transformer" else LTX2TextConnectors
+        return whole_config(kind, _config(self.folder(part)))
+
+    def reader_metadata(self) -> dict[str, str]:
+        return made_metadata(self.version, self.library_config("transformer"), self.library_config("connectors"))
+
+    def connector_weights(self, *, projections: bool) -> list[Stored]:
+        found = []
+        for path in sorted(self.folder("connectors").glob("*.safetensors")):
+            for one in read_stored(path)[1]:
+                try:
+                    key = connectors_to_upstream(one.name)
+                except KeyError as error:
+                    raise ConfigError(
+                        f"{path}: {one.name} is no weight of LTX-2's connectors.", "Check or download it again."
+                    ) from error
+                if projections or not key.startswith(PROJECTION_PREFIX):
+                    found.append(one.named(key))
+        return found
+
+    def reader_weights(self) -> list[Stored]:
+        shards = sorted(self.folder("transformer").glob("*.safetensors"))
+        own = [
+            one.named(f"{TRANSFORMER_PREFIX}{to_upstream(one.name)}") for path in shards for one in read_stored(path)[1]
+        ]
+        return own + self.connector_weights(projections=True)
 
     def transformer(self, dtype: torch.dtype, placement: Placement = Placement()) -> Any:
         from diffusers import LTX2VideoTransformer3DModel
         from safetensors import SafetensorError
 
-        folder = self._folder("transformer")
+        folder = self.folder("transformer")
         module = empty(LTX2VideoTransformer3DModel, _config(folder))
         try:
             fill(module, _weights_in(folder), f"LTX-{self.version}", dtype, placement)
@@ -94,12 +128,13 @@ class FolderSource:
     ) -> tuple[Any, Any]:
         beside = self.root / "tokenizer"
         tokenizer = beside if beside.is_dir() else None
-        folder = self._folder("text_encoder")
-        connectors = _config(self._folder("connectors"))
+        folder = self.folder("text_encoder")
+        connectors = _config(self.folder("connectors"))
         return load_text_encoder(folder, self.version, connectors, dtype, tokenizer, device=device, in_8bit=in_8bit)
 
-    def _folder(self, part: Part) -> Path:
-        folder = self._overrides.get(part, self.root / _FOLDERS[part])
+    def folder(self, part: Part) -> Path:
+        """The folder of `part`: the one that the config names, else the sub-folder. Raises ConfigError without one."""
+        folder = self.overrides.get(part, self.root / FOLDERS[part])
         if not folder.is_dir():
             raise ConfigError(
                 f"The model lacks its {part.replace('_', ' ')}: there is no folder {folder}.", "Download it."
@@ -107,7 +142,7 @@ class FolderSource:
         return folder
 
     def _loaded(self, kind: Any, part: Part, dtype: torch.dtype) -> Any:
-        folder = self._folder(part)
+        folder = self.folder(part)
         from safetensors import SafetensorError
 
         try:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from trainer_core.objective import VaeFactors
+from trainer_core.weights_file import Stored
 
 Version = Literal["2.0", "2.3", "2.5"]
 Part = Literal["transformer", "connectors", "video_vae", "audio_vae", "vocoder", "text_encoder"]
@@ -81,6 +82,27 @@ class ModelSource(Protocol):
 
     def fingerprint(self, part: Part) -> str:
         """A string that changes when the part's weights do."""
+        ...
+
+    def library_config(self, part: Part) -> dict[str, Any]:
+        """Every setting of the library's class of `part`, transformer or connectors, its defaults included."""
+        ...
+
+    def reader_metadata(self) -> dict[str, str]:
+        """The metadata that readers build this model from: the file's own, whole, where it has some that they know."""
+        ...
+
+    def connector_weights(self, *, projections: bool) -> list[Stored]:
+        """The text connectors as this model stores them, under upstream's keys; with the text projections on request.
+
+        Nothing is read before the weights are written.
+        """
+        ...
+
+    def reader_weights(self) -> list[Stored]:
+        """The file that readers of this model open, under upstream's keys: the unified file or the pack's transformer
+        file as it is, else the transformer with connectors and text projections. Nothing is read before it is written.
+        """
         ...
 
     def transformer(self, dtype: torch.dtype, placement: Placement = Placement()) -> Any: ...

@@ -28,6 +28,11 @@ def empty(kind: Any, config: dict[str, Any]) -> Any:
         return kind.from_config(config)
 
 
+def whole_config(kind: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with every default of class `kind`, without the library's own notes (their order differs by process)."""
+    return {name: value for name, value in dict(empty(kind, config).config).items() if not name.startswith("_")}
+
+
 def fill(
     module: Any,
     held: Held,

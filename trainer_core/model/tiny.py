@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 import torch
 
 from trainer_core.errors import ConfigError
+from trainer_core.model.names import PROJECTION_PREFIX, TRANSFORMER_PREFIX, connectors_to_upstream, to_upstream
 from trainer_core.model.quantize import encoder_layers, quantize
+from trainer_core.model.reader_config import made_metadata
 from trainer_core.model.source import InputWidths, Part, Placement, Version
 from trainer_core.model.versions import TRANSFORMER, VIDEO_VAE
 from trainer_core.objective import VaeFactors
+from trainer_core.weights_file import Stored, stored_tensor
 
 T = TypeVar("T")
 
@@ -61,6 +64,26 @@ class TinySource:
 
     def fingerprint(self, part: Part) -> str:
         return f"{_RECIPE}:{self.version}:{part}:seed{self.seed}"
+
+    def library_config(self, part: Part) -> dict[str, Any]:
+        module = self.transformer(torch.float32) if part == "transformer" else self.connectors(torch.float32)
+        return {name: value for name, value in dict(module.config).items() if not name.startswith("_")}
+
+    def reader_metadata(self) -> dict[str, str]:
+        return made_metadata(self.version, self.library_config("transformer"), self.library_config("connectors"))
+
+    def connector_weights(self, *, projections: bool) -> list[Stored]:
+        named = {connectors_to_upstream(k): tensor for k, tensor in self.connectors(torch.float32).state_dict().items()}
+        return [
+            stored_tensor(key, tensor)
+            for key, tensor in named.items()
+            if projections or not key.startswith(PROJECTION_PREFIX)
+        ]
+
+    def reader_weights(self) -> list[Stored]:
+        state = self.transformer(torch.float32).state_dict()
+        own = [stored_tensor(f"{TRANSFORMER_PREFIX}{to_upstream(name)}", tensor) for name, tensor in state.items()]
+        return own + self.connector_weights(projections=True)
 
     def transformer(self, dtype: torch.dtype, placement: Placement = Placement()) -> Any:
         from diffusers import LTX2VideoTransformer3DModel

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from trainer_core.adapters import load_full, read_lora
+from trainer_core.adapters import read_lora
 from trainer_core.errors import ConfigError
+from trainer_core.full_checkpoint import load_full
 from trainer_core.model.source import ModelSource
 from trainer_core.objective import OBJECTIVE_NAMES, objective_named
 

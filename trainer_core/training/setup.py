@@ -11,12 +11,13 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from trainer_core.adapters import AdapterFacts, add_lora, load_full, load_lora, train_fully
+from trainer_core.adapters import AdapterFacts, add_lora, load_lora, train_fully
 from trainer_core.config import TrainingConfig
 from trainer_core.data.dataset import BatchStream, SampleFiles, check_widths, find_samples
 from trainer_core.data.windows import read_windows
 from trainer_core.doctor.examine import Base
 from trainer_core.errors import ConfigError, DataError
+from trainer_core.full_checkpoint import load_full
 from trainer_core.model.block_swap import BlockSwap, swapped_indices, to_device
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
@@ -117,7 +118,7 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
         schedule=build_schedule(config.optimization, optimizer, config.ltx_agent.warmup_steps),
         sampler=sampler,
         stream=stream,
-        checkpoints=Checkpoints(run, config),
+        checkpoints=Checkpoints(run, config, source),
         autocast=autocast,
         heldout=heldout,
         average=None if decay is None else WeightAverage(parameters, decay),

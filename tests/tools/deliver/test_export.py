@@ -12,16 +12,19 @@ import yaml
 from comfyui_nodes import check_workflow
 from safetensors import safe_open
 from safetensors.torch import load_file
+from trained_whole import base_of
 
 from tools.deliver.export import ExportArguments, ExportResult, export_run, preview_export
 from tools.project import Project
 from trainer_core.adapters import block_free
 from trainer_core.config import load_config
 from trainer_core.errors import ConfigError
+from trainer_core.model.load import open_model
 from trainer_core.model.reader_keys import LORA_KEYS
 from trainer_core.model.tiny import TinySource
 from trainer_core.run_folder import RunFolder
 from trainer_core.sampling.multi_lora import Weighted, open_adapter, stack_adapters
+from trainer_core.sections.run import ModelSection
 
 
 @pytest.fixture(scope="module")
@@ -86,35 +89,6 @@ def test_the_merged_checkpoint_is_base_and_adapter(exported: tuple[ExportResult,
         assert json.loads(file.metadata()["merged"]) == [{"sha256": adapter.digest, "weight": 1.0}]
 
 
-def test_a_unified_base_is_merged_file_to_file(run: RunFolder, tmp_path: Path) -> None:
-    """What the adapter doesn't touch is copied byte for byte; what it does is base + B·A."""
-    from safetensors.torch import save_file
-
-    from trainer_core.adapters import full_state
-    from trainer_core.export import _merge_file
-    from trainer_core.model.names import to_upstream
-
-    source = TinySource("2.3")
-    state = full_state(source.transformer(torch.float32), torch.float32)
-    state["vae.decoder.x"] = torch.arange(6, dtype=torch.bfloat16).view(2, 3)
-    save_file(state, tmp_path / "base.safetensors", metadata={"model_version": "2.3"})
-    adapter = open_adapter(next(run.checkpoints.glob("*.safetensors")), source)
-    pairs = {f"{to_upstream(module)}.weight": pair for module, pair in adapter.pairs.items()}
-    changed = _merge_file(tmp_path / "base.safetensors", pairs, {"merged": "x"}, tmp_path / "merged.safetensors")
-    merged = load_file(tmp_path / "merged.safetensors")
-    assert changed == len(adapter.pairs)
-    assert list(merged) and set(merged) == set(state)  # noqa: PT018
-    for key, tensor in state.items():
-        name = key.removeprefix("model.diffusion_model.")
-        if name in pairs:
-            down, up = pairs[name]
-            torch.testing.assert_close(merged[key], tensor + up @ down)
-        else:
-            assert torch.equal(merged[key], tensor)
-    with safe_open(tmp_path / "merged.safetensors", framework="pt") as file:
-        assert file.metadata() == {"model_version": "2.3", "merged": "x"}
-
-
 def test_the_upstream_yaml_holds_upstream_s_keys_alone(exported: tuple[ExportResult, Path], run: RunFolder) -> None:
     _, folder = exported
     document = yaml.safe_load((folder / "training.yaml").read_text())
@@ -177,20 +151,53 @@ def test_an_export_is_moved_aside_never_lost(make_run: Callable[..., RunFolder])
     assert (aside / "mine.txt").read_text() == "a note of the person's"
 
 
-def test_a_full_run_exports_its_checkpoint(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["tiny", "unified", "folder"])
+def test_a_full_run_exports_its_checkpoint(make_run: Callable[..., RunFolder], tmp_path: Path, layout: str) -> None:
     from diffusers import LTX2VideoTransformer3DModel
 
-    run = make_run("t2a", {"model": {"training_mode": "full"}, "lora": None})
-    export_run(run, ExportArguments(), None, tmp_path / "e")
+    base = base_of(layout, "2.3", tmp_path / "base")
+    path = "tiny" if layout == "tiny" else str(base.root)
+    run = make_run("t2a", {"model": {"training_mode": "full", "model_path": path}, "lora": None})
+    result = export_run(run, ExportArguments(), None, tmp_path / "e")
     own = load_file(next(run.checkpoints.glob("*.safetensors")))
-    assert {key: tuple(tensor.shape) for key, tensor in load_file(next((tmp_path / "e").glob("ltx-*"))).items()} == {
-        key: tuple(tensor.shape) for key, tensor in own.items()
-    }
+    whole = next((tmp_path / "e").glob("ltx-*.safetensors"))
+    exported = load_file(whole)
+    assert set(own) < set(exported), "the text projections at least are in the export alone"
+    assert ("vae.decoder.conv_in.conv.weight" in exported) == (layout == "unified")
+    for key in own:
+        assert torch.equal(exported[key].float(), own[key].float()), key
+    assert result.checked["full"].startswith(f"{_trained(own)} weights of the base changed, ")
     loaded = LTX2VideoTransformer3DModel.from_pretrained(tmp_path / "e" / "diffusers" / "transformer")
     name = "audio_proj_in.weight"
-    assert torch.equal(loaded.state_dict()[name], own["model.diffusion_model.audio_patchify_proj.weight"])
+    assert torch.equal(
+        loaded.state_dict()[name].float(), own["model.diffusion_model.audio_patchify_proj.weight"].float()
+    )
+    assert ((tmp_path / "e" / "diffusers" / "vae").is_dir()) == (layout == "folder")
+    document = json.loads((tmp_path / "e" / "comfyui-workflow.json").read_text())
+    check_workflow(document)
+    if layout == "unified":
+        assert document["base"]["inputs"]["ckpt_name"] == whole.name, "one checkpoint holds it all"
+        assert "model" not in document
+    else:
+        assert document["model"]["inputs"]["unet_name"] == whole.name
     with pytest.raises(ConfigError, match="one checkpoint already"):
         export_run(run, ExportArguments(forms=["merged"]), None, tmp_path / "f")
+
+
+def test_a_lora_on_a_diffusers_folder_is_merged_into_a_folder(
+    make_run: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    base = base_of("folder", "2.3", tmp_path / "base")
+    run = make_run("t2v", {"model": {"model_path": str(base.root)}})
+    result = export_run(run, ExportArguments(forms=["merged"]), None, tmp_path / "e")
+    folder = next((tmp_path / "e").glob("merged-*"))
+    assert not folder.name.endswith(".safetensors")
+    assert open_model(ModelSection(model_path=str(folder))).version == "2.3"
+    assert "hard links" in result.checked["merged"]
+
+
+def _trained(checkpoint: dict[str, torch.Tensor]) -> int:
+    return sum("_embeddings_connector." not in key for key in checkpoint)
 
 
 def test_a_broken_checkpoint_is_refused_before_anything_is_written(
@@ -222,7 +229,7 @@ def test_a_checkpoint_that_the_disk_can_not_hold_is_refused(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
-    with pytest.raises(ConfigError, match=r"takes 882\.8 kB; 1\.0 kB are free at"):
+    with pytest.raises(ConfigError, match=r"takes 2\.1 MB; 1\.0 kB are free at"):
         export_run(run, ExportArguments(forms=["merged"]), None, tmp_path / "e")
     assert not (tmp_path / "e").exists()
 

@@ -16,6 +16,7 @@ from tools.monitor.tool import ResumeArguments
 from trainer_core.config import TrainingConfig
 from trainer_core.launch import launch
 from trainer_core.metrics import read_steps
+from trainer_core.model.tiny import TinySource
 from trainer_core.resume_config import parse_setting, request_resume
 from trainer_core.run_folder import RunFolder
 from trainer_core.training import optimizer_step as update
@@ -146,7 +147,7 @@ def test_pruning_keeps_the_newest_and_the_best(new_run: NewRun, config_for: Any,
         for kind in ("", "ema_"):
             (run.checkpoints / f"{kind}lora_weights_step_{step:05d}.safetensors").touch()
         write_state(run.states, step, {}, None)
-    Checkpoints(run, config).prune(best_step=20)
+    Checkpoints(run, config, TinySource()).prune(best_step=20)
     left = sorted(weights_by_step(run.checkpoints))
     assert left == ([10, 20, 30, 40, 50] if kept < 1 else [20, 50] if kept == 1 else [20, 30, 40, 50])
     assert all(len(paths) == 2 for paths in weights_by_step(run.checkpoints).values())

@@ -72,15 +72,19 @@ def test_a_run_leaves_what_the_contract_says(tmp_path, config_for):
 
 
 def test_a_full_run_moves_every_branch_it_trains_and_no_other(tmp_path, config_for):
-    from trainer_core.model.names import to_diffusers
+    from trainer_core.model.names import beside_the_transformer, connectors_to_diffusers, to_diffusers
     from trainer_core.model.tiny import tiny_source
 
     config = config_for("t2a", {"model": {"training_mode": "full"}})
     run = run_to_end(tmp_path, config)
     saved = load_file(run.checkpoints / "model_weights_step_00006.safetensors")
     before = tiny_source("tiny").transformer(torch.float32).state_dict()
-    after = {to_diffusers(key.removeprefix("model.diffusion_model.")): value for key, value in saved.items()}
+    own = {key: value for key, value in saved.items() if not beside_the_transformer(key)}
+    after = {to_diffusers(key.removeprefix("model.diffusion_model.")): value for key, value in own.items()}
     assert set(after) == set(before)
+    connectors = tiny_source("tiny").connectors(torch.float32).state_dict()
+    for key in set(saved) - set(own):
+        assert torch.equal(saved[key], connectors[connectors_to_diffusers(key)]), "the base's, as they were"
     moved = {key for key in before if not torch.equal(before[key], after[key])}
     assert "transformer_blocks.0.audio_attn1.to_q.weight" in moved
     assert not [key for key in moved if "audio" not in key]
@@ -105,7 +109,7 @@ def test_the_newest_checkpoint_is_kept_beyond_five_digits(tmp_path, config_for):
     run = new_run(tmp_path, config)
     for step in (99_999, 100_000):
         (run.checkpoints / f"lora_weights_step_{step:05d}.safetensors").touch()
-    Checkpoints(run, config).prune(None)
+    Checkpoints(run, config, TinySource()).prune(None)
     assert [path.name for path in run.checkpoints.iterdir()] == ["lora_weights_step_100000.safetensors"]
 
 
@@ -280,7 +284,7 @@ def test_a_full_run_can_start_from_a_full_checkpoint(tmp_path, config_for):
 def test_a_full_checkpoint_is_read_by_diffusers(tmp_path, config_for, write_precomputed, version):
     from diffusers import LTX2VideoTransformer3DModel
 
-    from trainer_core.model.names import to_diffusers
+    from trainer_core.model.names import beside_the_transformer, to_diffusers
     from trainer_core.model.tiny import tiny_source
 
     widths = {"video_width": 32, "audio_width": 32} if version == "2.0" else {}
@@ -295,7 +299,8 @@ def test_a_full_checkpoint_is_read_by_diffusers(tmp_path, config_for, write_prec
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     assert metadata["model_version"] == version
-    settings = json.loads(metadata["config"])["transformer"]
+    assert json.loads(metadata["config"])["transformer"]["num_layers"] == 2
+    own = {key: value for key, value in load_file(path).items() if not beside_the_transformer(key)}
     if version == "2.0":
         # the library's own single-file loader knows 2.0's names alone
         tiny_source("tiny:2.0").transformer(torch.float32).save_config(tmp_path / "config" / "transformer")
@@ -303,11 +308,11 @@ def test_a_full_checkpoint_is_read_by_diffusers(tmp_path, config_for, write_prec
             path, config=str(tmp_path / "config"), subfolder="transformer", torch_dtype=torch.float32
         )
         have = model.state_dict()
-        for key, tensor in load_file(path).items():
+        for key, tensor in own.items():
             assert torch.equal(have[to_diffusers(key.removeprefix("model.diffusion_model."))], tensor), key
     else:
-        model = LTX2VideoTransformer3DModel.from_config(settings)
-        state = {to_diffusers(k.removeprefix("model.diffusion_model.")): v for k, v in load_file(path).items()}
+        model = LTX2VideoTransformer3DModel.from_config(tiny_source(f"tiny:{version}").library_config("transformer"))
+        state = {to_diffusers(k.removeprefix("model.diffusion_model.")): v for k, v in own.items()}
         model.load_state_dict(state, strict=True)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from trainer_core.adapters import AdapterFacts, check_lora_keys, full_state, lora_state, save_weights
+from trainer_core.adapters import AdapterFacts, check_lora_keys, lora_state, save_weights
 from trainer_core.config import TrainingConfig
+from trainer_core.full_checkpoint import save_full
 from trainer_core.model.reader_keys import LORA_KEYS
+from trainer_core.model.source import ModelSource
 from trainer_core.run_folder import RunFolder
 from trainer_core.training.checkpointing.state import list_states, remove_state
 from trainer_core.training.optim.ema import WeightAverage
@@ -24,10 +26,11 @@ STATES_KEPT = 2
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints folder of one run."""
+    """The checkpoints folder of one run that trains on `source`."""
 
     run: RunFolder
     config: TrainingConfig
+    source: ModelSource
 
     @property
     def saves_state(self) -> bool:
@@ -87,7 +90,7 @@ class Checkpoints:
             check_lora_keys(state, LORA_KEYS)
             save_weights(path, state, facts)
         else:
-            save_weights(path, full_state(transformer, dtype), facts, dict(transformer.config))
+            save_full(path, transformer, facts, self.source, dtype)
 
 
 def weights_by_step(checkpoints: Path) -> dict[int, list[Path]]:
