@@ -17,11 +17,13 @@ from trainer_core.model.names import to_diffusers, to_upstream
 from trainer_core.model.source import Version
 from trainer_core.objective import Objective
 from trainer_core.sections.run import LoraSection
+from trainer_core.trained_as import TrainedAs
 from trainer_core.weights_file import write_tensors
 
 LORA_PREFIX = "diffusion_model."
 _READ_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "base_model.model.")
-_PEFT_NAME = "default"
+PEFT_NAME = "default"
+"""What PEFT calls the layers that train."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class AdapterFacts:
     reference_spatial_scale: int = 1
     reference_temporal_scale: int = 1
     average_decay: float | None = None
+    trained_as: TrainedAs | None = None
 
     def metadata(self) -> dict[str, str]:
         """safetensors metadata; scale factors only where they are not 1, under every name that a reader knows."""
@@ -53,6 +56,8 @@ class AdapterFacts:
             found["rank"] = str(self.rank)
         if self.average_decay is not None:
             found["ema_decay"] = str(self.average_decay)
+        if self.trained_as is not None:
+            found |= self.trained_as.metadata()
         if self.reference_spatial_scale != 1:
             for key in (
                 "reference_downscale_factor",
@@ -113,7 +118,7 @@ def add_lora(transformer: Any, section: LoraSection, objective: Objective, seed:
                 lora_dropout=section.dropout,
                 target_modules=targets,
             ),
-            adapter_name=_PEFT_NAME,
+            adapter_name=PEFT_NAME,
         )
     trained = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
     for parameter in trained:
@@ -136,7 +141,7 @@ def lora_state(transformer: Any, alpha_over_rank: float, dtype: torch.dtype) -> 
     """Return the LoRA layers under upstream's keys, alpha/rank folded into B: readers fuse plain B·A."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(transformer, adapter_name=_PEFT_NAME)
+    state = get_peft_model_state_dict(transformer, adapter_name=PEFT_NAME)
     found = {}
     for key, tensor in state.items():
         module, _, kind = key.rpartition(".lora_")
@@ -160,19 +165,28 @@ def refuse_second_save(path: Path) -> None:
         raise ConfigError(f"{path} exists already; checkpoints are written once.", "Start another run.")
 
 
-def load_lora(transformer: Any, path: Path, alpha_over_rank: float) -> int:
+def load_lora(
+    transformer: Any,
+    path: Path,
+    alpha_over_rank: float,
+    rest: dict[str, tuple[Tensor, Tensor]] | None = None,
+) -> int:
     """Load a LoRA file of upstream's, diffusers' or ComfyUI's form into the LoRA layers of `transformer`.
 
-    A file carries no alpha: B is divided by the layers' own alpha/rank, so that the sum stays what the file says.
+    Layers of the file that `transformer` has no LoRA for go into `rest` as (A, B); without `rest` they are refused. A
+    file carries no alpha: B is divided by the layers' own alpha/rank, so that the sum stays what the file says.
 
     Returns how many modules were filled. Raises ConfigError naming the first key that doesn't fit.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     pairs = read_lora(path)
-    expected = get_peft_model_state_dict(transformer, adapter_name=_PEFT_NAME)
+    expected = get_peft_model_state_dict(transformer, adapter_name=PEFT_NAME)
     state = {}
     for module, (down, up) in pairs.items():
+        if rest is not None and f"{module}.lora_A.weight" not in expected:
+            rest[module] = down, up
+            continue
         for key, tensor in ((f"{module}.lora_A.weight", down), (f"{module}.lora_B.weight", up / alpha_over_rank)):
             if key not in expected:
                 raise ConfigError(
@@ -189,10 +203,11 @@ def load_lora(transformer: Any, path: Path, alpha_over_rank: float) -> int:
     if missing:
         raise ConfigError(
             f"{path} lacks {len(missing)} modules that this run trains, the first is {missing[0]}.",
-            "Use the same target_modules and objective family as the file was trained with.",
+            "Set lora.target_modules to what the file was trained with: it has "
+            f"{', '.join(sorted({_layer_of(module) for module in pairs}))}.",
         )
-    set_peft_model_state_dict(transformer, state, adapter_name=_PEFT_NAME)
-    return len(pairs)
+    set_peft_model_state_dict(transformer, state, adapter_name=PEFT_NAME)
+    return len(pairs) - len(rest or {})
 
 
 def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
@@ -249,6 +264,12 @@ def check_lora_keys(state: Mapping[str, Tensor], accepted: frozenset[str]) -> No
 def block_free(key: str) -> str:
     """`diffusion_model.transformer_blocks.7.attn1.to_q…` with the block number replaced by N."""
     return ".".join("N" if part.isdigit() and before == "transformer_blocks" else part for before, part in _paired(key))
+
+
+def _layer_of(module: str) -> str:
+    """`attn1.to_q` of `transformer_blocks.7.attn1.to_q`; a module outside the blocks by its whole name."""
+    parts = module.split(".")
+    return ".".join(parts[2:]) if parts[0] == "transformer_blocks" and len(parts) > 2 else module
 
 
 def _paired(key: str) -> list[tuple[str, str]]:

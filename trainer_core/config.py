@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
+from trainer_core.objective import name_of
 from trainer_core.sections.base import Section
 from trainer_core.sections.own import LtxAgentSection
 from trainer_core.sections.run import (
@@ -39,7 +40,7 @@ class TrainingConfig(Section):
     lora: LoraSection | None = None
     training_strategy: Annotated[
         FlexibleStrategy | TextToVideoStrategy | VideoToVideoStrategy, Field(discriminator="name")
-    ]
+    ] = TextToVideoStrategy(name="text_to_video")
     optimization: OptimizationSection = OptimizationSection()
     acceleration: AccelerationSection = AccelerationSection()
     data: DataSection
@@ -91,6 +92,11 @@ class TrainingConfig(Section):
                     "optimization.gradient_accumulation_steps: 1 and max_grad_norm: 0"
                 )
         return self
+
+    @property
+    def objective_name(self) -> str:
+        """Which of the 13 objectives is trained: as `ltx_agent.objective` says, else by roles and conditions."""
+        return self.ltx_agent.objective or name_of(self.strategy)
 
     @property
     def strategy(self) -> FlexibleStrategy:

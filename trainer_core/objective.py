@@ -1,4 +1,4 @@
-"""What a run trains: the role of each modality and its conditions, as data; what is legal, and why not. No torch."""
+"""The role of each modality and its conditions, as data; what is legal, and why not; the 13 recipes. No torch."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import yaml
 
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.recipes import OBJECTIVE_NAMES, recipe_text
-from trainer_core.sections.strategy import Condition, FlexibleStrategy, ModalitySection
+from trainer_core.sections.strategy import Condition, FlexibleStrategy, ModalitySection, ReferenceCondition
+from trainer_core.targets import Role, Targets, targets_of
 
-Role = Literal["generate", "frozen", "absent"]
 ModalityName = Literal["video", "audio"]
 AdapterName = Literal["lora", "ic-lora", "full"]
 ADAPTER_NAMES: tuple[AdapterName, ...] = get_args(AdapterName)
@@ -46,8 +46,13 @@ class ModalityObjective:
         return self.role == "generate"
 
     def condition(self, kind: str) -> Any | None:
-        """The condition of this type, or None."""
+        """The condition of this type, or None; of several references the first."""
         return next((condition for condition in self.conditions if condition.type == kind), None)
+
+    @property
+    def references(self) -> tuple[ReferenceCondition, ...]:
+        """The reference conditions in their order; a modality may have several, each with a folder of its own."""
+        return tuple(condition for condition in self.conditions if condition.type == "reference")
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,12 @@ class Objective:
 
     @property
     def uses_reference(self) -> bool:
-        return any(side.condition("reference") for side in (self.video, self.audio))
+        return any(side.references for side in (self.video, self.audio))
+
+    @property
+    def targets(self) -> Targets:
+        """The layers that its LoRA is put on, with the reason."""
+        return targets_of(self.video.role, self.audio.role, video_reference=bool(self.video.references))
 
     def columns(self) -> dict[str, str]:
         """The precomputed directory of every input of this objective, with the dataset column it is made from."""
@@ -71,12 +81,17 @@ class Objective:
             if not side.present:
                 continue
             found[side.latents_dir] = name
-            reference, mask = side.condition("reference"), side.condition("mask")
-            if reference is not None:
-                found[reference.latents_dir] = f"reference_{name}"
+            for number, reference in enumerate(side.references, start=1):
+                found[reference.latents_dir] = reference_column(name, number)
+            mask = side.condition("mask")
             if mask is not None:
                 found[mask.mask_dir] = f"{name}_mask"
         return found
+
+
+def reference_column(modality: str, number: int) -> str:
+    """The dataset column of a modality's `number`-th reference: `reference_video`, then `reference_video_2`, …"""
+    return f"reference_{modality}" if number == 1 else f"reference_{modality}_{number}"
 
 
 def objective_of(strategy: FlexibleStrategy) -> Objective:
@@ -87,31 +102,6 @@ def objective_of(strategy: FlexibleStrategy) -> Objective:
             "Neither modality is generated, so there is nothing to train.", "Set is_generated: true on video or audio."
         )
     return objective
-
-
-def check_shape(
-    objective: Objective,
-    clip: str,
-    video_shape: tuple[int, int, int] | None,
-    audio_frames: int | None,
-    factors: VaeFactors,
-) -> None:
-    """Refuse a sample that the objective's conditions leave nothing to train on.
-
-    `video_shape` is (F, H, W) in latents, `audio_frames` T; None where the modality is absent. Raises ConfigError.
-    """
-    if video_shape is not None:
-        _check_boundaries(objective.video, clip, "latent frames", video_shape[0])
-        _check_region(objective.video, clip, video_shape, factors)
-        if objective.video.condition("first_frame") and objective.video.generated and video_shape[0] == 1:
-            first_frame = objective.video.condition("first_frame")
-            if first_frame is not None and first_frame.probability >= 1.0:
-                raise ConfigError(
-                    f"first_frame leaves no frame to train on: {clip} has only one.",
-                    "Use longer clips or drop first_frame.",
-                )
-    if audio_frames is not None:
-        _check_boundaries(objective.audio, clip, "audio latent frames", audio_frames)
 
 
 def load_recipe(
@@ -132,7 +122,7 @@ def load_recipe(
             for condition in (modality or {}).get("conditions", []):
                 if condition["type"] == "prefix":
                     condition["type"] = "suffix"
-    return recipe
+    return _with_targets(recipe)
 
 
 def default_adapter(name: str, columns: Collection[str]) -> tuple[AdapterName, str]:
@@ -157,6 +147,7 @@ def recipe_for(name: str, adapter: AdapterName, columns: Collection[str]) -> dic
     strategy = recipe["training_strategy"]
     if adapter == "ic-lora":
         _add_references(strategy, columns)
+        recipe = _with_targets(recipe)
     objective = objective_of(FlexibleStrategy.model_validate(strategy))
     needed = list(objective.columns().values())
     if adapter == "ic-lora" and not objective.uses_reference:
@@ -170,6 +161,12 @@ def recipe_for(name: str, adapter: AdapterName, columns: Collection[str]) -> dic
             "Add what is missing, or choose an objective and adapter that do without.",
         )
     return recipe
+
+
+def _with_targets(recipe: dict[str, Any]) -> dict[str, Any]:
+    """`recipe` with its LoRA on the layers that its strategy's roles call for."""
+    targets = objective_of(FlexibleStrategy.model_validate(recipe["training_strategy"])).targets
+    return merged(recipe, {"lora": {"target_modules": list(targets.modules)}})
 
 
 def _add_references(strategy: dict[str, Any], columns: Collection[str]) -> None:
@@ -192,13 +189,39 @@ def objective_named(name: str) -> Objective:
     return objective_of(recipe_strategy(name))
 
 
-def name_of(strategy: FlexibleStrategy) -> str | None:
-    """Return which of the 13 objectives a strategy is, by roles and condition types; None when it is none of them."""
-    wanted = _signature(strategy)
-    for name in OBJECTIVE_NAMES:
-        if _signature(recipe_strategy(name)) == wanted:
-            return name
-    return None
+def name_of(strategy: FlexibleStrategy) -> str:
+    """Return which of the 13 objectives a strategy is: by its roles and references first, then by what else is given.
+
+    Extra conditions change nothing as long as roles and references are the same: an in-context strategy with a first
+    frame stays in-context. Raises ConfigError where neither modality is generated, as `objective_of` does.
+    """
+    objective = objective_of(strategy)
+    video, audio = objective.video, objective.audio
+    if not video.generated:
+        return "v2a" if video.present else _audio_name(audio)
+    if audio.role == "frozen":
+        return "a2v"
+    if video.references and (not audio.present or audio.references):
+        return "av2av_ic" if audio.present else "v2v_ic"
+    return next((name for kind, name in _NAMES_BY_VIDEO_CONDITION if video.condition(kind)), "t2v")
+
+
+_NAMES_BY_VIDEO_CONDITION = (
+    ("mask", "video_inpainting"),
+    ("spatial_crop", "video_outpainting"),
+    ("prefix", "video_extension"),
+    ("suffix", "video_extension"),
+    ("first_frame", "i2v"),
+)
+"""The condition that names an objective without references; of several the one that leaves least to generate."""
+
+
+def _audio_name(audio: ModalityObjective) -> str:
+    if audio.references:
+        return "a2a_ic"
+    if audio.condition("mask"):
+        return "audio_inpainting"
+    return "audio_extension" if audio.condition("prefix") or audio.condition("suffix") else "t2a"
 
 
 def merged(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -226,16 +249,6 @@ def _recipe_file(name: str) -> dict[str, Any]:
     return yaml.safe_load(recipe_text(name))
 
 
-def _signature(strategy: FlexibleStrategy) -> tuple[Any, ...]:
-    def side(section: ModalitySection | None) -> tuple[Any, ...]:
-        if section is None:
-            return ("absent",)
-        kinds = sorted("prefix" if c.type == "suffix" else c.type for c in section.conditions)
-        return ("generate" if section.is_generated else "frozen", *kinds)
-
-    return side(strategy.video), side(strategy.audio)
-
-
 def _modality(name: ModalityName, section: ModalitySection | None) -> ModalityObjective:
     if section is None:
         return ModalityObjective("absent")
@@ -243,85 +256,25 @@ def _modality(name: ModalityName, section: ModalitySection | None) -> ModalityOb
     for kind in kinds:
         if name == "audio" and kind in ("first_frame", "spatial_crop"):
             raise ConfigError(f"`{kind}` is a condition on video; audio has no pictures.", "Remove it from audio.")
-        if not section.is_generated:
+        if not section.is_generated and kind != "reference":  # a reference adds tokens that are attended to
             raise ConfigError(
-                f"`{kind}` on the frozen {name} does nothing: all of it is given clean already.",
+                f"`{kind}` on the frozen {name} does nothing: all of it is given clean already. Only a `reference` "
+                "adds something to it.",
                 f"Remove the condition, or set is_generated: true on {name}.",
             )
-        if kinds.count(kind) > 1:
-            raise ConfigError(f"`{kind}` stands twice on {name}.", "Keep one of them.")
+        if kinds.count(kind) > 1 and kind != "reference":
+            raise ConfigError(
+                f"`{kind}` stands {kinds.count(kind)} times on {name}; only references may be several.",
+                "Keep one of them.",
+            )
+    folders = [condition.latents_dir for condition in section.conditions if condition.type == "reference"]
+    for folder in folders:
+        if folders.count(folder) > 1 or folder == section.latents_dir:
+            whose = f"{folders.count(folder)} references" if folders.count(folder) > 1 else "a reference and the target"
+            raise ConfigError(
+                f"latents_dir `{folder}` on {name} stands for {whose}: each needs a folder of its own.",
+                f"Name another one, such as `{folder}_2`.",
+            )
     return ModalityObjective(
         "generate" if section.is_generated else "frozen", section.latents_dir, tuple(section.conditions)
     )
-
-
-def _check_boundaries(side: ModalityObjective, clip: str, unit: str, length: int) -> None:
-    given = 0
-    for kind in ("prefix", "suffix"):
-        condition = side.condition(kind)
-        if condition is None:
-            continue
-        given += condition.temporal_boundary
-        if given >= length:
-            raise ConfigError(
-                f"{kind} of {condition.temporal_boundary} {unit} leaves no frame to train on: {clip} has {length}.",
-                f"Use at most {max(length - 1, 0)} in all, or longer clips.",
-            )
-
-
-def _check_region(side: ModalityObjective, clip: str, shape: tuple[int, int, int], factors: VaeFactors) -> None:
-    condition = side.condition("spatial_crop")
-    if condition is None:
-        return
-    y1, x1, y2, x2 = condition.spatial_region
-    height, width = shape[1] * factors.height, shape[2] * factors.width
-    if y2 > height or x2 > width:
-        raise ConfigError(
-            f"spatial_region y1,x1,y2,x2 = {y1},{x1},{y2},{x2} lies outside the {width}x{height} picture of {clip}.",
-            "Keep the region inside the bucket's picture.",
-        )
-    rows, columns = latent_region(condition.spatial_region, factors)
-    if rows.stop <= rows.start or columns.stop <= columns.start:
-        raise ConfigError(
-            f"spatial_region y1,x1,y2,x2 = {y1},{x1},{y2},{x2} holds no whole latent cell of "
-            f"{factors.width}x{factors.height} pixels.",
-            "Choose a larger region.",
-        )
-    if (rows.stop - rows.start) * (columns.stop - columns.start) >= shape[1] * shape[2]:
-        raise ConfigError(
-            f"spatial_region y1,x1,y2,x2 = {y1},{x1},{y2},{x2} covers the whole {width}x{height} picture of {clip}: "
-            "nothing is left to generate.",
-            "Choose a smaller region.",
-        )
-
-
-def latent_region(region: tuple[int, int, int, int], factors: VaeFactors) -> tuple[slice, slice]:
-    """Return the rows and columns of latent cells that lie wholly inside a pixel region y1, x1, y2, x2."""
-    y1, x1, y2, x2 = region
-    rows = slice(-(-y1 // factors.height), y2 // factors.height)
-    columns = slice(-(-x1 // factors.width), x2 // factors.width)
-    return rows, columns
-
-
-def reference_scales(target: tuple[int, ...], source: tuple[int, ...], clip: str = "reference") -> tuple[int, int]:
-    """Return (spatial, temporal) downscale factors of a reference grid (F, H, W) against the target's.
-
-    Raises DataError when the reference is neither of the target's size, nor an even fraction of it, nor one frame.
-    """
-    (frames, height, width), (own_frames, own_height, own_width) = target, source
-    spatial = height // own_height
-    if spatial * own_height != height or spatial * own_width != width:
-        raise DataError(
-            f"{clip}: the reference's {own_width}x{own_height} latents are no whole fraction of {width}x{height}.",
-            "Make the reference as large as the target, or downscale both sides by the same whole factor.",
-        )
-    if own_frames in (1, frames):
-        return spatial, 1
-    temporal, rest = divmod(frames - 1, own_frames - 1)
-    if rest or temporal < 1:
-        raise DataError(
-            f"{clip}: the reference has {own_frames} latent frames, the target {frames}: it must have as many, one, "
-            "or an even fraction (frames - 1 divisible).",
-            "Encode the reference with the target's length, as one image, or every S-th frame.",
-        )
-    return spatial, temporal

@@ -53,7 +53,7 @@ def _inputs(run: RunFolder, config: TrainingConfig, events: list[dict[str, Any]]
     what = f"LoRA of rank {config.lora.rank}" if kind == "lora" and config.lora else "full checkpoint"
     options = config.optimization
     rows = [
-        ("objective", config.ltx_agent.objective or "custom"),
+        ("objective", config.objective_name),
         ("trained", what),
         ("base model", started.get("model", config.model.model_path)),
         ("samples", f"{started.get('samples', '?')} to train on, {started.get('heldout', 0)} held out"),

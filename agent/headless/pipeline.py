@@ -43,6 +43,7 @@ def run_pipeline(desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[
     project = desk.project
     with open_session(desk) as session:
         session.set_budget(policy.model_budget())
+        _permit_incomplete(project, policy)
         run = _run_of_this(project)
         if run is None:
             run = _prepare(session, desk, policy, emit, goal, fixed)
@@ -54,6 +55,13 @@ def run_pipeline(desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[
     if status.state != "done":
         raise TrainingError(f"Run {run.id} {status.state} at step {status.step} of {status.steps}: {status.error}")
     return run
+
+
+def _permit_incomplete(project: Project, policy: Policy) -> None:
+    """Ask for a plan that leaves incomplete samples out where the policy says so."""
+    facts, key = project.facts, "ltx_agent.incomplete_samples"
+    if policy.incomplete_samples == "leave_out" and key not in facts.asked:
+        project.write_facts(facts.model_copy(update={"asked": {**facts.asked, key: policy.incomplete_samples}}))
 
 
 def result_of(project: Project, run: RunFolder | None) -> dict[str, Any]:

@@ -38,11 +38,13 @@ class Policy(_Section):
 
     `out_of_memory: next_rung` lets a run that ran out go on with the saving its trainer offers (`resume` must be
     permitted too), and a plan that didn't fit its rehearsal take the switches it lacked (`change` must be).
+    `incomplete_samples: leave_out` lets the plan train without samples that lack an input of the objective, by name.
     """
 
     approvals: list[Approval] = []
     budgets: Budgets = Budgets()
     out_of_memory: Literal["stop", "next_rung"] = "stop"
+    incomplete_samples: Literal["refuse", "leave_out"] = "refuse"
 
     def refusal(self, question: Question, spent_money: float = 0.0) -> str:
         """Why the policy doesn't give this approval; empty when it does."""

@@ -20,6 +20,7 @@ from agent.context import Desk
 from agent.state import Stage
 from tools.project import Project
 from tools.spec import Tool
+from trainer_core.config import load_config
 from trainer_core.run_folder import RunStatus
 
 WORLD_PATH = Path(__file__).parents[1] / "scenarios" / "world.py"
@@ -126,6 +127,13 @@ def test_a_rehearsal_that_is_not_permitted_is_left_out(ci: Ci) -> None:
     assert code == 0
     assert ("rehearse", False) in approvals(events)
     assert not (ci.project.path / "rehearsal.json").exists()
+
+
+def test_a_policy_may_leave_incomplete_samples_out(ci: Ci) -> None:
+    code, _ = ci.run(f"{ALL}\nincomplete_samples: leave_out")
+    assert code == 0
+    assert ci.project.facts.asked["ltx_agent.incomplete_samples"] == "leave_out"
+    assert load_config(ci.project.config_path).ltx_agent.incomplete_samples == "leave_out"
 
 
 def test_data_that_block_training_end_with_3(ci: Ci) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import DataError
+from trainer_core.model.ltx import branch_of
 from trainer_core.model.tiny import tiny_source
 from trainer_core.objective import OBJECTIVE_NAMES, default_adapter, objective_of, recipe_for
 from trainer_core.sections.strategy import FlexibleStrategy
@@ -32,8 +33,10 @@ def cell(name: str, adapter: Any) -> dict[str, Any]:
     if recipe["lora"] is not None:
         import torch
 
-        patterns = ["to_k", "to_q", "to_v", "to_out.0"]
-        found["modules"] = len(lora_targets(tiny_source("tiny").transformer(torch.float32), patterns, objective))
+        found["targets"] = recipe["lora"]["target_modules"]
+        reached = lora_targets(tiny_source("tiny").transformer(torch.float32), found["targets"], objective)
+        found["modules"] = len(reached)
+        found["branches"] = sorted({branch_of(module) for module in reached})
     found["columns"] = sorted(set(objective.columns().values()))
     try:
         recipe_for(name, adapter, PLAIN)

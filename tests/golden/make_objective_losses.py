@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from trainer_core.adapters import add_lora
-from trainer_core.data.batch import Batch, ModalityBatch
+from trainer_core.data.batch import Batch, ModalityBatch, Reference
 from trainer_core.files import write_json
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.tiny import TinySource
@@ -32,7 +32,7 @@ GRID, AUDIO_FRAMES, TEXT_TOKENS, SAMPLES = (3, 2, 3), 18, 128, 2
 
 def losses_of(name: str) -> dict[str, Any]:
     """The losses of ten AdamW steps, and the loss on one fixed set of draws before and after them."""
-    objective = objective_of(FlexibleStrategy.model_validate(load_recipe(name)["training_strategy"]))
+    objective = objective_of(FlexibleStrategy.model_validate(_strategy(name)))
     source = TinySource("2.3")
     transformer, connectors = source.transformer(torch.float32), source.connectors(torch.float32)
     parameters = add_lora(transformer, LoraSection(rank=8, alpha=16), objective, seed=1)
@@ -59,6 +59,14 @@ def losses_of(name: str) -> dict[str, Any]:
     return {**{modality: values for modality, values in curve.items() if values}, "fixed": [before, measured()]}
 
 
+def _strategy(name: str) -> dict[str, Any]:
+    """The recipe's, its extension fitted to the three latent frames of these samples."""
+    strategy = load_recipe(name)["training_strategy"]
+    if name == "video_extension":
+        strategy["video"]["conditions"][0]["temporal_boundary"] = 1
+    return strategy
+
+
 def synthetic_batch(objective: Objective) -> Batch:
     """Two samples with everything that an objective may ask for; the same numbers for every objective."""
     generator = torch.Generator().manual_seed(0)
@@ -71,10 +79,12 @@ def synthetic_batch(objective: Objective) -> Batch:
     features, audio_features = random(TEXT_TOKENS, 64), random(TEXT_TOKENS, 32)
     mask, audio_mask = (random(*GRID) > 0).float(), (random(AUDIO_FRAMES) > 0).float()
     return Batch(
-        video=ModalityBatch(latents, torch.full((SAMPLES,), 24.0), mask, reference)
+        video=ModalityBatch(latents, torch.full((SAMPLES,), 24.0), mask, {"reference_latents": Reference(reference)})
         if objective.video.present
         else None,
-        audio=ModalityBatch(audio, None, audio_mask, audio_reference) if objective.audio.present else None,
+        audio=ModalityBatch(audio, None, audio_mask, {"reference_audio_latents": Reference(audio_reference)})
+        if objective.audio.present
+        else None,
         video_features=features,
         audio_features=audio_features,
         text_mask=(torch.arange(TEXT_TOKENS) >= TEXT_TOKENS - 40).long().expand(SAMPLES, -1),

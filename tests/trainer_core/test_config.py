@@ -274,7 +274,7 @@ def test_lora_mode_needs_the_lora_section_and_full_mode_does_not() -> None:
     assert parse_config(yaml.safe_dump(document)).lora is None
 
 
-@pytest.mark.parametrize("section", ["model", "data", "training_strategy"])
+@pytest.mark.parametrize("section", ["model", "data"])
 def test_a_missing_section_is_named(section: str) -> None:
     document = yaml.safe_load(MINIMAL)
     del document[section]
@@ -292,6 +292,23 @@ def test_a_file_that_contains_itself_is_refused() -> None:
 
 def test_a_strategy_without_a_name_is_the_flexible_one() -> None:
     assert parse_config(MINIMAL.replace("  name: flexible\n", "")).strategy == parse_config(MINIMAL).strategy
+
+
+def test_without_a_strategy_it_is_upstreams_text_to_video() -> None:
+    document = yaml.safe_load(MINIMAL)
+    del document["training_strategy"]
+    config = parse_config(yaml.safe_dump(document))
+    assert config.strategy == parse_config(_with("training_strategy", {"name": "text_to_video"})).strategy
+    video = config.strategy.video
+    assert video is not None
+    assert [(condition.type, condition.probability) for condition in video.conditions] == [("first_frame", 0.1)]
+    assert config.strategy.audio is None
+    assert config.objective_name == "i2v"
+
+
+def test_null_means_what_it_means_upstream() -> None:
+    assert parse_config(_with("acceleration.mixed_precision_mode", None)).acceleration.mixed_precision_mode == "no"
+    assert parse_config(_with("validation.stg_blocks", None)).validation.stg_blocks is None
 
 
 def test_the_legacy_text_to_video_strategy_is_its_flexible_self() -> None:
@@ -342,8 +359,27 @@ def test_deprecated_validation_keys_are_migrated_with_a_warning(caplog: pytest.L
     first_frame, reference = validation.samples[1].conditions
     assert first_frame.image_or_video == "crow.png"  # type: ignore[union-attr]
     assert (reference.video, reference.downscale_factor, reference.include_in_output) == ("crow.mp4", 2, True)  # type: ignore[union-attr]
-    assert (validation.video_cfg_scale, validation.audio_cfg_scale) == (4.5, 7)
-    assert (validation.video_stg_scale, validation.audio_stg_scale) == (0.5, 0.5)
+    assert (validation.video_cfg_scale, validation.audio_cfg_scale) == (4.5, 4.5)
+    assert (validation.video_stg_scale, validation.audio_stg_scale) == (0.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "cfg", "stg"),
+    [
+        ({"guidance_scale": 5}, (5, 5), (1, 1)),
+        ({"stg_scale": 0.5}, (3, 7), (0.5, 0.5)),
+        ({"stg_scale": 0.5, "stg_mode": "stg_av"}, (3, 7), (0.5, 0.5)),
+        ({"stg_scale": 0.5, "stg_mode": "stg_v"}, (3, 7), (0.5, 0)),
+        ({"stg_mode": "stg_v"}, (3, 7), (1, 0)),
+        ({"guidance_scale": None, "stg_scale": None, "stg_mode": None, "images": None}, (3, 7), (1, 1)),
+    ],
+)
+def test_deprecated_scales_set_both_modalities_but_for_stg_v(
+    old: dict[str, Any], cfg: tuple[float, float], stg: tuple[float, float]
+) -> None:
+    found = parse_config(_with("validation", old)).validation
+    assert (found.video_cfg_scale, found.audio_cfg_scale) == cfg
+    assert (found.video_stg_scale, found.audio_stg_scale) == stg
 
 
 def test_a_file_without_deprecated_keys_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -357,6 +393,11 @@ def test_a_file_without_deprecated_keys_warns_of_nothing(caplog: pytest.LogCaptu
     [
         ({"prompts": ["a", "b"], "images": ["a.png"]}, "images has 1 entries but prompts has 2"),
         ({"prompts": ["a"], "samples": [{"prompt": "b"}]}, "keep `samples`"),
+        ({"images": ["a.png"], "samples": [{"prompt": "b"}]}, "`images` (deprecated) and `samples` are both given"),
+        ({"guidance_scale": 4, "audio_cfg_scale": 7}, "`guidance_scale` (deprecated) and `audio_cfg_scale` are both"),
+        ({"stg_scale": 1, "video_stg_scale": 1}, "keep `video_stg_scale` and `audio_stg_scale` alone"),
+        ({"stg_mode": "stg_v", "audio_stg_scale": 1}, "`stg_mode` (deprecated) and `audio_stg_scale` are both given"),
+        ({"stg_mode": "stg_a"}, "stg_mode is 'stg_a'; it can be stg_av or stg_v"),
     ],
 )
 def test_deprecated_keys_that_contradict_are_refused(old: dict[str, Any], expected: str) -> None:
@@ -457,6 +498,7 @@ def test_every_recipe_is_a_config_and_knows_its_name(name: str, direction: Any, 
         if side is not None
         for condition in side.conditions
     ]
+    assert config.objective_name == name
     if name.endswith("_extension"):
         assert kinds == [direction]
     else:
@@ -481,14 +523,14 @@ def test_an_unknown_recipe_names_the_thirteen() -> None:
     assert len(OBJECTIVE_NAMES) == 13
 
 
-def test_a_strategy_of_no_recipe_has_no_name() -> None:
-    text = _with(
-        "training_strategy.video.conditions", [{"type": "first_frame"}, {"type": "prefix", "temporal_boundary": 1}]
-    )
-    assert name_of(parse_config(text).strategy) is None
+def test_the_objective_that_the_yaml_names_wins() -> None:
+    conditions = [{"type": "first_frame"}, {"type": "prefix", "temporal_boundary": 1}]
+    config = parse_config(_with("training_strategy.video.conditions", conditions))
+    assert config.objective_name == "video_extension"
+    assert parse_config(_with("ltx_agent.objective", "i2v")).objective_name == "i2v"
 
 
 def test_the_schema_can_be_published() -> None:
     schema = TrainingConfig.model_json_schema()
     assert schema["additionalProperties"] is False
-    assert set(schema["required"]) == {"model", "training_strategy", "data"}
+    assert set(schema["required"]) == {"model", "data"}

@@ -9,13 +9,13 @@ from trainer_core.objective import (
     OBJECTIVE_NAMES,
     Objective,
     VaeFactors,
-    check_shape,
-    latent_region,
     load_recipe,
     merged,
+    name_of,
     objective_of,
-    reference_scales,
+    recipe_for,
 )
+from trainer_core.sample_shape import check_shape, latent_region, reference_scales
 from trainer_core.sections.strategy import FlexibleStrategy
 
 FACTORS = VaeFactors(time=8, height=32, width=32)
@@ -33,7 +33,7 @@ TABLE: dict[str, tuple[str, list[str], str, list[str]]] = {
     "audio_inpainting": ("absent", [], "generate", ["mask"]),
     "a2v": ("generate", [], "frozen", []),
     "v2a": ("frozen", [], "generate", []),
-    "v2v_ic": ("generate", ["reference"], "absent", []),
+    "v2v_ic": ("generate", ["reference", "first_frame"], "absent", []),
     "a2a_ic": ("absent", [], "generate", ["reference"]),
     "av2av_ic": ("generate", ["reference"], "generate", ["reference"]),
 }
@@ -130,15 +130,22 @@ def test_the_i2v_condition_is_given_to_half_of_the_samples() -> None:
             ("`prefix` on the frozen audio",),
         ),
         (
-            _strategy(video=(False, [{"type": "reference", "latents_dir": "r"}]), audio=(True, [])),
-            ("`reference` on the frozen video",),
+            _strategy(video=(True, [{"type": "reference", "latents_dir": "r"}] * 2)),
+            ("latents_dir `r` on video stands for 2 references", "`r_2`"),
+        ),
+        (
+            _strategy(video=(True, [{"type": "reference", "latents_dir": "latents"}])),
+            ("latents_dir `latents` on video stands for a reference and the target",),
         ),
         (_strategy(audio=(True, [{"type": "first_frame"}])), ("`first_frame` is a condition on video",)),
         (
             _strategy(audio=(True, [{"type": "spatial_crop", "spatial_region": [0, 0, 32, 32]}])),
             ("`spatial_crop` is a condition on video",),
         ),
-        (_strategy(video=(True, [{"type": "first_frame"}] * 2)), ("`first_frame` stands twice on video",)),
+        (
+            _strategy(video=(True, [{"type": "first_frame"}] * 2)),
+            ("`first_frame` stands 2 times on video", "only references"),
+        ),
     ],
 )
 def test_an_impossible_strategy_is_refused(strategy: FlexibleStrategy, parts: tuple[str, ...]) -> None:
@@ -191,8 +198,11 @@ def _crop(*region: int) -> dict[str, Any]:
         ((0, 0, 96, 64), ("lies outside", "96x64", "0,0,96,64", CLIP)),
         ((0, 64, 32, 97), ("lies outside", "0,64,32,97")),
         ((0, 0, 64, 96), ("covers the whole", "96x64", CLIP)),
-        ((1, 1, 40, 40), ("holds no whole latent cell of 32x32 pixels", "larger region")),
-        ((0, 33, 64, 95), ("holds no whole latent cell",)),
+        (
+            (1, 1, 31, 40),
+            ("empty once its ends are rounded down to whole latent cells of 32x32 pixels", "a multiple of"),
+        ),
+        ((0, 33, 64, 63), ("is empty once its ends are rounded down",)),
     ],
 )
 def test_an_impossible_region_is_refused(region: tuple[int, ...], parts: tuple[str, ...]) -> None:
@@ -202,7 +212,7 @@ def test_an_impossible_region_is_refused(region: tuple[int, ...], parts: tuple[s
 
 
 def test_a_region_inside_one_cell_of_a_one_cell_picture_is_called_too_small() -> None:
-    with pytest.raises(ConfigError, match="holds no whole latent cell"):
+    with pytest.raises(ConfigError, match="is empty once its ends are rounded down"):
         _check(_video(_crop(5, 5, 20, 20)), video=(3, 1, 1))
 
 
@@ -220,12 +230,12 @@ def test_a_region_and_a_boundary_may_meet() -> None:
     [
         ((0, 0, 32, 32), [0], [0]),
         ((0, 32, 64, 96), [0, 1], [1, 2]),
-        ((1, 0, 64, 95), [1], [0, 1]),  # cells that are cut by the edge hold pixels to generate: they don't count
-        ((31, 31, 97, 97), [1, 2], [1, 2]),
-        ((0, 63, 31, 128), [], [2, 3]),
+        ((1, 0, 64, 95), [0, 1], [0, 1]),  # both ends are rounded down, as upstream does
+        ((31, 31, 97, 97), [0, 1, 2], [0, 1, 2]),
+        ((0, 63, 31, 128), [], [1, 2, 3]),
     ],
 )
-def test_a_region_keeps_the_cells_that_lie_wholly_inside(
+def test_a_regions_ends_are_rounded_down_to_whole_cells(
     region: tuple[int, int, int, int], rows: list[int], columns: list[int]
 ) -> None:
     found_rows, found_columns = latent_region(region, FACTORS)
@@ -296,5 +306,109 @@ def test_merging_lays_mapping_over_mapping_and_changes_neither() -> None:
 def test_turning_one_recipe_round_does_not_turn_the_next() -> None:
     load_recipe("video_extension", direction="suffix")["training_strategy"]["video"]["conditions"].clear()
     assert load_recipe("video_extension")["training_strategy"]["video"]["conditions"] == [
-        {"type": "prefix", "temporal_boundary": 1}
+        {"type": "prefix", "temporal_boundary": 8}
     ]
+
+
+def _reference(folder: str = "reference_latents", **fields: Any) -> dict[str, Any]:
+    return {"type": "reference", "latents_dir": folder, **fields}
+
+
+PREFIX = {"type": "prefix", "temporal_boundary": 2}
+SUFFIX = {"type": "suffix", "temporal_boundary": 2}
+FIRST = {"type": "first_frame", "probability": 0.2}
+MASK = {"type": "mask", "mask_dir": "m"}
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "name"),
+    [
+        ((True, []), (True, []), "t2v"),
+        ((True, []), None, "t2v"),
+        ((True, [FIRST]), (True, []), "i2v"),
+        ((True, [FIRST]), None, "i2v"),
+        ((True, [FIRST, PREFIX]), (True, []), "video_extension"),
+        ((True, [PREFIX, SUFFIX]), None, "video_extension"),
+        ((True, [SUFFIX]), (True, [SUFFIX]), "video_extension"),
+        ((True, [MASK, FIRST]), None, "video_inpainting"),
+        ((True, [MASK]), (True, []), "video_inpainting"),
+        ((True, [_crop(0, 0, 32, 32), FIRST]), None, "video_outpainting"),
+        ((True, [_reference(), FIRST]), None, "v2v_ic"),
+        ((True, [FIRST, _reference(), PREFIX, _reference("r2")]), None, "v2v_ic"),
+        ((True, [_reference(), MASK]), None, "v2v_ic"),
+        ((True, [_reference(), FIRST]), (True, [_reference("ra")]), "av2av_ic"),
+        ((True, [_reference()]), (True, []), "t2v"),
+        ((True, []), (False, []), "a2v"),
+        ((True, [_reference(), FIRST]), (False, []), "a2v"),
+        ((False, []), (True, [PREFIX]), "v2a"),
+        ((False, [_reference()]), (True, []), "v2a"),
+        (None, (True, []), "t2a"),
+        (None, (True, [PREFIX, SUFFIX]), "audio_extension"),
+        (None, (True, [MASK, PREFIX]), "audio_inpainting"),
+        (None, (True, [_reference("ra"), PREFIX]), "a2a_ic"),
+    ],
+)
+def test_an_objective_is_known_by_roles_and_references_whatever_else_is_given(
+    video: Any, audio: Any, name: str
+) -> None:
+    assert name_of(_strategy(video, audio)) == name
+
+
+def test_what_generates_nothing_has_no_name() -> None:
+    with pytest.raises(ConfigError, match="Neither modality is generated"):
+        name_of(_strategy(video=(False, [])))
+
+
+def test_several_references_have_a_column_each() -> None:
+    objective = _video(_reference("depth"), FIRST, _reference("pose"), _reference("edges"))
+    assert [one.latents_dir for one in objective.video.references] == ["depth", "pose", "edges"]
+    assert objective.columns() == {
+        "conditions": "caption",
+        "latents": "video",
+        "depth": "reference_video",
+        "pose": "reference_video_2",
+        "edges": "reference_video_3",
+    }
+
+
+def test_a_frozen_modality_may_have_references() -> None:
+    objective = objective_of(_strategy(video=(False, [_reference("depth")]), audio=(True, [])))
+    assert (objective.video.role, objective.uses_reference) == ("frozen", True)
+    assert objective.columns()["depth"] == "reference_video"
+
+
+ALL = ["to_k", "to_q", "to_v", "to_out.0"]
+
+
+def _of(*blocks: str) -> list[str]:
+    return [f"{block}.{layer}" for block in blocks for layer in ALL]
+
+
+SOUND = [*_of("audio_attn1", "audio_attn2"), "audio_ff.net.0.proj", "audio_ff.net.2"]
+# upstream's recipes, written down again
+TARGETS = {
+    **dict.fromkeys(["t2v", "i2v", "video_extension", "a2v", "av2av_ic"], ALL),
+    **dict.fromkeys(["video_inpainting", "video_outpainting"], _of("attn1", "attn2")),
+    "v2v_ic": [*_of("attn1", "attn2"), "ff.net.0.proj", "ff.net.2"],
+    **dict.fromkeys(["t2a", "audio_extension", "audio_inpainting", "a2a_ic"], SOUND),
+    "v2a": [*SOUND, *_of("video_to_audio_attn")],
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVE_NAMES)
+def test_each_recipe_trains_the_layers_that_upstreams_does(name: str) -> None:
+    assert load_recipe(name)["lora"]["target_modules"] == TARGETS[name]
+    assert list(_objective(name).targets.modules) == TARGETS[name]
+
+
+def test_a_reference_brings_the_feed_forward_layers_of_a_picture_alone() -> None:
+    columns = {"caption", "video", "audio", "reference_video", "video_mask"}
+    targets = recipe_for("video_inpainting", "ic-lora", columns)["lora"]["target_modules"]
+    assert targets == TARGETS["v2v_ic"]
+    assert recipe_for("t2v", "ic-lora", columns)["lora"]["target_modules"] == ALL
+
+
+def test_targets_that_name_a_direction_of_the_exchange_leave_the_other_alone() -> None:
+    reason = _objective("v2a").targets.reason
+    assert "nothing of the picture that is given" in reason
+    assert not any("audio_to_video" in module or module.startswith(("attn", "ff")) for module in TARGETS["v2a"])

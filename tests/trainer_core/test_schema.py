@@ -19,7 +19,7 @@ def test_an_editor_can_complete_from_it():
     schema = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert schema["additionalProperties"] is False
-    assert set(schema["required"]) == {"model", "training_strategy", "data"}
+    assert set(schema["required"]) == {"model", "data"}
     agent = schema["$defs"]["LtxAgentSection"]["properties"]
     assert agent["objective"]["anyOf"][0]["enum"] == list(OBJECTIVE_NAMES)
 

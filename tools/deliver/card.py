@@ -40,7 +40,7 @@ class CardFacts:
 def model_card(run: RunFolder, config: TrainingConfig, facts: CardFacts) -> str:
     """Return the card as Markdown with the Hub's YAML head."""
     tiny = is_tiny(config.model.model_path)
-    objective = config.ltx_agent.objective or "custom"
+    objective = config.objective_name
     kind = "full checkpoint" if config.model.training_mode == "full" else "LoRA"
     if any(condition.type == "reference" for side in _sides(config) for condition in side.conditions):
         kind = "IC-LoRA" if kind == "LoRA" else kind

@@ -4,6 +4,7 @@ Nodes and inputs are those of ComfyUI's own LTX-2 nodes; the video reference of 
 ComfyUI-LTXVideo extension. Drop the file on the canvas, or send it to /prompt.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +41,11 @@ def workflow(
     prompt: str,
     *,
     first_frame: bool = False,
-    reference_downscale: int | None = None,
+    reference_downscales: Sequence[int] = (),
 ) -> Workflow:
     """Return the workflow: text to picture and sound with the LoRA, from a start picture where the adapter knows it.
 
-    `reference_downscale`: the adapter takes a video reference, that many times smaller than the picture.
+    `reference_downscales`: the adapter takes so many video references, each that many times smaller than the picture.
     """
     width, height, frames = section.video_dims
     nodes: Workflow = {}
@@ -101,28 +102,35 @@ def workflow(
         )
         latent = ["start_in", 0]
     positive, negative = ["conditioning", 0], ["conditioning", 1]
-    if reference_downscale is not None:
-        node("reference_file", "LoadVideo", file="reference.mp4")
-        node("reference_parts", "GetVideoComponents", video=["reference_file", 0])
+    for number, downscale in enumerate(reference_downscales, start=1):
+        own = "" if number == 1 else f"_{number}"
+        node(f"reference_file{own}", "LoadVideo", file=f"reference{own}.mp4")
+        node(f"reference_parts{own}", "GetVideoComponents", video=[f"reference_file{own}", 0])
         # a reference longer than the clip is refused by the guide node
-        node("reference", "ImageFromBatch", image=["reference_parts", 0], batch_index=0, length=frames)
         node(
-            "guide",
+            f"reference{own}",
+            "ImageFromBatch",
+            image=[f"reference_parts{own}", 0],
+            batch_index=0,
+            length=frames,
+        )
+        node(
+            f"guide{own}",
             "LTXAddVideoICLoRAGuide",
             positive=positive,
             negative=negative,
             vae=video_vae,
             latent=latent,
-            image=["reference", 0],
+            image=[f"reference{own}", 0],
             frame_idx=0,
             strength=1.0,
-            latent_downscale_factor=float(reference_downscale),
+            latent_downscale_factor=float(downscale),
             crop="center",
             use_tiled_encode=False,
             tile_size=256,
             tile_overlap=64,
         )
-        positive, negative, latent = ["guide", 0], ["guide", 1], ["guide", 2]
+        positive, negative, latent = [f"guide{own}", 0], [f"guide{own}", 1], [f"guide{own}", 2]
     node(
         "sound",
         "LTXVEmptyLatentAudio",
@@ -163,8 +171,8 @@ def workflow(
     )
     node("parts", "LTXVSeparateAVLatent", av_latent=["sample", 0])
     made: list[Any] = ["parts", 0]
-    if reference_downscale is not None:
-        # the reference's tokens stand in the latent beside the clip's own until they are cropped
+    if reference_downscales:
+        # the references' tokens stand in the latent beside the clip's own until they are cropped
         node("cropped", "LTXVCropGuides", positive=positive, negative=negative, latent=made)
         made = ["cropped", 2]
     node(

@@ -147,7 +147,7 @@ class _Work:
 
     @property
     def weights_name(self) -> str:
-        objective = self.config.ltx_agent.objective or "custom"
+        objective = self.config.objective_name
         return f"ltx-{self.source.version}-{objective}-{self.run.id}.safetensors"
 
 
@@ -193,7 +193,13 @@ def _merged(work: _Work) -> str:
 def _upstream(work: _Work) -> str:
     from trainer_core.export import export_upstream_yaml
 
-    made = export_upstream_yaml(work.config, work.folder / "training.yaml")
+    try:
+        made = export_upstream_yaml(work.config, work.folder / "training.yaml")
+    except ConfigError as error:
+        if work.arguments.forms == ["upstream"]:
+            raise
+        work.notes.append(f"training.yaml for the official trainer is left out: {error.message}")
+        return "left out, see the notes"
     work.written.append((made.path.name, "the training config for the official trainer"))
     return made.checked
 
@@ -206,29 +212,36 @@ def _comfyui(work: _Work) -> str:
     section = run_section(config).model_copy(update={"seed": config.validation.seed})
     objective = objective_of(config.strategy)
     prompt = f"{config.ltx_agent.trigger} " if config.ltx_agent.trigger else ""
-    reference = objective.video.condition("reference")
+    first_frame = objective.video.condition("first_frame")
+    references, scales = objective.video.references, work.adapter.reference_scales
     document = workflow(
         files,
         section,
         f"{prompt}…",
-        first_frame=objective.video.condition("first_frame") is not None,
-        reference_downscale=config.ltx_agent.reference_spatial_scale if reference is not None else None,
+        first_frame=first_frame is not None and not references,
+        reference_downscales=[scales[min(place, len(scales) - 1)][0] for place in range(len(references))],
     )
     write_json(work.folder / "comfyui-workflow.json", document)
     work.written.append(
         ("comfyui-workflow.json", "a ComfyUI workflow that names these files; choose your own base file")
     )
-    if reference is not None:
+    if references:
+        if first_frame is not None:
+            work.notes.append(
+                f"The adapter was also given a first frame in {first_frame.probability:.0%} of its training; the "
+                "workflow has none: put LTXVImgToVideoInplace before the guide for one."
+            )
         work.notes.append(
             "The workflow gives the reference by the node LTXAddVideoICLoRAGuide: install ComfyUI-LTXVideo, put your "
-            "video into ComfyUI's input folder and choose it in LoadVideo."
+            "video into ComfyUI's input folder and choose it in LoadVideo"
+            f"{f', one for each of the {len(references)} references' if len(references) > 1 else ''}."
         )
         if config.ltx_agent.reference_temporal_scale > 1:
             work.notes.append(
                 f"This adapter learned from references with 1/{config.ltx_agent.reference_temporal_scale} of the "
                 "frames; ComfyUI's node gives them all. `ltx-agent sample` gives them as trained."
             )
-    if objective.audio.condition("reference") is not None:
+    if objective.audio.references:
         work.notes.append(
             "The workflow has no input for a reference of sound: no known node places it as this adapter was trained. "
             "`ltx-agent sample` takes one."

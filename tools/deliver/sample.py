@@ -12,7 +12,6 @@ from trainer_core.config import is_tiny, load_config
 from trainer_core.config_paths import CONDITION_FILES
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import ConfigError
-from trainer_core.objective import OBJECTIVE_NAMES, objective_named
 from trainer_core.run_folder import LIVE_STATES, RunFolder
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sections.run import ModelSection
@@ -165,21 +164,14 @@ def sample_files(
 
 
 def _generated_by(files: list[Path]) -> dict[str, bool]:
-    """Which modalities adapters generate, from the objectives that their files name; one that names none makes both."""
-    from trainer_core.sampling.multi_lora import said_objective
+    """Which modalities adapters generate, by the roles that their files state; one that states none makes both."""
+    from trainer_core.sampling.multi_lora import said_training
 
-    sides = [_generated(said_objective(file)) for file in files]
-    if not sides:
+    trained = [said_training(file) for file in files]
+    if not trained:
         return {}
-    video, audio = (any(made) for made in zip(*sides, strict=True))
+    video, audio = (any(one is None or one.modality(name).generated for one in trained) for name in ("video", "audio"))
     return {"generate_video": video, "generate_audio": audio}
-
-
-def _generated(objective: str | None) -> tuple[bool, bool]:
-    if objective not in OBJECTIVE_NAMES:
-        return True, True
-    roles = objective_named(objective)
-    return roles.video.generated, roles.audio.generated
 
 
 def split_targets(targets: list[str]) -> tuple[RunFolder | None, float, list[str]]:

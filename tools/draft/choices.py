@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tools.draft.assumptions import ASKED, assumptions_of
-from tools.draft.conditions import Direction, set_direction, set_region
+from tools.draft.conditions import (
+    Direction,
+    direction_reason,
+    fit_boundary,
+    set_direction,
+    set_region,
+)
 from tools.draft.heldout import Split, split_off
 from tools.draft.select import columns_of, has_sound, sort_clips
 from tools.inspect.discover.names import displayed
@@ -16,7 +22,17 @@ from tools.inspect.report.report import Clip, Report
 from tools.project import ProjectFacts
 from trainer_core.config import is_tiny
 from trainer_core.errors import ConfigError, DataError
-from trainer_core.objective import ADAPTER_NAMES, AdapterName, default_adapter, load_recipe, merged, nested, recipe_for
+from trainer_core.objective import (
+    ADAPTER_NAMES,
+    AdapterName,
+    default_adapter,
+    load_recipe,
+    merged,
+    nested,
+    objective_of,
+    recipe_for,
+)
+from trainer_core.sections.strategy import FlexibleStrategy
 from trainer_core.units import counted
 
 TINY_STEPS = 60
@@ -24,24 +40,6 @@ TINY_RANK = 8
 TINY_LEARNING_RATE = 2e-3
 TINY_BATCH_SIZE = 2
 RECIPE = "the objective's recipe"
-
-_ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
-_TARGETS: dict[tuple[bool, bool], tuple[list[str], str]] = {
-    (True, True): (list(_ATTENTION), "the attention layers of picture, sound and the exchange between them"),
-    (True, False): (
-        [f"{block}.{layer}" for block in ("attn1", "attn2") for layer in _ATTENTION],
-        "the picture's own attention layers: no sound is trained, so none is touched",
-    ),
-    (False, True): (
-        [f"{block}.{layer}" for block in ("audio_attn1", "audio_attn2") for layer in _ATTENTION],
-        "the sound's own attention layers: no picture is trained, so none is touched",
-    ),
-}
-_IN_CONTEXT_EXTRA: dict[tuple[bool, bool], list[str]] = {
-    (True, True): [],
-    (True, False): ["ff.net.0.proj", "ff.net.2"],
-    (False, True): ["audio_ff.net.0.proj", "audio_ff.net.2"],
-}
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     recipe = recipe_for(objective, adapter, columns | {"audio"} if video_only else columns)
     if video_only:
         recipe["training_strategy"]["audio"] = None
-    direction = set_direction(recipe, objective, wishes.direction)
+    set_direction(recipe, objective, wishes.direction)
     strategy = recipe["training_strategy"]
     needs = (strategy["video"] is not None, strategy["audio"] is not None)
     training, left_out = sort_clips(report, strategy, wishes.skip)
@@ -125,13 +123,15 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     choices = _Choices()
     choices.choose("ltx_agent.objective", objective, objective_reason)
     _choose_data(choices, report, facts, training, split, needs_video=needs[0])
-    _choose_model(choices, facts, wishes, recipe, (adapter, adapter_reason), needs)
+    _choose_model(choices, facts, wishes, recipe, (adapter, adapter_reason))
     trained = [clip for index, clip in enumerate(training) if index not in split.heldout]
     _choose_optimization(choices, facts, wishes, recipe, trained)
     if video_only:
         choices.reasons["training_strategy.audio"] = f"absent: {'no clip has usable sound' if silent else ASKED}"
-    if direction is not None:
-        choices.reasons[f"training_strategy.{objective.removesuffix('_extension')}.conditions"] = direction
+    length = fit_boundary(recipe, objective, training)
+    if length is not None:
+        given = direction_reason(wishes.direction)
+        choices.reasons[f"training_strategy.{objective.removesuffix('_extension')}.conditions"] = f"{given}; {length}"
     if objective == "video_outpainting":
         choices.reasons["training_strategy.video.conditions"] = set_region(recipe, training, wishes.region)
     if adapter == "full":
@@ -243,7 +243,6 @@ def _choose_model(
     wishes: Wishes,
     recipe: dict[str, Any],
     chosen: tuple[AdapterName, str],
-    needs: tuple[bool, bool],
 ) -> None:
     adapter, why_adapter = chosen
     tiny = is_tiny(facts.model)
@@ -260,9 +259,8 @@ def _choose_model(
     rank = (TINY_RANK, "the tiny model's layers are a few dozen wide") if tiny else (recipe["lora"]["rank"], RECIPE)
     choices.choose("lora.rank", *_asked_or(wishes.rank, rank))
     choices.choose("lora.alpha", choices.values["lora.rank"], "equal to the rank: the adapter works at plain strength")
-    targets, why = _TARGETS[needs]
-    extra = _IN_CONTEXT_EXTRA[needs] if adapter == "ic-lora" else []
-    choices.choose("lora.target_modules", targets + extra, why)
+    targets = objective_of(FlexibleStrategy.model_validate(recipe["training_strategy"])).targets
+    choices.choose("lora.target_modules", list(targets.modules), targets.reason)
 
 
 def _choose_optimization(

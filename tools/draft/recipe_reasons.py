@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tools.draft.conditions import condition_reason
 from tools.draft.experiments import flattened
 
 _REASONS: dict[str, str] = {
@@ -42,4 +43,4 @@ def _modality_reason(name: str, value: Any) -> str | None:
         return _GENERATED[value]
     if key == "latents_dir":
         return _LATENTS.get(value)
-    return "what it is given to go by" if key == "conditions" else None
+    return condition_reason(value) if key == "conditions" and value else None

@@ -36,6 +36,7 @@ def sort_clips(
     objective = objective_of(FlexibleStrategy.model_validate(strategy))
     columns = set(objective.columns().values()) - {"caption", "video", "audio"}
     needs_video, needs_audio = objective.video.present, objective.audio.present
+    extends = any(objective.video.condition(kind) for kind in ("prefix", "suffix"))
     training = []
     left_out = [(clip, _why_unusable(clip)) for clip in unusable_clips(report)]
     unwanted = _named_clips(report, skipped)
@@ -43,6 +44,8 @@ def sort_clips(
         reason = (
             "you asked to leave it out" if clip.path in unwanted else _why_not(clip, needs_video, needs_audio, columns)
         )
+        if reason is None and extends and clip.kind == "image":
+            reason = "it is a still: nothing follows its only frame"
         if reason is None:
             training.append(clip)
         else:

@@ -4,7 +4,7 @@ B samples, F H W latent frames, rows and columns, T audio latent frames, C laten
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,17 +13,33 @@ from trainer_core.objective import ModalityName
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Latents that a modality is given beside its own: as its `latents`, of their own size.
+
+    `frame_rate` [B], frames per second of a video's source before every S-th frame was taken; None: the target's.
+    """
+
+    latents: Tensor
+    frame_rate: Tensor | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one sample's reference."""
+        return math.prod(self.latents.shape[2:]) if self.latents.ndim == 5 else self.latents.shape[2]
+
+
+@dataclass(frozen=True)
 class ModalityBatch:
     """Latents of one modality.
 
-    `latents` [B, C, F, H, W] for video, [B, C, T, M] for audio (M mel bins); `frame_rate` [B], pictures a second;
-    `mask` [B, F, H, W] or [B, T], 1 = keep, 0 = generate; `reference` as `latents`, of its own size.
+    `latents` [B, C, F, H, W] for video, [B, C, T, M] for audio (M mel bins); `frame_rate` [B], frames per second;
+    `mask` [B, F, H, W] or [B, T], 1 = keep, 0 = generate; `references` by the `latents_dir` of their conditions.
     """
 
     latents: Tensor
     frame_rate: Tensor | None = None
     mask: Tensor | None = None
-    reference: Tensor | None = None
+    references: dict[str, Reference] = field(default_factory=dict)
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -78,22 +94,23 @@ def random_batch(
 ) -> Batch:
     """One sample of noise, with picture (F, H, W), sound and text of widths (video, audio), to measure a step on.
 
-    `conditioned` gives each modality a mask that keeps every other token, and a reference of the target's size.
+    `conditioned` gives each modality a mask that keeps every other token, and a reference of the target's size in the
+    folder that the recipes name.
     """
 
     def noise(*shape: int) -> Tensor:
         return torch.randn(1, *shape, generator=generator)
 
-    def side(shape: tuple[int, ...], tokens: tuple[int, ...], frame_rate: Tensor | None) -> ModalityBatch:
+    def side(shape: tuple[int, ...], tokens: tuple[int, ...], frame_rate: Tensor | None, folder: str) -> ModalityBatch:
         latents = noise(*shape)
         if not conditioned:
             return ModalityBatch(latents, frame_rate)
         every_other = (torch.arange(math.prod(tokens)).view(1, *tokens) % 2).float()
-        return ModalityBatch(latents, frame_rate, every_other, noise(*shape))
+        return ModalityBatch(latents, frame_rate, every_other, {folder: Reference(noise(*shape))})
 
     return Batch(
-        video=side((128, *grid), grid, torch.tensor([24.0])),
-        audio=side((8, audio_frames, 16), (audio_frames,), None),
+        video=side((128, *grid), grid, torch.tensor([24.0]), "reference_latents"),
+        audio=side((8, audio_frames, 16), (audio_frames,), None, "reference_audio_latents"),
         video_features=noise(text_tokens, text_widths[0]),
         audio_features=noise(text_tokens, text_widths[1]),
         text_mask=torch.ones(1, text_tokens, dtype=torch.int64),

@@ -4,24 +4,25 @@ import hashlib
 import mimetypes
 import os
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from trainer_core.config import TrainingConfig
 from trainer_core.data.buckets import Bucket, parse_buckets
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import read_jsonl
+from trainer_core.objective import objective_of
 
 Split = Literal["train", "heldout"]
+OR_LEAVE_OUT = "set ltx_agent.incomplete_samples: leave_out to train without such clips"
+"""The way out where a sample lacks what the objective needs."""
 _NAME_BYTES = 200
 
-_INPUT_COLUMNS = {
-    "reference_video": ("reference_video", "ref_media_path"),
-    "reference_audio": ("reference_audio",),
-    "video_mask": ("video_mask",),
-    "audio_mask": ("audio_mask",),
-}
+_INPUT_COLUMN = re.compile(r"reference_(?:video|audio)(?:_[2-9]\d*)?|(?:video|audio)_mask")
+"""Columns that name a file beside the clip's own; further references are numbered from 2."""
+_COLUMN_ALIASES = {"ref_media_path": "reference_video"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Window:
         if column not in self.inputs:
             raise DataError(
                 f"{self.name}: the objective needs `{column}`, but the dataset's row has none.",
-                "Add the column, or choose another objective.",
+                f"Add the column, {OR_LEAVE_OUT}, or choose another objective.",
             )
         return self.inputs[column]
 
@@ -59,6 +60,40 @@ class Window:
         if self.bucket is None:
             raise DataError(f"{self.name}: the objective needs pictures, but this clip has none.", "Leave it out.")
         return self.bucket
+
+
+def lacking_columns(window: Window, needed: Collection[str]) -> list[str]:
+    """The dataset columns among `needed` that a window has nothing for."""
+    have = {"caption", *window.inputs}
+    if window.bucket is not None:
+        have.add("video")
+    if window.has_audio:
+        have.add("audio")
+    return sorted(set(needed) - have)
+
+
+def training_windows(config: TrainingConfig, tell: Callable[[str, str], None] | None = None) -> list[Window]:
+    """Return the samples that the dataset declares and the config trains on, as `read_windows` does.
+
+    With `ltx_agent.incomplete_samples: leave_out` those that lack an input of the objective are left out; `tell` hears
+    their names and what they lack. Raises DataError when none is left.
+    """
+    windows = read_windows(config)
+    if config.ltx_agent.incomplete_samples == "refuse":
+        return windows
+    needed = set(objective_of(config.strategy).columns().values())
+    lacking = {window.name: lacking_columns(window, needed) for window in windows}
+    for name, columns in lacking.items():
+        if columns and tell is not None:
+            tell(name, " and ".join(columns))
+    complete = [window for window in windows if not lacking[window.name]]
+    if not complete:
+        raise DataError(
+            f"None of {len(windows)} samples of {config.ltx_agent.dataset} is complete; the first lacks "
+            f"{' and '.join(f'`{column}`' for column in lacking[windows[0].name])}.",
+            "Add what is missing, or choose an objective that does without.",
+        )
+    return complete
 
 
 def read_windows(config: TrainingConfig) -> list[Window]:
@@ -92,17 +127,23 @@ def read_windows(config: TrainingConfig) -> list[Window]:
                     has_audio=bool(row.get("has_audio")),
                     split=split,
                     group=row.get("group"),
-                    inputs={
-                        column: dataset.parent / given
-                        for column, aliases in _INPUT_COLUMNS.items()
-                        for given in [next((row[alias] for alias in aliases if row.get(alias)), None)]
-                        if given is not None
-                    },
+                    inputs=_inputs(row, dataset.parent),
                 )
             )
     if not windows:
         raise DataError(f"{dataset} declares no sample to train on.", "Inspect the clips again: `ltx-agent inspect`.")
     return windows
+
+
+def _inputs(row: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """The files beside the clip's own, by column; a column under its own name wins over an alias."""
+    found: dict[str, Path] = {}
+    for name, given in row.items():
+        column = _COLUMN_ALIASES.get(name, name)
+        wins = name == column or not row.get(column)
+        if given and isinstance(given, str) and wins and _INPUT_COLUMN.fullmatch(column):
+            found[column] = folder / given
+    return found
 
 
 def is_image(path: Path) -> bool:

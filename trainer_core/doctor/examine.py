@@ -13,6 +13,7 @@ from trainer_core.doctor.measure import base_shapes, base_weight_norms, measure
 from trainer_core.doctor.read import AdapterFile, read_adapter
 from trainer_core.doctor.trial import Prediction, change_on_noise, relative_changes
 from trainer_core.files import file_digest
+from trainer_core.frozen_lora import enable_adapters
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.names import to_upstream
 from trainer_core.model.reader_keys import LORA_KEYS
@@ -91,7 +92,7 @@ def prediction_change(model: LtxModel, predict: Callable[[], Prediction]) -> dic
     try:
         without = predict()
     finally:
-        transformer.enable_adapters()
+        enable_adapters(transformer)
     return relative_changes(with_adapter, without)
 
 

@@ -123,8 +123,8 @@ def _cell(config: TrainingConfig, version: Version, bucket: Bucket | None, secon
 def _side(section: ModalitySection | None, tokens: int, reference_scale: int) -> Side | None:
     if section is None:
         return None
-    reference = any(condition.type == "reference" for condition in section.conditions)
-    return Side(tokens + (math.ceil(tokens / reference_scale) if reference else 0), section.is_generated)
+    references = sum(condition.type == "reference" for condition in section.conditions)
+    return Side(tokens + references * math.ceil(tokens / reference_scale), section.is_generated)
 
 
 def _audio_tokens(seconds: float) -> int:

@@ -14,7 +14,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from trainer_core.data.batch import Batch, ModalityBatch
+from trainer_core.data.batch import Batch, ModalityBatch, Reference
 from trainer_core.data.media.pictures import read_frames
 from trainer_core.data.media.sounds import read_audio
 from trainer_core.errors import ConfigError
@@ -116,7 +116,11 @@ def _batched(side: GivenSide | None, frame_rate: float | None) -> ModalityBatch 
         latents=side.latents[None],
         frame_rate=torch.tensor([frame_rate]) if frame_rate is not None else None,
         mask=side.mask[None] if side.mask is not None else None,
-        reference=side.reference[None] if side.reference is not None else None,
+        references={
+            # read at the sample's own frame rate, of which a temporally downscaled one keeps every S-th frame
+            name: Reference(latents[None], torch.tensor([frame_rate]) if frame_rate is not None else None)
+            for name, latents in side.references_by_name().items()
+        },
     )
 
 
@@ -157,10 +161,11 @@ def _write(path: Path, given: Given, positive: TextFeatures, negative: TextFeatu
             "frozen": side.frozen,
             "original": _text(side.original),
         }
-        for part in ("latents", "mask", "reference"):
-            tensor = getattr(side, part)
-            if tensor is not None:
-                tensors[f"{modality}.{part}"] = tensor.contiguous()
+        tensors[f"{modality}.latents"] = side.latents.contiguous()
+        if side.mask is not None:
+            tensors[f"{modality}.mask"] = side.mask.contiguous()
+        for number, reference in enumerate(side.references, start=1):
+            tensors[f"{modality}.{_reference_name(number)}"] = reference.contiguous()
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"given": json.dumps(said)})
 
@@ -179,11 +184,13 @@ def _read(path: Path, name: str, wanted: Wanted, shape: Shape) -> Prepared:
         if modality not in said:
             return None
         facts = said[modality]
+        conditions = [_CONDITION.validate_python(condition) for condition in facts["conditions"]]
+        count = sum(condition.type == "reference" for condition in conditions)
         return GivenSide(
             latents=tensors[f"{modality}.latents"],
             mask=tensors.get(f"{modality}.mask"),
-            reference=tensors.get(f"{modality}.reference"),
-            conditions=[_CONDITION.validate_python(condition) for condition in facts["conditions"]],
+            references=[tensors[f"{modality}.{_reference_name(number)}"] for number in range(1, count + 1)],
+            conditions=conditions,
             frozen=facts["frozen"],
             original=_path(facts["original"]),
         )
@@ -193,6 +200,10 @@ def _read(path: Path, name: str, wanted: Wanted, shape: Shape) -> Prepared:
 
     given = Given(side("video"), side("audio"), _path(said["shown_reference"]), said["notes"])
     return Prepared(name, wanted, shape, given, features("positive"), features("negative"))
+
+
+def _reference_name(number: int) -> str:
+    return "reference" if number == 1 else f"reference_{number}"
 
 
 def _text(path: Path | None) -> str | None:

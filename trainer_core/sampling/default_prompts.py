@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer_core.config import TrainingConfig
 from trainer_core.data.windows import Window, read_windows, with_trigger
 from trainer_core.errors import ConfigError
-from trainer_core.objective import ModalityObjective, Objective, objective_of
+from trainer_core.objective import ModalityObjective, Objective, objective_of, reference_column
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sections.validation import (
     AudioToVideoSample,
@@ -33,6 +33,8 @@ FOREIGN_PROMPTS = (
 """Written for no dataset in particular: what the adapter does where it was not trained."""
 AUDIO_LATENTS_A_SECOND = 25
 TIME_FACTOR = 8
+USUALLY_GIVEN = 0.5
+"""A condition that fewer of the trained samples than this were given is left out of the gallery."""
 
 
 def run_section(config: TrainingConfig) -> ValidationSection:
@@ -117,7 +119,10 @@ def _side_conditions(
 ) -> list[SampleCondition]:
     found: list[SampleCondition] = []
     given = str(window.media if name == "video" else window.sound)
+    references = 0
     for condition in side.conditions:
+        if condition.probability < USUALLY_GIVEN:  # an extra, such as the first frame beside a reference
+            continue
         if condition.type == "first_frame":
             found.append(FirstFrameSample(type="first_frame", image_or_video=given))
         elif condition.type in ("prefix", "suffix"):
@@ -143,6 +148,7 @@ def _side_conditions(
                     "temporal_scale_factor": ours.reference_temporal_scale,
                     "include_in_output": True,
                 }
-            path = str(window.input(f"reference_{name}"))
+            references += 1
+            path = str(window.input(reference_column(name, references)))
             found.append(ReferenceSample.model_validate({"type": "reference", name: path, **scales}))
     return found

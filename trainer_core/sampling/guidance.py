@@ -48,7 +48,8 @@ def guidance_of(section: ValidationSection, source: ModelSource, tiny: bool) -> 
     Raises ConfigError for a block that the model does not have; nothing is loaded. The tiny model is
     shorter than any block that a real config names, so there its last block stands in, which the note says.
     """
-    blocks, layers, notes = tuple(section.stg_blocks), source.layers, []
+    layers, notes = source.layers, []
+    blocks = tuple(range(layers)) if section.stg_blocks is None else tuple(section.stg_blocks)
     wanted = section.video_stg_scale > 0 or section.audio_stg_scale > 0
     beyond = [block for block in blocks if not 0 <= block < layers]
     if wanted and beyond:

@@ -15,7 +15,8 @@ from torch import Tensor
 from trainer_core.data.encoding.latents import audio_mask_content, pooled_mask
 from trainer_core.data.media.pictures import read_frames
 from trainer_core.errors import ConfigError, DataError
-from trainer_core.objective import ModalityName, Objective, VaeFactors, latent_region, objective_of
+from trainer_core.objective import ModalityName, Objective, VaeFactors, objective_of
+from trainer_core.sample_shape import latent_region
 from trainer_core.sampling.encoder import Encoder, compressed, duration_of, is_image, size_of
 from trainer_core.sections.strategy import (
     FirstFrameCondition,
@@ -57,17 +58,28 @@ class Shape:
 
 @dataclass
 class GivenSide:
-    """What is given of one modality: latents [C, F, H, W] or [C, T, M], zero where nothing is; mask and reference.
+    """What is given of one modality: latents [C, F, H, W] or [C, T, M], zero where nothing is; mask and references.
 
     `original` is the file of a frozen modality, which goes into the result as it is.
     """
 
     latents: Tensor
     mask: Tensor | None = None
-    reference: Tensor | None = None
+    references: list[Tensor] = field(default_factory=list)
     conditions: list[Any] = field(default_factory=list)
     frozen: bool = False
     original: Path | None = None
+
+    def add_reference(self, latents: Tensor) -> None:
+        """Give one more reference, with its condition."""
+        self.references.append(latents)
+        name = f"reference_{len(self.references)}"
+        self.conditions.append(ReferenceCondition(type="reference", latents_dir=name))
+
+    def references_by_name(self) -> dict[str, Tensor]:
+        """The references by the `latents_dir` of their conditions."""
+        names = [condition.latents_dir for condition in self.conditions if condition.type == "reference"]
+        return dict(zip(names, self.references, strict=True))
 
 
 @dataclass
@@ -85,7 +97,7 @@ class Given:
         def section(side: GivenSide | None) -> ModalitySection | None:
             if side is None:
                 return None
-            return ModalitySection(is_generated=not side.frozen, latents_dir="given", conditions=side.conditions)
+            return ModalitySection(is_generated=not side.frozen, latents_dir="target", conditions=side.conditions)
 
         return objective_of(FlexibleStrategy(video=section(self.video), audio=section(self.audio)))
 
@@ -204,12 +216,21 @@ def _spatial_crop(condition: Any, given: Given, shape: Shape, encoder: Encoder) 
     rows, columns = latent_region(region, shape.factors)
     cells = (rows.stop - rows.start) * (columns.stop - columns.start)
     if cells <= 0 or cells == shape.video_grid[1] * shape.video_grid[2]:
-        what = "holds no whole latent cell" if cells <= 0 else "covers the whole picture: nothing is left to generate"
+        cell = f"latent cells of {shape.factors.width}x{shape.factors.height} pixels"
+        what = f"is empty once its ends are rounded down to {cell}"
+        if cells > 0:
+            what = "covers the whole picture: nothing is left to generate"
         raise ConfigError(f"spatial_region {list(region)} {what}.", "Choose another region.")
     if size_of(path) == (x2 - x1, y2 - y1) != (shape.width, shape.height):
         # a clip of the region's own size is what stands inside it
-        if any(side_px % cell for side_px, cell in zip(region, (32, 32, 32, 32), strict=True)):
-            raise ConfigError(f"spatial_region {list(region)} is off the 32 px grid.", "Use multiples of 32.")
+        cell_h, cell_w = shape.factors.height, shape.factors.width
+        if any(side_px % cell for side_px, cell in zip(region, (cell_h, cell_w, cell_h, cell_w), strict=True)):
+            raise ConfigError(
+                f"spatial_region {list(region)} is off the grid of {cell_w}x{cell_h} pixels, which a clip of the "
+                "region's own size has to be on.",
+                f"Use multiples of {cell_h} for y1 and y2 and of {cell_w} for x1 and x2, or give a clip of the whole "
+                "picture.",
+            )
         pixels = read_frames(path, 0.0, shape.frames, shape.frame_rate, x2 - x1, y2 - y1)
         side.latents[:, :, rows, columns] = encoder.video(pixels, shape.frame_rate)
         given.notes.append(f"{path.name} has the region's size: it is placed inside it.")
@@ -245,7 +266,7 @@ def _reference(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> 
     if name == "audio":
         side = _present(given.audio, "reference", "audio")
         duration_s = min(shape.duration_s, duration_of(path, "audio"))
-        side.reference = encoder.audio(path, 0.0, duration_s)
+        side.add_reference(encoder.audio(path, 0.0, duration_s))
     else:
         side = _present(given.video, "reference", "video")
         spatial, temporal = condition.downscale_factor, condition.temporal_scale_factor
@@ -268,10 +289,9 @@ def _reference(condition: Any, given: Given, shape: Shape, encoder: Encoder) -> 
                     "is no whole number of latent frames.",
                     "Use a factor that divides the latent frames minus one.",
                 )
-        side.reference = encoder.video(pixels, shape.frame_rate / temporal)
-        if condition.include_in_output:
+        side.add_reference(encoder.video(pixels, shape.frame_rate))
+        if condition.include_in_output and given.shown_reference is None:
             given.shown_reference = path
-    side.conditions.append(ReferenceCondition(type="reference", latents_dir="given"))
 
 
 def _pictures(given: Given, path: Path, start_s: float, frames: int, shape: Shape, downscale: int = 1) -> np.ndarray:

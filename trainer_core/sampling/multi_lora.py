@@ -18,7 +18,7 @@ from trainer_core.adapters import read_lora
 from trainer_core.errors import ConfigError
 from trainer_core.full_checkpoint import load_full
 from trainer_core.model.source import ModelSource
-from trainer_core.objective import OBJECTIVE_NAMES, objective_named
+from trainer_core.trained_as import Scales, TrainedAs, read_trained_as, stated_scales
 
 MODULES_NAMED = 8
 """So many modules are named in a report; their count is always whole."""
@@ -31,7 +31,7 @@ _NAME = "default"
 class AdapterFile:
     """One file as read and checked. `pairs` maps a module to its (A, B), scale folded in; empty for a full checkpoint.
 
-    `reference_scales` are the (spatial, temporal) factors it was trained with; `notes` say what it doesn't tell.
+    `notes` say what it doesn't tell.
     """
 
     path: Path
@@ -46,19 +46,27 @@ class AdapterFile:
         return sorted({down.shape[0] for down, _ in self.pairs.values()})
 
     @property
-    def reference_scales(self) -> tuple[int, int]:
-        spatial = self.metadata.get("reference_downscale_factor") or self.metadata.get("reference_spatial_scale_factor")
-        return int(spatial or 1), int(self.metadata.get("reference_temporal_scale_factor") or 1)
+    def trained_as(self) -> TrainedAs | None:
+        """The roles and conditions it was trained with, as the file says; None where it says neither them nor its
+        objective."""
+        return read_trained_as(self.metadata)
+
+    @property
+    def reference_scales(self) -> tuple[Scales, ...]:
+        """The (spatial, temporal) scale of each reference of video that it learned from, in their order.
+
+        One for all where the file says no more than the keys that other readers know.
+        """
+        known = self.trained_as
+        return (known.video.references if known is not None else ()) or (stated_scales(self.metadata),)
 
     @property
     def takes_reference(self) -> bool | None:
         """Whether it was trained with a reference of video; None when the file tells neither that nor its objective."""
         if any(name.startswith("reference_") for name in self.metadata):
             return True
-        objective = self.metadata.get("objective")
-        if objective not in OBJECTIVE_NAMES:
-            return None
-        return objective_named(objective).video.condition("reference") is not None
+        known = self.trained_as
+        return None if known is None else bool(known.video.references)
 
 
 @dataclass(frozen=True)
@@ -128,9 +136,10 @@ def open_adapter(path: Path, source: ModelSource) -> AdapterFile:
     return AdapterFile(path, "lora", metadata, digest, pairs, tuple(notes))
 
 
-def said_objective(path: Path) -> str | None:
-    """The objective that an adapter's file says it was trained for. Raises ConfigError as `open_adapter` does."""
-    return _header(path)[0].get("objective")
+def said_training(path: Path) -> TrainedAs | None:
+    """The roles and conditions that an adapter's file says it was trained with. Raises ConfigError as `open_adapter`
+    does."""
+    return read_trained_as(_header(path)[0])
 
 
 def check_stack(stack: Sequence[Weighted]) -> None:

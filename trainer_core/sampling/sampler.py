@@ -167,15 +167,8 @@ def _side(model: LtxModel, name: ModalityName, inputs: SampleInputs) -> _Side | 
         positions = model.video_positions((given.grid[0], given.grid[1], given.grid[2]), given.frame_rate)
     else:
         positions = model.audio_positions(batch, given.grid[0], clean.device)
-    if not role.generated:
-        return _Side(
-            False,
-            clean.to(device),
-            torch.ones(clean.shape[:2], dtype=torch.bool, device=device),
-            None,
-            positions.to(device),
-        )
-    state = Conditioned(torch.zeros(batch, given.tokens, dtype=torch.bool))
+    # all of a frozen modality is given; its conditions are references, which stand before it
+    state = Conditioned(torch.full((batch, given.tokens), not role.generated, dtype=torch.bool))
     always = torch.ones(batch, dtype=torch.bool)
     for condition in role.conditions:
         state = CONDITIONS[condition.type](state, condition, given, always, model)
@@ -183,7 +176,7 @@ def _side(model: LtxModel, name: ModalityName, inputs: SampleInputs) -> _Side | 
     if reference is not None and state.reference_positions is not None:
         positions = torch.cat([state.reference_positions, positions], dim=2)
         reference = reference.float().to(device)
-    return _Side(True, clean.to(device), state.keep.to(device), reference, positions.to(device))
+    return _Side(role.generated, clean.to(device), state.keep.to(device), reference, positions.to(device))
 
 
 def _with_reference(side: _Side, x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from trainer_core.files import write_json
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.source import ModelSource, Placement
+from trainer_core.objective import ModalityName
 from trainer_core.sampling.cached_inputs import INPUTS_FOLDER, Prepared, prepare
 from trainer_core.sampling.decode import Tiles
 from trainer_core.sampling.guidance import UNGUIDED, Guidance, guidance_of
@@ -32,11 +33,14 @@ from trainer_core.sampling.sampler import denoise, draw_noise
 from trainer_core.sampling.schedule import DISTILLED_SIGMAS, dev_sigmas
 from trainer_core.sections.own import MemorySection
 from trainer_core.sections.run import ModelSection
-from trainer_core.sections.validation import ValidationSection
+from trainer_core.sections.validation import ReferenceSample, ValidationSection
+from trainer_core.training.step import MODALITIES
 
 ScheduleName = Literal["auto", "dev", "distilled"]
 Report = Callable[[str, int, int], None]
 STACK_NAME = "adapters.json"
+FROZEN_KINDS: dict[ModalityName, str] = {"video": "video_to_audio", "audio": "audio_to_video"}
+"""The condition of a sample that gives a frozen modality."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,7 @@ def sample(order: Order, folder: Path, report: Report) -> Gallery:
     tiny = is_tiny(order.model.model_path)
     way = _way_of(order, source, tiny)
     notes = [note for one in stack for note in one.file.notes]
-    given = any(condition.type == "reference" for one in order.wanted for condition in one.sample.conditions)
-    if given and stack and all(one.file.takes_reference is False for one in stack):
-        notes.append("A reference is given, but none of these files was trained with one.")
+    notes += _given_otherwise(order, stack)
     found = conflicts(stack)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prepared = prepare(
@@ -194,18 +196,54 @@ def _check_references(order: Order, stack: Sequence[Weighted]) -> None:
     """
     takers = [one for one in stack if one.file.takes_reference]
     for one in takers or [one for one in stack if one.file.takes_reference is None]:
-        spatial, temporal = one.file.reference_scales
+        known = one.file.reference_scales
         for wanted in order.wanted:
-            for condition in wanted.sample.conditions:
-                if condition.type != "reference" or condition.video is None:
-                    continue
+            for number, condition in enumerate(_video_references(wanted)):
+                spatial, temporal = known[min(number, len(known) - 1)]
                 if (condition.downscale_factor, condition.temporal_scale_factor) != (spatial, temporal):
+                    which = "" if len(known) == 1 else f" its reference {number + 1}:"
                     raise ConfigError(
                         f"{one.file.path.name} was trained with references at 1/{spatial} of the size and "
-                        f"1/{temporal} of the frames; this one is given at 1/{condition.downscale_factor} and "
+                        f"1/{temporal} of the frames;{which} this one is given at 1/{condition.downscale_factor} and "
                         f"1/{condition.temporal_scale_factor}.",
                         f"Set downscale_factor={spatial},temporal_scale_factor={temporal}.",
                     )
+
+
+def _given_otherwise(order: Order, stack: Sequence[Weighted]) -> list[str]:
+    """What these adapters were given in training and aren't now, or the other way round, a sentence each."""
+    notes = []
+    kinds = {condition.type for one in order.wanted for condition in one.sample.conditions}
+    if "reference" in kinds and stack and all(one.file.takes_reference is False for one in stack):
+        notes.append("A reference is given, but none of these files was trained with one.")
+    for one in stack:
+        known, name = one.file.trained_as, one.file.path.name
+        if known is None:
+            continue
+        for side, kind in FROZEN_KINDS.items():
+            if known.modality(side).role == "frozen" and kind not in kinds:
+                notes.append(f"{name} was trained to follow a given {side}, and none is given: add {kind}=FILE.")
+        for side in MODALITIES:
+            learned = len(known.modality(side).references)
+            given = min(_references(wanted, side) for wanted in order.wanted)
+            if given < learned:
+                files = "a reference" if learned == 1 else f"{learned} references"
+                notes.append(f"{name} was trained with {files} of {side}; {given or 'none'} given: add reference=FILE.")
+    return notes
+
+
+def _references(wanted: Wanted, side: ModalityName) -> int:
+    return sum(
+        condition.type == "reference" and getattr(condition, side) is not None for condition in wanted.sample.conditions
+    )
+
+
+def _video_references(wanted: Wanted) -> list[ReferenceSample]:
+    return [
+        condition
+        for condition in wanted.sample.conditions
+        if isinstance(condition, ReferenceSample) and condition.video is not None
+    ]
 
 
 def _stack_document(stack: Sequence[Weighted], found: Sequence[Conflict], notes: Sequence[str]) -> dict[str, Any]:

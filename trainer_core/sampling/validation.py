@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from trainer_core.config import TrainingConfig, is_tiny
-from trainer_core.data.batch import to_tokens
 from trainer_core.errors import LtxError
+from trainer_core.frozen_lora import enable_adapters
 from trainer_core.model.load import open_model
 from trainer_core.model.source import ModelSource
 from trainer_core.run_folder import RunFolder
@@ -131,7 +131,7 @@ def _refuse_too_large(session: Session, wanted: Wanted, inputs: SampleInputs, ro
     widths["audio"] = config.audio_num_attention_heads * config.audio_attention_head_dim
     sides = [(inputs.batch.modality(name), widths[name]) for name in MODALITIES]
     tokens = [
-        (side.tokens + (to_tokens(side.reference).shape[1] if side.reference is not None else 0), width)
+        (side.tokens + sum(reference.tokens for reference in side.references.values()), width)
         for side, width in sides
         if side is not None
     ]
@@ -321,4 +321,4 @@ def _without_adapter(session: Session, off: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        transformer.enable_adapters()
+        enable_adapters(transformer)

@@ -45,12 +45,15 @@ class EvaluationSection(Section):
 class TrainingSection(Section):
     """How a run is guarded. `ema_decay`: an exponential moving average of the weights is kept and saved beside them;
     `non_finite`: a step whose loss or gradient is not finite ends the run, or is skipped up to `max_skipped_steps`;
-    `early_stop`: the run ends when the verdict is sure of a plateau, overfitting or divergence."""
+    `early_stop`: the run ends when the verdict is sure of a plateau, overfitting or divergence; `other_modules`: the
+    layers of `model.load_checkpoint` that this run doesn't train, such as those of sound in a video-only run, are kept
+    and saved unchanged, or dropped."""
 
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     non_finite: Literal["stop", "skip"] = "stop"
     max_skipped_steps: PositiveInt = 10
     early_stop: bool = False
+    other_modules: Literal["keep", "drop"] = "keep"
 
 
 class TrackersSection(Section):
@@ -68,6 +71,9 @@ class LtxAgentSection(Section):
     buckets: str | None = None
     frame_rate: Annotated[float, Field(gt=0)] | None = None
     trigger: str | None = None
+    # a sample that lacks an input of the objective, such as a silent clip where sound is trained: `refuse` stops the
+    # run before it begins, `leave_out` trains without it and names it
+    incomplete_samples: Literal["refuse", "leave_out"] = "refuse"
     reference_spatial_scale: PositiveInt = 1
     reference_temporal_scale: PositiveInt = 1
     warmup_steps: Annotated[int, Field(ge=0)] = 0

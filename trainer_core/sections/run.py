@@ -58,7 +58,7 @@ class AccelerationSection(Section):
     @field_validator("mixed_precision_mode", mode="before")
     @classmethod
     def _yaml_reads_no_as_false(cls, value: Any) -> Any:
-        return "no" if value is False else value
+        return "no" if value is False or value is None else value  # null asks for no mixed precision too
 
 
 class DataSection(Section):

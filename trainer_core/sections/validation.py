@@ -103,7 +103,7 @@ class ValidationSection(Section):
     audio_cfg_scale: float = 7
     video_stg_scale: float = 1
     audio_stg_scale: float = 1
-    stg_blocks: list[int] = [28]
+    stg_blocks: list[int] | None = [28]  # null: every block
     guidance_rescale: Probability = 0.7
     video_modality_guidance_scale: float = 3
     audio_modality_guidance_scale: float = 3

@@ -71,6 +71,10 @@ def announce(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> No
     keeper.estimate = lambda: estimate(session, evaluator)
     for note in settings_without_effect(config):
         keeper.record("without effect", note=note)
+    if session.checkpoints.continued.note:
+        keeper.record("continued", message=session.checkpoints.continued.note)
+    for name, columns in session.left_out.items():
+        keeper.record("left out", sample=name, message=f"{name} is left out: it has no {columns}.")
     keeper.record(
         "started",
         model=session.source.label,

@@ -11,10 +11,11 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from trainer_core.adapters import AdapterFacts, add_lora, load_lora, train_fully
+from trainer_core.adapters import AdapterFacts, add_lora, train_fully
 from trainer_core.config import TrainingConfig
-from trainer_core.data.dataset import BatchStream, SampleFiles, check_widths, find_samples
-from trainer_core.data.windows import read_windows
+from trainer_core.data.dataset import BatchStream
+from trainer_core.data.samples import SampleFiles, check_widths, find_samples, leave_out_of, reference_key
+from trainer_core.data.windows import training_windows
 from trainer_core.doctor.examine import Base
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.full_checkpoint import load_full
@@ -23,11 +24,14 @@ from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
 from trainer_core.model.source import ModelSource, Placement
-from trainer_core.objective import Objective, name_of, objective_of, reference_scales
+from trainer_core.objective import Objective, objective_of
 from trainer_core.pace import Pace
 from trainer_core.quantization_names import quantization_named
 from trainer_core.run_folder import RunFolder
+from trainer_core.sample_shape import reference_scales
+from trainer_core.trained_as import Scales, trained_as
 from trainer_core.training.checkpointing.checkpoints import Checkpoints
+from trainer_core.training.continued import Continued, continue_lora
 from trainer_core.training.evaluation.split import divide, heldout_names
 from trainer_core.training.monitoring.alarms import Alarms
 from trainer_core.training.noise import SigmaSampler, sigma_sampler
@@ -56,6 +60,8 @@ class Session:
     checkpoints: Checkpoints
     autocast: Callable[[], AbstractContextManager[Any]]
     heldout: list[SampleFiles] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Samples that are not trained on because they are incomplete, with the columns that they lack."""
     average: WeightAverage | None = None
     pace: Pace = field(default_factory=Pace)
     alarms: Alarms = field(default_factory=Alarms)
@@ -79,10 +85,14 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     _refuse_quantized_full_training(config)
     objective = objective_of(config.strategy)
     source = open_model(config.model)
-    declared = None if config.ltx_agent.dataset is None else [window.name for window in read_windows(config)]
-    samples = find_samples(Path(config.data.preprocessed_data_root), objective, source.factors, declared)
+    left_out: dict[str, str] = {}
+    declared = None
+    if config.ltx_agent.dataset is not None:
+        declared = [window.name for window in training_windows(config, left_out.__setitem__)]
+    root, leave_out = Path(config.data.preprocessed_data_root), leave_out_of(config, left_out)
+    samples = find_samples(root, objective, source.factors, declared, leave_out)
     check_widths(samples, objective, source.widths)
-    _reference_scale(samples)
+    _reference_scales(samples, objective)
     samples, heldout = divide(samples, heldout_names(config))
     sampler = sigma_sampler(config.flow_matching.timestep_sampling_mode, config.flow_matching.timestep_sampling_params)
     accumulation = config.optimization.gradient_accumulation_steps
@@ -94,7 +104,7 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     placement = Placement(accelerator.device, config.acceleration.quantization, savings.swap_blocks)
     transformer = source.transformer(dtype, placement)
     model = LtxModel(transformer)
-    parameters = _make_trainable(config, transformer, objective)
+    parameters, continued = _make_trainable(config, transformer, objective)
     save_memory(config, transformer, accelerator.device)
     stream = BatchStream(samples, objective, config.optimization.batch_size, config.seed)
     connectors = _connectors(config, source, objective, dtype, accelerator.device)
@@ -118,51 +128,59 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
         schedule=build_schedule(config.optimization, optimizer, config.ltx_agent.warmup_steps),
         sampler=sampler,
         stream=stream,
-        checkpoints=Checkpoints(run, config, source),
+        checkpoints=Checkpoints(run, config, source, continued),
         autocast=autocast,
         heldout=heldout,
+        left_out=left_out,
         average=None if decay is None else WeightAverage(parameters, decay),
     )
 
 
 def adapter_facts(session: Session, step: int) -> AdapterFacts:
     """What the file will say about itself."""
-    spatial, temporal = _reference_scale(session.stream.samples)
+    scales = _reference_scales(session.stream.samples, session.objective)
+    spatial, temporal = next((scales[one.latents_dir] for one in session.objective.video.references), (1, 1))
     lora = session.config.lora if session.config.model.training_mode == "lora" else None
     return AdapterFacts(
         version=session.source.version,
         base=session.source.label,
         base_fingerprint=session.source.fingerprint("transformer"),
-        objective=session.config.ltx_agent.objective or name_of(session.config.strategy) or "custom",
+        objective=session.config.objective_name,
         step=step,
-        rank=lora.rank if lora is not None else None,
+        rank=lora.rank if lora is not None and not session.checkpoints.continued.rank_differs(lora.rank) else None,
         reference_spatial_scale=spatial,
         reference_temporal_scale=temporal,
+        trained_as=trained_as(session.objective, scales),
     )
 
 
-def _reference_scale(samples: list[SampleFiles]) -> tuple[int, int]:
-    """(spatial, temporal) scale of the references, which the adapter's file states; a single image has no temporal one.
+def _reference_scales(samples: list[SampleFiles], objective: Objective) -> dict[str, Scales]:
+    """(spatial, temporal) scale of each reference of video by its `latents_dir`; a single image has no temporal one.
 
-    Raises DataError when they are of several scales: a file states only one.
+    Raises DataError when one reference is of several scales: the adapter's file states one for each.
     """
+    return {
+        reference.latents_dir: _scale_of(samples, reference_key("video", number), reference.latents_dir)
+        for number, reference in enumerate(objective.video.references, start=1)
+    }
+
+
+def _scale_of(samples: list[SampleFiles], key: str, directory: str) -> Scales:
     spatial: dict[int, str] = {}
     temporal: dict[int, str] = {}
     for sample in samples:
         grids = dict(sample.shape)
-        if "video_reference" not in grids:
-            continue
-        scales = reference_scales(grids["video"], grids["video_reference"], sample.name)
+        scales = reference_scales(grids["video"], grids[key], sample.name)
         spatial.setdefault(scales[0], sample.name)
-        if grids["video_reference"][0] > 1:
+        if grids[key][0] > 1:
             temporal.setdefault(scales[1], sample.name)
     for what, found in (("size", spatial), ("length", temporal)):
         if len(found) > 1:
             said = ", ".join(f"1/{scale} for {name}" for scale, name in sorted(found.items()))
             raise DataError(
-                f"The references are of several scales, {said} of the target's {what}; the adapter's file can state "
-                "only one.",
-                "Encode all references at one scale.",
+                f"The references in {directory} are of several scales, {said} of the target's {what}; the adapter's "
+                "file can state only one.",
+                "Encode all of them at one scale.",
             )
     return next(iter(spatial), 1), next(iter(temporal), 1)
 
@@ -201,16 +219,20 @@ def _connectors(
     return StoredContexts(lambda: source.connectors(dtype).to(device), present)
 
 
-def _make_trainable(config: TrainingConfig, transformer: Any, objective: Objective) -> list[nn.Parameter]:
+def _make_trainable(
+    config: TrainingConfig, transformer: Any, objective: Objective
+) -> tuple[list[nn.Parameter], Continued]:
+    """The parameters that train, and what is kept beside them of a LoRA that the run begins from."""
     if config.model.training_mode == "full":
         if config.model.load_checkpoint is not None:
             load_full(transformer, Path(config.model.load_checkpoint))
-        return train_fully(transformer, objective)
+        return train_fully(transformer, objective), Continued()
     assert config.lora is not None
     parameters = add_lora(transformer, config.lora, objective, config.seed)
-    if config.model.load_checkpoint is not None:
-        load_lora(transformer, Path(config.model.load_checkpoint), config.lora.alpha / config.lora.rank)
-    return parameters
+    if config.model.load_checkpoint is None:
+        return parameters, Continued()
+    path, others = Path(config.model.load_checkpoint), config.ltx_agent.training.other_modules
+    return parameters, continue_lora(transformer, path, config.lora, objective, others)
 
 
 def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:

@@ -24,11 +24,12 @@ MODALITIES: tuple[ModalityName, ...] = ("video", "audio")
 
 @dataclass(frozen=True)
 class Draws:
-    """All that is random in a step: per modality sigma [B] and noise [B, T, C]; per condition who gets it, [B] bool."""
+    """All that is random in a step: per modality sigma [B] and noise [B, T, C]; who gets a condition, [B] bool, by
+    modality and the condition's place in its list."""
 
     sigma: dict[str, Tensor] = field(default_factory=dict)
     noise: dict[str, Tensor] = field(default_factory=dict)
-    applied: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    applied: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,19 +86,18 @@ def draw(
     draws = Draws()
     for name in MODALITIES:
         side, role = batch.modality(name), objective.modality(name)
-        if side is None or not role.generated:
+        if side is None or not role.present:
             continue
-        sigmas = [sampler(side.tokens, one) for one in generators]
-        draws.sigma[name] = torch.tensor(sigmas, dtype=torch.float32)
-        draws.noise[name] = torch.empty(len(batch), side.tokens, side.width)
-        for noise, one in zip(draws.noise[name], generators, strict=True):
-            noise.normal_(generator=one)
-        for condition in role.conditions:
+        if role.generated:
+            sigmas = [sampler(side.tokens, one) for one in generators]
+            draws.sigma[name] = torch.tensor(sigmas, dtype=torch.float32)
+            draws.noise[name] = torch.empty(len(batch), side.tokens, side.width)
+            for noise, one in zip(draws.noise[name], generators, strict=True):
+                noise.normal_(generator=one)
+        for place, condition in enumerate(role.conditions):
             chances = torch.stack([torch.rand((), generator=one) for one in generators])
             applied = chances < condition.probability
-            draws.applied[name, condition.type] = (
-                applied[:1].expand(len(batch)) if condition.type in PER_BATCH else applied
-            )
+            draws.applied[name, place] = applied[:1].expand(len(batch)) if condition.type in PER_BATCH else applied
     return draws
 
 
@@ -169,8 +169,10 @@ def prepare(
     else:
         positions = model.audio_positions(len(batch), side.grid[0], clean.device)
     if not role.generated:
+        conditioned = _conditions(model, name, role, side, draws, len(batch))
         zeros = torch.zeros(clean.shape[:2])
-        return PreparedModality(clean, zeros, zeros[:, 0], positions, None, None)
+        tokens, timesteps, positions = _with_references(conditioned, clean, zeros, positions)
+        return PreparedModality(tokens, timesteps, zeros[:, 0], positions, None, None)
     sigma, noise = draws.sigma[name], draws.noise[name]
     if not role.conditions:
         timesteps = sigma[:, None].repeat(1, side.tokens)
@@ -180,10 +182,7 @@ def prepare(
     _refuse_untrainable(batch, name, conditioned.keep)
     timesteps = torch.where(conditioned.keep, 0.0, sigma[:, None])
     tokens = noised(clean, noise, timesteps[..., None])
-    if conditioned.reference is not None and conditioned.reference_positions is not None:
-        tokens = torch.cat([conditioned.reference.float(), tokens], dim=1)
-        timesteps = torch.cat([torch.zeros(conditioned.reference.shape[:2]), timesteps], dim=1)
-        positions = torch.cat([conditioned.reference_positions, positions], dim=2)
+    tokens, timesteps, positions = _with_references(conditioned, tokens, timesteps, positions)
     return PreparedModality(
         tokens, timesteps, sigma, positions, velocity_target(clean, noise), (~conditioned.keep).float()
     )
@@ -206,9 +205,22 @@ def _conditions(
     model: LtxModel, name: ModalityName, role: ModalityObjective, side: ModalityBatch, draws: Draws, batch: int
 ) -> Conditioned:
     state = Conditioned(torch.zeros(batch, side.tokens, dtype=torch.bool))
-    for condition in role.conditions:
-        state = CONDITIONS[condition.type](state, condition, side, draws.applied[name, condition.type], model)
+    for place, condition in enumerate(role.conditions):
+        state = CONDITIONS[condition.type](state, condition, side, draws.applied[name, place], model)
     return state
+
+
+def _with_references(
+    conditioned: Conditioned, tokens: Tensor, timesteps: Tensor, positions: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens [B, R + T, C], timesteps [B, R + T] and positions with the clean references before them, if there are."""
+    if conditioned.reference is None or conditioned.reference_positions is None:
+        return tokens, timesteps, positions
+    return (
+        torch.cat([conditioned.reference.float(), tokens], dim=1),
+        torch.cat([torch.zeros(conditioned.reference.shape[:2]), timesteps], dim=1),
+        torch.cat([conditioned.reference_positions, positions], dim=2),
+    )
 
 
 def _refuse_untrainable(batch: Batch, name: ModalityName, keep: Tensor) -> None:

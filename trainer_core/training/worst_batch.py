@@ -10,8 +10,8 @@ import torch
 
 from trainer_core.config import TrainingConfig, is_tiny
 from trainer_core.data.buckets import Bucket
-from trainer_core.data.dataset import SampleFiles, find_samples
-from trainer_core.data.windows import read_windows
+from trainer_core.data.samples import SampleFiles, find_samples, leave_out_of
+from trainer_core.data.windows import training_windows
 from trainer_core.errors import DataError, LtxError
 from trainer_core.memory.plan import AUDIO_LATENTS_A_SECOND, TEXT_TOKENS, TINY_TEXT_TOKENS
 from trainer_core.memory.sizes import RELEASED, Dimensions
@@ -51,9 +51,10 @@ def worst_data(config: TrainingConfig, folder: Path) -> tuple[TrainingConfig, st
 
 def _encoded(config: TrainingConfig, objective: Objective, factors: VaeFactors) -> SampleFiles | None:
     """The largest sample in the cache, provided that everything the dataset declares is there."""
-    declared = None if config.ltx_agent.dataset is None else [window.name for window in read_windows(config)]
+    declared = None if config.ltx_agent.dataset is None else [window.name for window in training_windows(config)]
     try:
-        samples = find_samples(Path(config.data.preprocessed_data_root), objective, factors, declared)
+        root, leave_out = Path(config.data.preprocessed_data_root), leave_out_of(config)
+        samples = find_samples(root, objective, factors, declared, leave_out)
     except LtxError:
         return None
     return max(samples, key=lambda sample: (_cost(sample), sample.name))
@@ -85,7 +86,7 @@ def _link(sample: SampleFiles, root: Path, copies: int) -> None:
 
 
 def _declared(config: TrainingConfig) -> tuple[Bucket | None, float, float]:
-    windows = read_windows(config) if config.ltx_agent.dataset is not None else []
+    windows = training_windows(config) if config.ltx_agent.dataset is not None else []
     if not windows:
         raise DataError("Nothing says what the samples are.", "Draft a dataset, or encode it, before rehearsing.")
     worst = max(windows, key=lambda window: (window.bucket.tokens if window.bucket else 0, window.duration_s))
@@ -125,7 +126,7 @@ def _write(
                 "audio_prompt_embeds": torch.randn(tokens, audio_width).to(torch.bfloat16),
                 "prompt_attention_mask": torch.arange(tokens) >= tokens // 2,
             }
-        elif column in ("audio", "reference_audio"):
+        elif column == "audio" or column.startswith("reference_audio"):
             made[directory] = {"latents": torch.randn(8, frames, 16).to(torch.bfloat16), "num_time_steps": frames}
         elif column == "audio_mask":
             made[directory] = {"mask": (torch.arange(frames) % 2).float()}
@@ -135,7 +136,7 @@ def _write(
                 made[directory] = {"mask": (torch.arange(grid[0] * grid[1] * grid[2]).view(grid) % 2).float()}
                 continue
             own = grid
-            if column == "reference_video":
+            if column.startswith("reference_video"):
                 own = ((grid[0] - 1) // temporal + 1, max(grid[1] // spatial, 1), max(grid[2] // spatial, 1))
             made[directory] = {
                 "latents": torch.randn(128, *own).to(torch.bfloat16),

@@ -1,6 +1,7 @@
 """A finished run of the tiny model with a dataset of real clips: what sampling and export start from."""
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def _rows(clips: Path) -> list[dict[str, Any]]:
             "split": split,
             "group": name,
             "reference_video": path,
+            "reference_video_2": path,
             "video_mask": path,
         }
 
@@ -50,6 +52,7 @@ def make_run(
         folder = tmp_path_factory.mktemp("project")
         names = ["bunny wakes.mp4.0", "bunny's hole.mp4.0"]
         root = write_precomputed(folder / ".precomputed", names)
+        shutil.copytree(root / "reference_latents", root / "pose")
         write_jsonl(folder / "dataset.jsonl", _rows(cut_footage))
         document = {
             "model": {"model_path": "tiny"},
@@ -61,7 +64,10 @@ def make_run(
             "validation": {"inference_steps": 2},
             "ltx_agent": {"objective": objective, "frame_rate": 24.0, "trigger": "bnny"},
         }
-        config = parse_config(yaml.safe_dump(merged(merged(load_recipe(objective), document), overlay or {})))
+        recipe = load_recipe(objective)
+        if objective == "video_extension":  # these samples have three latent frames
+            recipe["training_strategy"]["video"]["conditions"][0]["temporal_boundary"] = 1
+        config = parse_config(yaml.safe_dump(merged(merged(recipe, document), overlay or {})))
         run = create_run_folder(folder / "runs")
         session = set_up(config, run)
         generator = torch.Generator().manual_seed(0)

@@ -20,7 +20,13 @@ PACK = WorkflowFiles(
     list(itertools.product([UNIFIED, TRAINED_WHOLE, PACK], [False, True], [None, 1, 2])),
 )
 def test_every_layout_and_condition_is_linked(files: WorkflowFiles, first_frame: bool, downscale: int | None) -> None:
-    document = workflow(files, ValidationSection(), "a fox", first_frame=first_frame, reference_downscale=downscale)
+    document = workflow(
+        files,
+        ValidationSection(),
+        "a fox",
+        first_frame=first_frame,
+        reference_downscales=[] if downscale is None else [downscale],
+    )
     check_workflow(document)
     kinds = {node["class_type"] for node in document.values()}
     assert ("LoraLoaderModelOnly" in kinds) == (files.lora is not None)
@@ -29,7 +35,7 @@ def test_every_layout_and_condition_is_linked(files: WorkflowFiles, first_frame:
 
 
 def test_a_reference_goes_through_the_guide_and_out_of_the_latent_again() -> None:
-    document = workflow(UNIFIED, ValidationSection(), "a fox", first_frame=True, reference_downscale=2)
+    document = workflow(UNIFIED, ValidationSection(), "a fox", first_frame=True, reference_downscales=[2])
     assert document["guide"]["inputs"]["latent_downscale_factor"] == 2.0
     assert document["reference"]["inputs"]["length"] == ValidationSection().video_dims[2]
     assert {"guide", "reference_file", "start_in"} <= ancestors(document, "sample")
@@ -60,3 +66,13 @@ def test_a_node_without_an_input_is_noticed() -> None:
     document["decoded"]["inputs"]["vae"] = ["base", 0]
     with pytest.raises(AssertionError, match=r"decoded\.vae"):
         check_workflow(document)
+
+
+def test_each_of_several_references_has_a_guide_one_after_the_other() -> None:
+    document = workflow(UNIFIED, ValidationSection(), "a fox", reference_downscales=[2, 1])
+    check_workflow(document)
+    guides = [document[name]["inputs"] for name in ("guide", "guide_2")]
+    assert [guide["latent_downscale_factor"] for guide in guides] == [2.0, 1.0]
+    assert guides[1]["latent"] == ["guide", 2]
+    assert document["reference_file_2"]["inputs"]["file"] == "reference_2.mp4"
+    assert document["cropped"]["inputs"]["positive"] == ["guide_2", 0]

@@ -12,11 +12,18 @@ import pytest
 import torch
 from layouts import write_split
 from PIL import Image
+from safetensors import safe_open
 
 from tools.deliver.sample import SampleArguments, SampleResult, parse_condition, sample_files, sample_run, split_targets
 from trainer_core.errors import ConfigError
 from trainer_core.model.tiny import TinySource
 from trainer_core.run_folder import RunFolder, RunStatus
+from trainer_core.trained_as import read_trained_as
+
+TWO_REFERENCES = [
+    {"type": "reference", "latents_dir": "reference_latents"},
+    {"type": "reference", "latents_dir": "pose"},
+]
 
 
 def sampled(run: RunFolder, to: Path, **asked: Any) -> SampleResult:
@@ -74,6 +81,52 @@ def test_a_file_alone_makes_what_it_was_trained_for(
     page = (tmp_path / "alone" / "index.html").read_text()
     assert "<audio" in page
     assert "step 3" in page
+
+
+def test_an_in_context_file_with_a_first_frame_makes_the_picture_alone_from_its_reference(
+    make_run: Callable[..., RunFolder], cut_footage: Path, tmp_path: Path
+) -> None:
+    """As an official YAML trains it: nothing names the objective but roles and reference."""
+    file = next(make_run("v2v_ic", {"ltx_agent": {"objective": None}}).checkpoints.glob("*.safetensors"))
+    asked = {"prompts": ["rain"], "size": "64x32x9", "steps": 2, "base": False, "adapters": [str(file)]}
+    bare = sample_files("tiny", SampleArguments(**asked), None, tmp_path / "bare")
+    wants = f"{file.name} was trained with a reference of video; none given: add reference=FILE."
+    assert wants in bare.notes
+    conditions = [f"reference={cut_footage / 'bunny wakes.mp4'}"]
+    made = sample_files("tiny", SampleArguments(**asked, conditions=conditions), None, tmp_path / "made")
+    assert wants not in made.notes
+    assert not any("none of these files" in note for note in made.notes)
+    with av.open(str(tmp_path / "made" / made.files[0])) as opened:
+        assert not opened.streams.audio, "it was trained without sound"
+
+
+def test_a_file_that_follows_a_picture_asks_for_one(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
+    file = next(make_run("v2a", {"ltx_agent": {"objective": None}}).checkpoints.glob("*.safetensors"))
+    asked = {"prompts": ["rain"], "size": "64x32x9", "steps": 2, "base": False, "adapters": [str(file)]}
+    bare = sample_files("tiny", SampleArguments(**asked), None, tmp_path / "bare")
+    assert f"{file.name} was trained to follow a given video, and none is given: add video_to_audio=FILE." in bare.notes
+    assert [Path(name).suffix for name in bare.files] == [".wav"]
+
+
+def test_a_file_of_two_references_says_so_and_each_has_a_scale_of_its_own(
+    make_run: Callable[..., RunFolder], cut_footage: Path, tmp_path: Path
+) -> None:
+    run = make_run("v2v_ic", {"training_strategy": {"video": {"conditions": TWO_REFERENCES}}})
+    file = next(run.checkpoints.glob("*.safetensors"))
+    with safe_open(file, framework="pt") as opened:
+        known = read_trained_as(opened.metadata())
+    assert known is not None
+    assert known.video.references == ((1, 1), (1, 1))
+    asked = {"prompts": ["rain"], "size": "64x32x9", "steps": 2, "base": False, "adapters": [str(file)]}
+    clip = cut_footage / "bunny wakes.mp4"
+    one = sample_files("tiny", SampleArguments(**asked, conditions=[f"reference={clip}"]), None, tmp_path / "one")
+    assert f"{file.name} was trained with 2 references of video; 1 given: add reference=FILE." in one.notes
+    both = [f"reference={clip}", f"reference={clip}"]
+    two = sample_files("tiny", SampleArguments(**asked, conditions=both), None, tmp_path / "two")
+    assert not any("was trained with 2" in note for note in two.notes)
+    wrong = SampleArguments(**asked, conditions=[both[0], f"{both[1]},downscale_factor=2"])
+    with pytest.raises(ConfigError, match="its reference 2: this one is given at 1/2"):
+        sample_files("tiny", wrong, None, tmp_path / "wrong")
 
 
 def test_what_an_objective_is_given_comes_from_the_clips(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:

@@ -254,3 +254,72 @@ def test_model_sees_a_described_strict_schema() -> None:
     schema = DRAFT_TOOLS[0].schema()["function"]
     assert schema["description"]
     assert schema["parameters"]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("frames", "objective", "boundary", "reason"),
+    [
+        (121, "video_extension", 8, "8 latent frames as the recipe has it; the shortest sample has 16"),
+        (
+            89,
+            "video_extension",
+            6,
+            "6 latent frames instead of the recipe's 8: at most half of the shortest sample, which has 12",
+        ),
+        (17, "video_extension", 1, "1 latent frame instead of the recipe's 8"),
+        (121, "audio_extension", 8, "8 audio latent frames as the recipe has it; the shortest sample has 126"),
+        (9, "audio_extension", 4, "4 audio latent frames instead of the recipe's 8"),
+    ],
+)
+def test_an_extension_is_given_at_most_half_of_the_shortest_sample(
+    make_project: MakeProject, frames: int, objective: str, boundary: int, reason: str
+) -> None:
+    long = [Sample(start_s=0.0, duration_s=257 / 24, bucket="96x64x257")]
+    short = [Sample(start_s=0.0, duration_s=frames / 24, bucket=f"96x64x{frames}")]
+    project = make_project([make_clip("a.mp4", samples=long), make_clip("b.mp4", samples=short)], objective=objective)
+    result = _draft(project, direction="before")
+    side = objective.removesuffix("_extension")
+    section = getattr(load_config(project.config_path).strategy, side)
+    assert [(one.type, one.temporal_boundary) for one in section.conditions] == [("suffix", boundary)]
+    said = next(value.reason for value in result.values if value.name == f"training_strategy.{side}.conditions")
+    assert reason in said
+    assert said.startswith("the end of each clip is given, what comes before it is learned: you asked for it; ")
+
+
+def test_a_still_is_left_out_of_an_extension_by_name(make_project: MakeProject) -> None:
+    still = make_clip("still.png", kind="image", samples=[Sample(start_s=0.0, duration_s=1 / 24, bucket="96x64x1")])
+    result = _draft(make_project([make_clip("a.mp4"), still]), objective="video_extension")
+    assert [(clip.path, clip.reason) for clip in result.left_out] == [
+        ("still.png", "it is a still: nothing follows its only frame")
+    ]
+
+
+def test_clips_too_short_to_go_on_from_are_refused(make_project: MakeProject) -> None:
+    short = [Sample(start_s=0.0, duration_s=0.02, bucket="96x64x1")]
+    project = make_project([make_clip("a.mp4", samples=short)], objective="video_extension")
+    with pytest.raises(DataError, match="needs samples of at least 2 latent frames; the shortest has 1"):
+        _draft(project)
+
+
+def test_sound_for_a_picture_leaves_the_picture_alone(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4")], objective="v2a")
+    result = _draft(project)
+    config = load_config(project.config_path)
+    assert config.lora is not None
+    targets = config.lora.target_modules
+    assert "audio_ff.net.2" in targets
+    assert "video_to_audio_attn.to_k" in targets
+    assert all(name.startswith(("audio_attn", "audio_ff", "video_to_audio_attn")) for name in targets)
+    reason = next(value.reason for value in result.values if value.name == "lora.target_modules")
+    assert "nothing of the picture that is given" in reason
+
+
+def test_an_in_context_lora_is_given_the_first_frame_now_and_then(make_project: MakeProject) -> None:
+    project = make_project([make_clip("a.mp4", columns={"reference_video": "refs/a.mp4"})], objective="v2v_ic")
+    result = _draft(project)
+    video = load_config(project.config_path).strategy.video
+    assert video is not None
+    assert [(one.type, one.probability) for one in video.conditions] == [("reference", 1.0), ("first_frame", 0.2)]
+    text = project.config_path.read_text()
+    assert "# given to go by: the reference, always; the first frame, in 20% of the steps, so that it works" in text
+    assert not any("first frame" in assumption for assumption in result.assumptions)

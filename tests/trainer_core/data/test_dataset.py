@@ -1,12 +1,14 @@
 """Samples from a precomputed folder, batches of one shape, and an order that is a pure function of (seed, epoch)."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from trainer_core.data.batch import Batch
-from trainer_core.data.dataset import BatchStream, check_widths, find_samples, load_batch, load_batches, plan_epoch
+from trainer_core.data.batch import Batch, to_tokens
+from trainer_core.data.dataset import BatchStream, load_batch, load_batches, plan_epoch
+from trainer_core.data.samples import check_widths, find_samples, leave_out_of
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.model.tiny import tiny_source
 from trainer_core.objective import VaeFactors, objective_of
@@ -27,8 +29,12 @@ def test_a_batch_holds_every_input_of_its_objective(config_for):
     assert batch.video is not None
     assert batch.audio is not None
     assert batch.video.latents.shape == (2, 128, 3, 2, 3)
-    assert batch.video.reference is not None
-    assert batch.audio.reference is not None
+    assert list(batch.video.references) == ["reference_latents"]
+    assert list(batch.audio.references) == ["reference_audio_latents"]
+    assert batch.video.references["reference_latents"].latents.shape == (2, 128, 3, 2, 3)
+    rates = batch.video.references["reference_latents"].frame_rate
+    assert rates is not None
+    assert rates.tolist() == [24.0, 24.0]
     assert batch.video.frame_rate is not None
     assert batch.video.frame_rate.tolist() == [24.0, 24.0]
     assert batch.audio.latents.shape == (2, 8, 18, 16)
@@ -98,10 +104,136 @@ def test_a_mask_that_keeps_everything_is_refused_before_a_model_loads(config_for
         samples_of(config_for, f"{modality}_inpainting", side)
 
 
-def test_latents_without_their_frame_rate_are_named(config_for, precomputed):
-    torch.save({"latents": torch.zeros(128, 3, 2, 3)}, precomputed / "latents/clips/clip 1.pt")
-    with pytest.raises(DataError, match=r"clip 1.pt doesn't say its frame rate"):
+def test_latents_without_their_frame_rate_have_upstreams(config_for, precomputed, caplog):
+    path = precomputed / "latents/clips/clip 1.pt"
+    content = torch.load(path)
+    del content["fps"]
+    torch.save(content, path)
+    samples, objective = samples_of(config_for, "t2v")
+    assert (
+        "1 of 4 samples don't state their frame rate (`fps`), the first is clips/clip 1.pt; 24 per second"
+        in caplog.text
+    )
+    batch = load_batch(samples[1:2], objective, (1,))
+    assert batch.video is not None
+    assert batch.video.frame_rate is not None
+    assert batch.video.frame_rate.tolist() == [24.0]
+
+
+@pytest.mark.parametrize(("directory", "modality"), [("latents", "video"), ("audio_latents", "audio")])
+def test_latents_stored_as_tokens_are_the_same_latents(config_for, precomputed, directory, modality):
+    samples, objective = samples_of(config_for, "t2v")
+    before = load_batch(samples, objective, (0, 1, 2, 3)).modality(modality)
+    path = precomputed / directory / "clips/clip 1.pt"
+    content = torch.load(path)
+    torch.save({**content, "latents": to_tokens(content["latents"][None])[0].contiguous()}, path)
+    samples, objective = samples_of(config_for, "t2v")
+    assert torch.load(path)["latents"].ndim == 2
+    after = load_batch(samples, objective, (0, 1, 2, 3)).modality(modality)
+    assert after is not None
+    assert before is not None
+    assert torch.equal(before.latents, after.latents)
+    assert len({sample.shape for sample in samples}) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"latents": torch.zeros(18, 128)}, "not all of `num_frames`, `height` and `width`"),
+        ({"latents": torch.zeros(17, 128), "num_frames": 3, "height": 2, "width": 3}, "17 video tokens.* are 3x2x3"),
+        ({"latents": torch.zeros(8, 18, 16)}, r"latents of video are \[channels, frames, rows, columns\]"),
+        ({"latents": torch.zeros(128)}, r"these are \(128,\)"),
+        ({"num_frames": 3}, "holds no tensor `latents`"),
+    ],
+)
+def test_latents_of_no_known_form_are_refused(config_for, precomputed, content, said):
+    torch.save(content, precomputed / "latents/clips/clip 1.pt")
+    with pytest.raises(DataError, match=said) as caught:
         samples_of(config_for, "t2v")
+    assert "clip 1.pt" in caught.value.message
+    assert caught.value.exit_code == 3
+
+
+def test_a_frame_rate_that_is_none_is_refused(config_for, precomputed):
+    path = precomputed / "latents/clips/clip 1.pt"
+    torch.save({**torch.load(path), "fps": 0.0}, path)
+    samples, objective = samples_of(config_for, "t2v")
+    with pytest.raises(DataError, match="states a frame rate of 0"):
+        load_batch(samples[1:2], objective, (1,))
+
+
+def test_an_incomplete_sample_is_left_out_by_name_where_that_is_asked_for(config_for, precomputed):
+    (precomputed / "audio_latents/clips/clip 2.pt").unlink()
+    with pytest.raises(DataError) as caught:
+        samples_of(config_for, "t2v")
+    assert "ltx_agent.incomplete_samples: leave_out" in caught.value.hint
+    config = config_for("t2v", {"ltx_agent": {"incomplete_samples": "leave_out"}})
+    left_out: dict[str, str] = {}
+    samples = find_samples(precomputed, objective_of(config.strategy), FACTORS, None, leave_out_of(config, left_out))
+    assert [sample.name for sample in samples] == ["clips/clip 0.pt", "clips/clip 1.pt", "clips/clip 3.pt"]
+    assert left_out == {"clips/clip 2": "audio"}
+
+
+def test_no_complete_sample_at_all_is_refused_all_the_same(config_for, precomputed):
+    (precomputed / "audio_latents").rename(precomputed / "gone")
+    config = config_for("t2v", {"ltx_agent": {"incomplete_samples": "leave_out"}})
+    with pytest.raises(DataError, match=r"None of 4 samples .* the first lacks `audio`"):
+        find_samples(precomputed, objective_of(config.strategy), FACTORS, None, leave_out_of(config))
+
+
+def _break(path: Path, how: str) -> None:
+    content = torch.load(path)
+    if how == "shape":
+        content["latents"] = content["latents"][:, :2]
+    elif how == "key":
+        del content["latents"]
+    torch.save(content, path)
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    elif how == "gone":
+        path.unlink()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("shape", r"is \(2, 2, 3\) now; it was \(3, 2, 3\)"),
+        ("key", "holds no tensor `latents`"),
+        ("cut", "can't be read"),
+        ("gone", "can't be read"),
+    ],
+)
+def test_what_breaks_while_training_is_a_fault_of_the_data(config_for, precomputed, how, said, workers):
+    samples, objective = samples_of(config_for, "t2v")
+    stream = BatchStream(samples, objective, 2, seed=1)
+    _break(precomputed / "latents/clips/clip 1.pt", how)
+    batches = load_batches(stream, 0, 4, rank=0, ranks=1, accumulation=1, workers=workers, prepare=lambda batch: batch)
+    with pytest.raises(DataError, match=said) as caught:
+        list(batches)
+    assert caught.value.exit_code == 3
+    assert "clip 1.pt" in caught.value.message
+    assert "Traceback" not in str(caught.value)
+
+
+def test_several_references_are_loaded_by_their_folders(config_for, precomputed):
+    shutil.copytree(precomputed / "reference_latents", precomputed / "pose")
+    for path in (precomputed / "pose/clips").iterdir():
+        content = torch.load(path)
+        torch.save({**content, "latents": content["latents"][:, :1], "num_frames": 1, "fps": 12.0}, path)
+    conditions = [{"type": "reference", "latents_dir": name} for name in ("reference_latents", "pose")]
+    samples, objective = samples_of(config_for, "v2v_ic", {"training_strategy": {"video": {"conditions": conditions}}})
+    assert dict(samples[0].shape)["video_reference_2"] == (1, 2, 3)
+    batch = load_batch(samples[:2], objective, (0, 1))
+    assert batch.video is not None
+    assert list(batch.video.references) == ["reference_latents", "pose"]
+    assert batch.video.references["pose"].latents.shape == (2, 128, 1, 2, 3)
+    rates = batch.video.references["pose"].frame_rate
+    assert rates is not None
+    assert rates.tolist() == [12.0, 12.0]
+    (precomputed / "pose/clips/clip 3.pt").unlink()
+    with pytest.raises(DataError, match="1 of 4 samples have no `reference_video_2`"):
+        samples_of(config_for, "v2v_ic", {"training_strategy": {"video": {"conditions": conditions}}})
 
 
 @pytest.mark.parametrize(
@@ -109,8 +241,8 @@ def test_latents_without_their_frame_rate_are_named(config_for, precomputed):
     [
         ("t2v", "latents", {"latents": torch.zeros(64, 3, 2, 3), "fps": 24.0}, "video latents are 64 wide"),
         ("t2v", "audio_latents", {"latents": torch.zeros(4, 18, 16)}, "audio latents are 64 wide"),
-        ("v2v_ic", "reference_latents", {"latents": torch.zeros(16, 3, 2, 3)}, "video latents are 16 wide"),
-        ("a2a_ic", "reference_audio_latents", {"latents": torch.zeros(8, 9, 8)}, "audio latents are 64 wide"),
+        ("v2v_ic", "reference_latents", {"latents": torch.zeros(16, 3, 2, 3)}, "video reference latents are 16 wide"),
+        ("a2a_ic", "reference_audio_latents", {"latents": torch.zeros(8, 9, 8)}, "audio reference latents are 64 wide"),
         ("t2a", "conditions", {"prompt_embeds": torch.zeros(512, 40)}, "audio text features are 40 wide"),
         ("v2v_ic", "conditions", {"prompt_embeds": torch.zeros(512, 32)}, "video text features are 32 wide"),
     ],

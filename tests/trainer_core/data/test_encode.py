@@ -145,8 +145,9 @@ def test_held_out_windows_are_encoded_and_not_trained_on(config, dataset, tmp_pa
 
 def test_a_clip_without_sound_is_refused_by_name(config, dataset):
     dataset.write_text(dataset.read_text().replace('"has_audio": true', '"has_audio": false'))
-    with pytest.raises(DataError, match=r"bunny.*this clip has none"):
+    with pytest.raises(DataError, match=r"bunny.*this clip has none") as caught:
         encode_dataset(config)
+    assert "ltx_agent.incomplete_samples: leave_out" in caught.value.hint
 
 
 def test_a_caption_longer_than_the_encoder_takes_is_refused_with_both_numbers(config, dataset):
@@ -203,10 +204,43 @@ def test_a_downscaled_reference_takes_the_first_frame_and_every_second_after_it(
     encode_dataset(config)
     reference = first_file(config, "reference_latents")
     assert reference["latents"].shape == (128, 2, 1, 2)
-    assert reference["fps"] == 12.0
+    assert reference["fps"] == 24.0, "the source's: trainers divide it by the temporal scale"
     source = read_frames(Path(row["video"]), 0.0, 17, 24.0, 64, 32)
     expected = video_content(tiny_source("tiny").video_vae(torch.float32), source[[0, 1, 3, 5, 7, 9, 11, 13, 15]], 12.0)
     assert torch.equal(reference["latents"], expected["latents"])
+
+
+def test_several_references_are_encoded_into_folders_of_their_own(with_inputs, dataset, tmp_path):
+    config = with_inputs("v2v_ic")
+    conditions = [{"type": "reference", "latents_dir": name} for name in ("depth", "pose")]
+    video = {"is_generated": True, "latents_dir": "latents", "conditions": conditions}
+    strategy = type(config.strategy).model_validate({"video": video})
+    config = config.model_copy(update={"training_strategy": strategy})
+    with pytest.raises(DataError, match=r"needs `reference_video_2`, but the dataset's row has none") as caught:
+        encode_dataset(config)
+    assert "incomplete_samples: leave_out" in caught.value.hint
+    write_jsonl(dataset, [{**read_jsonl(dataset)[0], "reference_video_2": str(tmp_path / "still.png")}])
+    encode_dataset(config)
+    assert torch.equal(first_file(config, "depth")["latents"], first_file(config, "latents")["latents"])
+    assert first_file(config, "pose")["latents"].shape == (128, 1, 2, 3)
+
+
+def test_what_is_incomplete_is_left_out_by_name_and_not_encoded(config, dataset):
+    row = read_jsonl(dataset)[0]
+    silent_clip = Path(row["video"]).with_name("silent.mp4")
+    silent_clip.write_bytes(Path(row["video"]).read_bytes())
+    write_jsonl(dataset, [row, {**row, "video": str(silent_clip), "has_audio": False}])
+    said: list[str] = []
+    summary = encode_dataset(with_agent(config, incomplete_samples="leave_out"), tell=said.append)
+    assert summary.samples == 2
+    silent = [name for name in said if "is left out: it has no audio." in name]
+    assert len(silent) == 2
+    assert all("silent.mp4" in name for name in silent)
+    root = Path(config.data.preprocessed_data_root)
+    assert len(list((root / "latents").rglob("*.pt"))) == len(list((root / "audio_latents").rglob("*.pt"))) == 2
+    write_jsonl(dataset, [{**row, "has_audio": False}])
+    with pytest.raises(DataError, match=r"None of 2 samples .* the first lacks `audio`"):
+        encode_dataset(with_agent(config, incomplete_samples="leave_out"))
 
 
 def test_an_image_is_a_reference_of_one_frame(with_inputs, dataset, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer_core.data.batch import Batch, ModalityBatch, to_tokens
+from trainer_core.data.batch import Batch, ModalityBatch, Reference, to_tokens
 from trainer_core.data.encoding.latents import normalise_video
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.source import Version
@@ -150,8 +150,9 @@ def inputs(parts: Parts, video_latents: Tensor, conditions: list[Any], reference
             audio=ModalitySection(is_generated=True, latents_dir="audio_latents"),
         )
     )
+    references = {} if reference is None else {"reference_latents": Reference(reference)}
     batch = Batch(
-        video=ModalityBatch(video_latents, frame_rate=torch.tensor([RATE]), reference=reference),
+        video=ModalityBatch(video_latents, frame_rate=torch.tensor([RATE]), references=references),
         audio=ModalityBatch(torch.zeros(1, 8, AUDIO_FRAMES, 16)),
         video_features=features.video,
         audio_features=features.audio,

@@ -19,9 +19,9 @@ from trainer_core.model.tiny import TinySource
 from trainer_core.objective import load_recipe, merged, objective_of
 from trainer_core.recipes import OBJECTIVE_NAMES
 from trainer_core.sampling.cached_inputs import Prepared
-from trainer_core.sampling.default_prompts import _sample_of
+from trainer_core.sampling.default_prompts import USUALLY_GIVEN, _sample_of
 from trainer_core.sampling.encoder import Encoder, compressed, size_of
-from trainer_core.sampling.guidance import Guidance, Scales
+from trainer_core.sampling.guidance import UNGUIDED, Guidance, Scales
 from trainer_core.sampling.inputs import Given, Shape, encode_conditions, shape_of
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.sampler import denoise, draw_noise
@@ -35,6 +35,7 @@ from trainer_core.sections.validation import (
     SuffixSample,
     ValidationSample,
     ValidationSection,
+    VideoToAudioSample,
 )
 
 SOURCE = TinySource("2.3")
@@ -131,7 +132,11 @@ def test_every_objective_is_sampled_as_it_is_trained(
     sampled = ready.given.objective()
     for name in ("video", "audio"):
         assert sampled.modality(name).role == trained.modality(name).role  # type: ignore[arg-type]
-        kinds = [condition.type for condition in trained.modality(name).conditions]  # type: ignore[arg-type]
+        kinds = [
+            condition.type
+            for condition in trained.modality(name).conditions  # type: ignore[arg-type]
+            if condition.probability >= USUALLY_GIVEN
+        ]
         assert [condition.type for condition in sampled.modality(name).conditions] == kinds  # type: ignore[arg-type]
     given = ready.inputs()
     guidance = Guidance(Scales(2.0), Scales(2.0))
@@ -144,7 +149,7 @@ def test_every_objective_is_sampled_as_it_is_trained(
         assert side is not None
         assert torch.equal(latents, again[name]), "the same seed, the same sample"
         assert torch.isfinite(latents).all()
-        kept = kept_cells(trained.modality(name), side, latents.shape)
+        kept = kept_cells(sampled.modality(name), side, latents.shape)
         assert torch.equal(latents[kept], side.latents[kept]), "what is given stays as given"
         if kept.all():
             continue
@@ -174,8 +179,8 @@ def encode(sample: ValidationSample, encoder: Encoder, section: ValidationSectio
     return encode_conditions(sample, section, shape_of(section, sample, SOURCE.factors), encoder)
 
 
-def one(condition: Any) -> ValidationSample:
-    return ValidationSample(prompt="a", conditions=[condition])
+def one(*conditions: Any) -> ValidationSample:
+    return ValidationSample(prompt="a", conditions=list(conditions))
 
 
 def test_a_suffix_is_the_end_of_the_clip_without_its_causal_first_picture(clip: Path, encoder: Encoder) -> None:
@@ -207,12 +212,51 @@ def test_a_downscaled_reference_has_positions_of_its_own(clip: Path, encoder: En
         one(ReferenceSample(type="reference", video=str(clip), downscale_factor=2, temporal_scale_factor=2)), encoder
     )
     assert given.video is not None
-    assert given.video.reference is not None
-    assert tuple(given.video.reference.shape) == (128, 2, 1, 1)
+    assert [tuple(reference.shape) for reference in given.video.references] == [(128, 2, 1, 1)]
     still = encode(one(ReferenceSample(type="reference", video=str(clip), downscale_factor=1)), encoder)
     assert still.video is not None
-    assert still.video.reference is not None
-    assert still.video.reference.shape == still.video.latents.shape
+    assert still.video.references[0].shape == still.video.latents.shape
+
+
+def test_several_references_are_given_and_read_back(
+    clip: Path, encoder: Encoder, model: LtxModel, connectors: Any, tmp_path: Path
+) -> None:
+    from trainer_core.sampling.cached_inputs import _read, _write
+
+    sample = one(
+        ReferenceSample(type="reference", video=str(clip), include_in_output=True),
+        ReferenceSample(type="reference", video=str(clip), downscale_factor=2),
+    )
+    ready = prepared(sample, SECTION, encoder)
+    path = tmp_path / "x.safetensors"
+    _write(path, ready.given, ready.positive, ready.negative)
+    again = _read(path, "x", ready.wanted, ready.shape)
+    for found in (ready, again):
+        inputs = found.inputs()
+        assert inputs.batch.video is not None
+        shapes = {name: tuple(one.latents.shape) for name, one in inputs.batch.video.references.items()}
+        assert shapes == {"reference_1": (1, 128, 3, 2, 2), "reference_2": (1, 128, 3, 1, 1)}
+        assert found.given.shown_reference == clip
+    noise = draw_noise(again.inputs(), 0)
+    sides = [denoise(model, connectors, one.inputs(), UNGUIDED, dev_sigmas(2), noise) for one in (ready, again)]
+    assert torch.equal(sides[0]["video"], sides[1]["video"])
+    alone = prepared(one(sample.conditions[0]), SECTION, encoder)
+    other = denoise(model, connectors, alone.inputs(), UNGUIDED, dev_sigmas(2), noise)
+    assert not torch.equal(sides[0]["video"], other["video"]), "the second one is attended to"
+
+
+def test_a_reference_of_a_given_picture_is_attended_to(
+    clip: Path, encoder: Encoder, model: LtxModel, connectors: Any
+) -> None:
+    made = []
+    for conditions in ([], [ReferenceSample(type="reference", video=str(clip), downscale_factor=2)]):
+        sample = one(VideoToAudioSample(type="video_to_audio", video=str(clip)), *conditions)
+        section = SECTION.model_copy(update={"generate_video": False})
+        inputs = prepared(sample, section, encoder).inputs()
+        assert inputs.objective.video.role == "frozen"
+        made.append(denoise(model, connectors, inputs, UNGUIDED, dev_sigmas(2), draw_noise(inputs, 0)))
+    assert torch.equal(made[0]["video"], made[1]["video"]), "what is given comes back as it was"
+    assert not torch.equal(made[0]["audio"], made[1]["audio"])
 
 
 @pytest.mark.parametrize(
@@ -225,7 +269,10 @@ def test_a_downscaled_reference_has_positions_of_its_own(clip: Path, encoder: En
         ({"type": "reference", "temporal_scale_factor": 3}, "no whole number of latent frames"),
         ({"type": "spatial_crop", "spatial_region": (0, 0, 64, 128)}, "lies outside the 64x64 picture"),
         ({"type": "spatial_crop", "spatial_region": (0, 0, 64, 64)}, "covers the whole picture"),
-        ({"type": "spatial_crop", "spatial_region": (0, 0, 20, 20)}, "holds no whole latent cell"),
+        (
+            {"type": "spatial_crop", "spatial_region": (0, 0, 20, 20)},
+            "is empty once its ends are rounded down to latent cells of 32x32",
+        ),
         ({"type": "prefix", "video": None}, "needs either `video` or `audio`"),
         ({"type": "prefix", "video": "/nowhere.mp4"}, "There is no file"),
     ],

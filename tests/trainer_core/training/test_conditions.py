@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer_core.data.batch import Batch, ModalityBatch
+from trainer_core.data.batch import Batch, ModalityBatch, Reference
 from trainer_core.errors import DataError
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.tiny import TinySource
@@ -32,8 +32,12 @@ def _side(
     batch: int = 2,
     grid: tuple[int, ...] | None = None,
     rates: list[float] | None = None,
-    **inputs: Tensor,
+    mask: Tensor | None = None,
+    reference: Tensor | None = None,
+    own_rates: list[float] | None = None,
 ) -> ModalityBatch:
+    own = None if own_rates is None else torch.tensor(own_rates)
+    inputs: dict[str, Any] = {"mask": mask, "references": {} if reference is None else {"r": Reference(reference, own)}}
     generator = torch.Generator().manual_seed(batch)
     if modality == "video":
         latents = torch.randn(batch, 4, *(grid or GRID), generator=generator)
@@ -105,11 +109,11 @@ def test_first_frame_of_a_one_frame_sample_keeps_nothing() -> None:
     [
         ([0, 32, 64, 64], [[0, 1, 0], [0, 1, 0]]),
         ([32, 0, 64, 96], [[0, 0, 0], [1, 1, 1]]),
-        ([0, 1, 64, 95], [[0, 1, 0], [0, 1, 0]]),  # cells cut by the region's edge are generated
+        ([0, 1, 64, 95], [[1, 1, 0], [1, 1, 0]]),  # both ends are rounded down
         ([0, 0, 63, 65], [[1, 1, 0], [0, 0, 0]]),
     ],
 )
-def test_a_spatial_crop_keeps_the_whole_cells_inside_in_every_frame(
+def test_a_spatial_crop_keeps_its_cells_rounded_down_in_every_frame(
     region: list[int], expected: list[list[int]]
 ) -> None:
     kept = _kept("video", _side("video"), [False, True], type="spatial_crop", spatial_region=region)
@@ -301,8 +305,7 @@ def test_an_audio_reference_is_on_the_targets_clock() -> None:
     found = CONDITIONS["reference"](empty, condition, side, torch.tensor([True, True]), _model())
     assert found.reference is not None
     assert found.reference_positions is not None
-    assert side.reference is not None
-    assert torch.equal(found.reference, side.reference.transpose(1, 2).flatten(2))
+    assert torch.equal(found.reference, side.references["r"].latents.transpose(1, 2).flatten(2))
     expected = torch.tensor([[0.0, 0.01], [0.01, 0.05], [0.05, 0.09], [0.09, 0.13]])
     torch.testing.assert_close(found.reference_positions, expected.expand(2, 1, 4, 2))
 
@@ -340,14 +343,14 @@ def test_a_condition_is_drawn_for_each_sample_and_a_reference_for_the_batch() ->
     shares, references = [], []
     for seed in range(8):
         draws = _drawn(batch, objective, seed)
-        shares.append(float(draws.applied["video", "first_frame"].float().mean()))
-        reference = draws.applied["video", "reference"]
+        shares.append(float(draws.applied["video", 0].float().mean()))
+        reference = draws.applied["video", 1]
         assert len(set(reference.tolist())) == 1, "all of a batch has references, or none has"
         references.append(bool(reference[0]))
     for share in shares:
         assert abs(share - 0.3) < 4 * (0.3 * 0.7 / count) ** 0.5
     assert len(set(shares)) > 1
-    again = [bool(_drawn(batch, objective, seed).applied["video", "reference"][0]) for seed in range(8)]
+    again = [bool(_drawn(batch, objective, seed).applied["video", 1][0]) for seed in range(8)]
     assert again == references
 
 
@@ -355,7 +358,7 @@ def test_a_references_probability_holds_over_batches() -> None:
     side = _side("video", 2, grid=(2, 1, 1), reference=torch.zeros(2, 4, 1, 1, 1))
     objective = _objective([{"type": "reference", "latents_dir": "r", "probability": 0.7}])
     batch = _batch(side, None)
-    applied = [bool(_drawn(batch, objective, seed).applied["video", "reference"][0]) for seed in range(600)]
+    applied = [bool(_drawn(batch, objective, seed).applied["video", 0][0]) for seed in range(600)]
     assert abs(sum(applied) / 600 - 0.7) < 4 * (0.7 * 0.3 / 600) ** 0.5
 
 
@@ -363,4 +366,115 @@ def test_a_references_probability_holds_over_batches() -> None:
 def test_never_and_always_mean_it(probability: float, expected: bool) -> None:
     objective = _objective([{"type": "first_frame", "probability": probability}])
     batch = _batch(_side("video", 500, grid=(2, 1, 1)), None)
-    assert bool((_drawn(batch, objective).applied["video", "first_frame"] == expected).all())
+    assert bool((_drawn(batch, objective).applied["video", 0] == expected).all())
+
+
+def _frozen(video: list[dict[str, Any]]) -> Objective:
+    frozen = {"is_generated": False, "latents_dir": "l", "conditions": video}
+    return objective_of(
+        FlexibleStrategy.model_validate({"video": frozen, "audio": {"is_generated": True, "latents_dir": "a"}})
+    )
+
+
+def test_references_of_one_modality_stand_after_each_other_each_with_positions_of_its_own() -> None:
+    generator = torch.Generator().manual_seed(4)
+    small, image = torch.randn(2, 4, 3, 1, 2, generator=generator), torch.randn(2, 4, 1, 2, 4, generator=generator)
+    side = _side("video", grid=(5, 2, 4))
+    side.references.update({"r": Reference(small), "s": Reference(image)})
+    objective = _objective([{"type": "reference", "latents_dir": "r"}, {"type": "reference", "latents_dir": "s"}])
+    batch = _batch(side, None)
+    prepared = prepare(_model(), "video", batch, objective, _drawn(batch, objective))
+    assert prepared is not None
+    alone = []
+    for name in ("r", "s"):
+        one = _objective([{"type": "reference", "latents_dir": name}])
+        made = prepare(_model(), "video", batch, one, _drawn(batch, one))
+        assert made is not None
+        alone.append(made)
+    counts = [6, 8]
+    assert prepared.tokens.shape == (2, 14 + 40, 4)
+    assert torch.equal(prepared.tokens[:, :6], alone[0].tokens[:, :6])
+    assert torch.equal(prepared.tokens[:, 6:14], alone[1].tokens[:, :8])
+    assert torch.equal(prepared.positions[:, :, :6], alone[0].positions[:, :, :6])
+    assert torch.equal(prepared.positions[:, :, 6:14], alone[1].positions[:, :, :8])
+    assert not prepared.timesteps[:, : sum(counts)].any()
+    assert prepared.target is not None
+    assert prepared.target.shape == (2, 40, 4)
+
+
+def test_each_of_several_references_has_a_probability_of_its_own() -> None:
+    side = _side("video", 2, grid=(2, 1, 1))
+    side.references.update({"r": Reference(torch.zeros(2, 4, 1, 1, 1)), "s": Reference(torch.ones(2, 4, 1, 1, 1))})
+    objective = _objective(
+        [
+            {"type": "reference", "latents_dir": "r", "probability": 0.0},
+            {"type": "reference", "latents_dir": "s", "probability": 1.0},
+        ]
+    )
+    batch = _batch(side, None)
+    prepared = prepare(_model(), "video", batch, objective, _drawn(batch, objective))
+    assert prepared is not None
+    assert prepared.tokens.shape == (2, 3, 4)
+    assert bool((prepared.tokens[:, 0] == 1).all())
+
+
+def test_a_reference_of_a_frozen_modality_is_attended_to() -> None:
+    side = _side("video")
+    side.references["r"] = Reference(torch.ones(2, 4, *GRID))
+    batch = _batch(side, _side("audio"))
+    objective = _frozen([{"type": "reference", "latents_dir": "r"}])
+    draws = _drawn(batch, objective)
+    assert "video" not in draws.sigma
+    prepared = prepare(_model(), "video", batch, objective, draws)
+    assert prepared is not None
+    assert prepared.target is None
+    assert prepared.tokens.shape == (2, 36, 4)
+    assert bool((prepared.tokens[:, :18] == 1).all())
+    assert torch.equal(prepared.tokens[:, 18:], side.latents.flatten(2).transpose(1, 2))
+    assert not prepared.timesteps.any()
+    assert not prepared.sigma.any()
+    never = _frozen([{"type": "reference", "latents_dir": "r", "probability": 0.0}])
+    without = prepare(_model(), "video", batch, never, _drawn(batch, never))
+    assert without is not None
+    assert without.tokens.shape == (2, 18, 4)
+
+
+def test_a_reference_stands_at_its_own_frame_rate() -> None:
+    """Its own over S_t; the shift, which undoes the causal first frame, is the target's."""
+    reference, own = torch.zeros(2, 4, 3, 2, 4), [20.0, 30.0]
+    side = _side("video", grid=(5, 2, 4), rates=[24.0, 15.0], reference=reference, own_rates=own)
+    empty = Conditioned(torch.zeros(2, side.tokens, dtype=torch.bool))
+    condition = _condition("video", type="reference", latents_dir="r")
+    found = CONDITIONS["reference"](empty, condition, side, torch.tensor([True, True]), _model()).reference_positions
+    assert found is not None
+    for sample, (rate, target) in enumerate(zip(own, [24.0, 15.0], strict=True)):
+        effective = rate / 2  # S_t: (5 - 1) / (3 - 1)
+        bounds = [(0, 1), (1, 9), (9, 17)]  # pictures that a causal latent frame stands for
+        expected = [[max(at / effective - 1 / target, 0.0) for at in pair] for pair in bounds]
+        torch.testing.assert_close(found[sample, 0, ::8], torch.tensor(expected))
+
+
+def test_a_rate_that_is_divided_already_is_not_divided_again() -> None:
+    """Files state their source's rate, or that of the frames they hold: both stand for the target's time."""
+    empty = Conditioned(torch.zeros(2, 40, dtype=torch.bool))
+    condition = _condition("video", type="reference", latents_dir="r")
+    found = []
+    for own in ([24.0, 15.0], [12.0, 7.5], None):
+        side = _side("video", grid=(5, 2, 4), rates=[24.0, 15.0], reference=torch.zeros(2, 4, 3, 2, 4), own_rates=own)
+        state = CONDITIONS["reference"](empty, condition, side, torch.tensor([True, True]), _model())
+        assert state.reference_positions is not None
+        found.append(state.reference_positions)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_an_image_has_no_frame_rate_of_its_own() -> None:
+    """The official trainer stores 1.0 for images, which would stretch it over a second."""
+    side = _side(
+        "video", grid=(5, 2, 4), rates=[24.0, 24.0], reference=torch.zeros(2, 4, 1, 2, 4), own_rates=[1.0, 1.0]
+    )
+    empty = Conditioned(torch.zeros(2, side.tokens, dtype=torch.bool))
+    condition = _condition("video", type="reference", latents_dir="r")
+    found = CONDITIONS["reference"](empty, condition, side, torch.tensor([True, True]), _model()).reference_positions
+    assert found is not None
+    torch.testing.assert_close(found[0, 0, 0], torch.tensor([0.0, 1 / 24]))

@@ -48,6 +48,26 @@ def test_cosine_with_restarts_returns_to_the_whole_rate() -> None:
     assert [rate == pytest.approx(RATE) for rate in rates] == [step % 2 == 0 for step in range(9)]
 
 
+def test_cosine_with_restarts_falls_towards_upstreams_end() -> None:
+    rates = _rates(8, scheduler_type="cosine_with_restarts", scheduler_params={"T_0": 4})
+    expected = [5e-5 + (RATE - 5e-5) * (1 + math.cos(math.pi * (step % 4) / 4)) / 2 for step in range(9)]
+    assert rates == pytest.approx(expected)
+    assert _rates(8, scheduler_type="cosine_with_restarts", scheduler_params={"T_0": 4, "eta_min": 0})[2] == (
+        pytest.approx(RATE / 2)
+    )
+
+
+def test_a_rate_below_that_end_rises_and_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    options = OptimizationSection(learning_rate=1e-5, steps=8, scheduler_type="cosine_with_restarts")
+    optimizer = build_optimizer(options, [torch.nn.Parameter(torch.zeros(2))])
+    schedule = build_schedule(options, optimizer, 0)
+    assert "5e-05, above the learning rate 1e-05: it rises" in caplog.text
+    assert "eta_min: 0" in caplog.text
+    optimizer.step()
+    schedule.step()
+    assert schedule.get_last_lr()[0] == pytest.approx(3e-5)
+
+
 def test_polynomial_reaches_zero_and_step_falls_in_steps() -> None:
     assert _rates(4, scheduler_type="polynomial", scheduler_params={"power": 2.0}) == pytest.approx(
         [RATE * (1 - step / 4) ** 2 for step in range(5)], abs=1e-12

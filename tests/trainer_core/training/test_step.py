@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer_core.data.batch import Batch, ModalityBatch, from_tokens, to_tokens
+from trainer_core.data.batch import Batch, ModalityBatch, Reference, from_tokens, to_tokens
 from trainer_core.errors import DataError
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.source import Version
@@ -52,8 +52,11 @@ def _batch(version: Version = "2.3", *, video: bool = True, audio: bool = True, 
     text_mask[1, :60] = 0
 
     def side(modality: str) -> dict[str, Tensor]:
-        prefix = f"{modality}_"
-        return {name.removeprefix(prefix): value for name, value in inputs.items() if name.startswith(prefix)}
+        folder = {"video": "reference_latents", "audio": "reference_audio_latents"}[modality]
+        found: dict[str, Any] = {"mask": inputs.get(f"{modality}_mask")}
+        if (reference := inputs.get(f"{modality}_reference")) is not None:
+            found["references"] = {folder: Reference(reference)}
+        return found
 
     return Batch(
         video=ModalityBatch(_random(2, 128, *GRID, seed=1), torch.tensor(RATES), **side("video")) if video else None,
@@ -77,8 +80,8 @@ def _draws(objective: Objective, *, applied: bool = True) -> Draws:
     if objective.audio.generated:
         draws.sigma["audio"], draws.noise["audio"] = AUDIO_SIGMA, _random(2, AUDIO_FRAMES, 128, seed=6)
     for name in ("video", "audio"):
-        for condition in objective.modality(name).conditions:
-            draws.applied[name, condition.type] = torch.tensor([applied, applied])
+        for place, _ in enumerate(objective.modality(name).conditions):
+            draws.applied[name, place] = torch.tensor([applied, applied])
     return draws
 
 
@@ -257,7 +260,7 @@ def test_t2v_is_the_hand_computation(version: Version) -> None:
 def test_i2v_is_the_hand_computation_for_the_sample_with_and_the_one_without_its_first_frame() -> None:
     objective, batch = _objective("i2v"), _batch()
     draws = _draws(objective)
-    draws.applied["video", "first_frame"] = torch.tensor([False, True])
+    draws.applied["video", 0] = torch.tensor([False, True])
     kept = torch.zeros(2, 18, dtype=torch.bool)
     kept[1, :6] = True
     video = _noisy(_clean_video(batch), _video_positions(GRID), VIDEO_SIGMA, draws.noise["video"], kept)
@@ -298,8 +301,11 @@ def test_v2v_ic_is_the_hand_computation(version: Version, grid: tuple[int, int, 
     reference = _random(2, 128, *grid, seed=9)
     objective, batch = _objective("v2v_ic"), _batch(version, audio=False, video_reference=reference)
     draws = _draws(objective)
+    draws.applied["video", 1] = torch.tensor([False, True])  # the first frame that one in five is given too
+    kept = torch.zeros(2, 18, dtype=torch.bool)
+    kept[1, :6] = True
     video = _with_reference(
-        _noisy(_clean_video(batch), _video_positions(GRID), VIDEO_SIGMA, draws.noise["video"]),
+        _noisy(_clean_video(batch), _video_positions(GRID), VIDEO_SIGMA, draws.noise["video"], kept),
         _video_tokens(reference),
         _video_positions(grid, temporal=temporal),
     )

@@ -23,8 +23,9 @@ def judge_objectives(clips: Sequence[Clip]) -> dict[str, ObjectiveVerdict]:
 def _needs(name: str) -> set[str]:
     objective = objective_named(name)
     needed = set(objective.columns().values()) - WRITTEN_LATER
-    if any(objective.video.condition(kind) for kind in ("prefix", "suffix", "first_frame")):
-        needed.add(MOVING)
+    begins = ("prefix", "suffix", "first_frame")
+    if any(objective.video.condition(kind) for kind in begins) and not objective.video.references:
+        needed.add(MOVING)  # beside a reference a first frame is an extra that a still does without
     return needed
 
 

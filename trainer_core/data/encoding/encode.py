@@ -25,7 +25,7 @@ from trainer_core.data.encoding.cache import Cache, open_cache
 from trainer_core.data.encoding.jobs import Job, Place, jobs_of, load
 from trainer_core.data.encoding.manifest import Entry, difference, entry_of, refuse_foreign
 from trainer_core.data.media.pictures import ClipReader
-from trainer_core.data.windows import Window, read_windows
+from trainer_core.data.windows import Window, training_windows
 from trainer_core.errors import ConfigError
 from trainer_core.model.load import open_model
 from trainer_core.objective import objective_of
@@ -69,7 +69,7 @@ def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tel
     """
     processes = _processes()
     objective = objective_of(config.strategy)
-    windows = read_windows(config)
+    windows = training_windows(config, _told_by(tell))
     root = Path(config.data.preprocessed_data_root)
     source = open_model(config.model)
     jobs = jobs_of(config, objective, source)
@@ -200,6 +200,13 @@ def _remove_unfinished(root: Path, jobs: list[Job]) -> None:
         for path in (root / job.directory).rglob(".part-*"):
             with suppress(OSError):
                 path.unlink()
+
+
+def _told_by(tell: Tell | None) -> Callable[[str, str], None] | None:
+    """Says by `tell` which samples are left out."""
+    if tell is None:
+        return None
+    return lambda name, columns: tell(f"{name} is left out: it has no {columns}.")
 
 
 def _unheard(_reason: str) -> None:

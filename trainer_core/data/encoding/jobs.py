@@ -15,7 +15,7 @@ from trainer_core.data.encoding.latents import audio_content, audio_mask_content
 from trainer_core.data.encoding.manifest import Facts
 from trainer_core.data.media.pictures import ClipReader
 from trainer_core.data.media.sounds import read_audio
-from trainer_core.data.windows import Window, is_image
+from trainer_core.data.windows import OR_LEAVE_OUT, Window, is_image
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.model.source import ModelSource, sampled_digest
 from trainer_core.model.text import count_tokens, encode_prompts, load_prompt_encoder
@@ -63,8 +63,13 @@ def jobs_of(config: TrainingConfig, objective: Objective, source: ModelSource) -
         "audio_mask": _audio_mask_job,
         "caption": _text_job,
     }
-    wanted = {column: directory for directory, column in objective.columns().items()}
-    return [make(config, source, wanted[column]) for column, make in build.items() if column in wanted]
+    columns = objective.columns()
+    return [
+        make(config, source, directory, column)
+        for kind, make in build.items()
+        for directory, column in columns.items()
+        if column == kind or (column.startswith(f"{kind}_") and column.removeprefix(f"{kind}_").isdigit())
+    ]
 
 
 def load(model: ModelName | None, source: ModelSource, place: Place, tell: Callable[[str], None]) -> Any:
@@ -78,7 +83,7 @@ def load(model: ModelName | None, source: ModelSource, place: Place, tell: Calla
     return None
 
 
-def _video_job(config: TrainingConfig, source: ModelSource, directory: str) -> Job:
+def _video_job(config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> Job:
     rate = _frame_rate(config)
     made_from = source.fingerprint("video_vae")
 
@@ -96,13 +101,13 @@ def _video_job(config: TrainingConfig, source: ModelSource, directory: str) -> J
     )
 
 
-def _reference_video_job(config: TrainingConfig, source: ModelSource, directory: str) -> Job:
+def _reference_video_job(config: TrainingConfig, source: ModelSource, directory: str, column: str) -> Job:
     rate = _frame_rate(config)
     spatial, temporal = config.ltx_agent.reference_spatial_scale, config.ltx_agent.reference_temporal_scale
     made_from = source.fingerprint("video_vae")
 
     def read(_vae: Any, window: Window, reader: ClipReader) -> Iterator[np.ndarray]:
-        path, bucket = window.input("reference_video"), window.picture()
+        path, bucket = window.input(column), window.picture()
         size = Bucket(bucket.width // spatial, bucket.height // spatial, bucket.frames)
         if is_image(path):
             return _blocks(reader, path, 0.0, 1, rate, size)
@@ -110,21 +115,21 @@ def _reference_video_job(config: TrainingConfig, source: ModelSource, directory:
 
     def encode(vae: Any, window: Window, pieces: Iterator[np.ndarray]) -> dict[str, Any]:
         pictures = itertools.chain.from_iterable(pieces)
-        if is_image(window.input("reference_video")):
+        if is_image(window.input(column)):
             return video_content(vae, pictures, rate)
         # a temporally downscaled reference keeps the causal first frame, then every S-th: 0, 1, 1+S, 1+2S …
         kept = (picture for index, picture in enumerate(pictures) if index == 0 or (index - 1) % temporal == 0)
-        return video_content(vae, kept, rate / temporal)
+        return video_content(vae, kept, rate)  # the source's rate: trainers divide by S
 
     def facts(window: Window) -> Facts:
-        reference = sampled_digest([window.input("reference_video")])
+        reference = sampled_digest([window.input(column)])
         scales = [spatial, temporal]
         return {**_cut_facts(window), "video_vae": made_from, "fps": rate, "reference": reference, "scales": scales}
 
-    return Job(directory, "reference video latents", "video VAE", facts, read, encode)
+    return Job(directory, _called("reference video latents", column), "video VAE", facts, read, encode)
 
 
-def _video_mask_job(config: TrainingConfig, source: ModelSource, directory: str) -> Job:
+def _video_mask_job(config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> Job:
     rate, factors = _frame_rate(config), source.factors
 
     def read(_vae: Any, window: Window, reader: ClipReader) -> Iterator[np.ndarray]:
@@ -147,14 +152,14 @@ def _video_mask_job(config: TrainingConfig, source: ModelSource, directory: str)
     return Job(directory, "video masks", None, facts, read, encode)
 
 
-def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str) -> Job:
+def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> Job:
     made_from = source.fingerprint("audio_vae")
 
     def read(vae: Any, window: Window, _reader: ClipReader) -> list[np.ndarray]:
         if not window.has_audio:
             raise DataError(
                 f"{window.name}: the objective needs sound, but this clip has none.",
-                "Leave the clip out, or train a video-only objective.",
+                f"Add sound to it, {OR_LEAVE_OUT}, or train a video-only objective.",
             )
         return [_sound(window.sound, window, vae)]
 
@@ -165,20 +170,20 @@ def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str) -> 
     return Job(directory, "audio latents", "audio VAE", facts, read, _encode_sound)
 
 
-def _reference_audio_job(_config: TrainingConfig, source: ModelSource, directory: str) -> Job:
+def _reference_audio_job(_config: TrainingConfig, source: ModelSource, directory: str, column: str) -> Job:
     made_from = source.fingerprint("audio_vae")
 
     def facts(window: Window) -> Facts:
-        reference = sampled_digest([window.input("reference_audio")])
+        reference = sampled_digest([window.input(column)])
         return {**_cut_facts(window), "audio_vae": made_from, "reference": reference}
 
     def read(vae: Any, window: Window, _reader: ClipReader) -> list[np.ndarray]:
-        return [_sound(window.input("reference_audio"), window, vae)]
+        return [_sound(window.input(column), window, vae)]
 
-    return Job(directory, "reference audio latents", "audio VAE", facts, read, _encode_sound)
+    return Job(directory, _called("reference audio latents", column), "audio VAE", facts, read, _encode_sound)
 
 
-def _audio_mask_job(_config: TrainingConfig, _source: ModelSource, directory: str) -> Job:
+def _audio_mask_job(_config: TrainingConfig, _source: ModelSource, directory: str, _column: str) -> Job:
 
     def facts(window: Window) -> Facts:
         return {**_cut_facts(window), "mask": sampled_digest([window.input("audio_mask")])}
@@ -192,7 +197,7 @@ def _audio_mask_job(_config: TrainingConfig, _source: ModelSource, directory: st
     return Job(directory, "audio masks", "audio VAE", facts, read, encode)
 
 
-def _text_job(config: TrainingConfig, source: ModelSource, directory: str) -> Job:
+def _text_job(config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> Job:
     made_from = {"text_encoder": source.fingerprint("text_encoder"), "connectors": source.fingerprint("connectors")}
     if config.acceleration.load_text_encoder_in_8bit:
         made_from["precision"] = "8bit"
@@ -223,6 +228,12 @@ def _text_job(config: TrainingConfig, source: ModelSource, directory: str) -> Jo
         return {"caption": window.caption, "trigger": config.ltx_agent.trigger, **made_from}
 
     return Job(directory, "text features", "text encoder", facts, lambda _loaded, _window, _reader: [], encode)
+
+
+def _called(what: str, column: str) -> str:
+    """`what` with the number of a further reference."""
+    number = column.rpartition("_")[2]
+    return f"{what} {number}" if number.isdigit() else what
 
 
 def _encode_sound(vae: Any, window: Window, pieces: Iterator[np.ndarray]) -> dict[str, Any]:

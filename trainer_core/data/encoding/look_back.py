@@ -14,11 +14,12 @@ from trainer_core.config import TrainingConfig, is_tiny
 from trainer_core.data.encoding.cache import read_tensors
 from trainer_core.data.media.pictures import read_frames
 from trainer_core.data.media.sounds import read_audio
+from trainer_core.data.stored import latents_of, tensor_of
 from trainer_core.data.windows import Window, is_image, read_windows
 from trainer_core.errors import DataError
 from trainer_core.model.load import open_model
 from trainer_core.model.source import ModelSource
-from trainer_core.objective import ModalityObjective, objective_of
+from trainer_core.objective import ModalityName, ModalityObjective, objective_of
 from trainer_core.sampling.decode import decode_audio, decode_video
 from trainer_core.sampling.mux import write_png, write_sample
 from trainer_core.sampling.pictures import contact_sheet, poster, strip_indices
@@ -83,7 +84,7 @@ def _picture_rows(
 ) -> list[Row]:
     rate = config.ltx_agent.frame_rate or 24.0
     vae = source.video_vae(torch.bfloat16 if device.type == "cuda" else torch.float32).to(device)
-    reference, mask = side.condition("reference"), side.condition("mask")
+    mask = side.condition("mask")
     rows: list[Row] = []
     for done, window in enumerate(windows):
         report("decoding latents", done, len(windows))
@@ -91,13 +92,15 @@ def _picture_rows(
         frames = 1 if is_image(window.media) else bucket.frames
         taken = read_frames(window.media, window.start_s, frames, rate, bucket.width, bucket.height)
         rows.append((f"{done + 1} source", _strip(taken)))
-        decoded = _decoded(vae, _stored(root, side.latents_dir, window, "latents"))
+        decoded = _decoded(vae, _latents(root, side.latents_dir, window, "video"))
         rows.append((f"{done + 1} decoded", _strip(decoded)))
-        if reference is not None:
-            stored = _stored(root, reference.latents_dir, window, "latents")
-            rows.append((f"{done + 1} reference", _strip(_decoded(vae, stored))))
+        for number, reference in enumerate(side.references, start=1):
+            stored = _latents(root, reference.latents_dir, window, "video")
+            which = "reference" if number == 1 else f"reference {number}"
+            rows.append((f"{done + 1} {which}", _strip(_decoded(vae, stored))))
         if mask is not None:
-            keep = _stored(root, mask.mask_dir, window, "mask").float()
+            content, path = _content(root, mask.mask_dir, window)
+            keep = tensor_of(content, "mask", path).float()
             rows.append((f"{done + 1} mask", _strip(_kept(keep, decoded))))
     del vae
     gc.collect()
@@ -119,7 +122,7 @@ def _sounds(
     written = []
     for done, window in enumerate(windows):
         report("decoding sound", done, len(windows))
-        heard = decode_audio(vae, vocoder, _stored(root, side.latents_dir, window, "latents"))
+        heard = decode_audio(vae, vocoder, _latents(root, side.latents_dir, window, "audio"))
         facts = {"model": source.label, "sample": window.name, "note": note or ""}
         path = write_sample(folder / f"look-back-{done + 1}-decoded", None, 0, heard, 1.0, facts)
         written.append(str(path))
@@ -130,11 +133,15 @@ def _sounds(
     return written
 
 
-def _stored(root: Path, directory: str, window: Window, key: str) -> Any:
+def _content(root: Path, directory: str, window: Window) -> tuple[dict[str, Any], Path]:
     path = root / directory / f"{window.name}.pt"
     if not path.exists():
         raise DataError(f"{window.name} is not encoded ({path} is missing).", "Encode first: `ltx-agent encode`.")
-    return read_tensors(path)[key]
+    return read_tensors(path), path
+
+
+def _latents(root: Path, directory: str, window: Window, modality: ModalityName) -> torch.Tensor:
+    return latents_of(*_content(root, directory, window), modality)
 
 
 def _decoded(vae: Any, latents: Any) -> np.ndarray:

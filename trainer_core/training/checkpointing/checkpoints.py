@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import torch
 
 from trainer_core.adapters import AdapterFacts, check_lora_keys, lora_state, save_weights
 from trainer_core.config import TrainingConfig
+from trainer_core.frozen_lora import kept_state
 from trainer_core.full_checkpoint import save_full
 from trainer_core.model.reader_keys import LORA_KEYS
 from trainer_core.model.source import ModelSource
 from trainer_core.run_folder import RunFolder
 from trainer_core.training.checkpointing.state import list_states, remove_state
+from trainer_core.training.continued import Continued
 from trainer_core.training.optim.ema import WeightAverage
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -31,6 +33,7 @@ class Checkpoints:
     run: RunFolder
     config: TrainingConfig
     source: ModelSource
+    continued: Continued = field(default_factory=Continued)
 
     @property
     def saves_state(self) -> bool:
@@ -87,6 +90,7 @@ class Checkpoints:
         if self.config.model.training_mode == "lora":
             assert self.config.lora is not None
             state = lora_state(transformer, self.config.lora.alpha / self.config.lora.rank, dtype)
+            state |= kept_state(self.continued.kept)
             check_lora_keys(state, LORA_KEYS)
             save_weights(path, state, facts)
         else:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer_core.data.dataset import SampleFiles, load_batch
+from trainer_core.data.dataset import load_batch
+from trainer_core.data.samples import SampleFiles
 from trainer_core.files import read_json, write_json
 from trainer_core.metrics import append_heldout, heldout_rows
 from trainer_core.run_folder import RunFolder

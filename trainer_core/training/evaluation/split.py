@@ -1,8 +1,8 @@
 """Which samples train and which are held out: the dataset's split, or the clips that the config names."""
 
 from trainer_core.config import TrainingConfig
-from trainer_core.data.dataset import SampleFiles
-from trainer_core.data.windows import read_windows
+from trainer_core.data.samples import SampleFiles
+from trainer_core.data.windows import training_windows
 from trainer_core.errors import ConfigError, DataError
 
 
@@ -11,7 +11,7 @@ def heldout_names(config: TrainingConfig) -> set[str]:
     named = set(config.ltx_agent.evaluation.clips)
     if config.ltx_agent.dataset is None:
         return named
-    return named | {window.name for window in read_windows(config) if window.split == "heldout"}
+    return named | {window.name for window in training_windows(config) if window.split == "heldout"}
 
 
 def divide(samples: list[SampleFiles], heldout: set[str]) -> tuple[list[SampleFiles], list[SampleFiles]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer_core.data.batch import Batch
-from trainer_core.errors import TrainingError
+from trainer_core.errors import DataError, TrainingError
 from trainer_core.training.step import MODALITIES, StepLoss
 
 
@@ -26,6 +26,8 @@ class Finding:
     module: str | None = None
     how: str | None = None
     gradients: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """What of the data itself is not finite, by clip."""
 
     def merged(self, other: "Finding") -> "Finding":
         first = self if self.module is not None or other.module is None else other
@@ -36,6 +38,7 @@ class Finding:
             module=first.module,
             how=first.how,
             gradients=self.gradients or other.gradients,
+            broken=list(dict.fromkeys(self.broken + other.broken)),
         )
 
 
@@ -52,7 +55,7 @@ def find_non_finite(model: nn.Module, batches: list[Batch], forward: Callable[[B
     for batch in batches:
         with _Watch(model) as watch, torch.no_grad():
             loss = forward(batch)
-        found = found.merged(_of_losses(batch, loss, watch))
+        found = found.merged(_of_losses(batch, loss, watch)).merged(Finding(broken=_broken(batch)))
     if found.modalities:
         return found
     names = {id(parameter): name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -73,8 +76,14 @@ def find_non_finite(model: nn.Module, batches: list[Batch], forward: Callable[[B
     return found
 
 
-def non_finite_error(step: int, found: Finding, clips: list[str]) -> TrainingError:
-    """The error that ends the run: what, where and what to do. `step` counts from 1."""
+def non_finite_error(step: int, found: Finding, clips: list[str]) -> TrainingError | DataError:
+    """The error that ends the run: what, where and what to do; the data's where it is broken. `step` counts from 1."""
+    if found.broken:
+        return DataError(
+            f"{'; '.join(found.broken)}. {describe(step, found, clips)}",
+            "Delete those files and encode them again, or leave the clips out; then go on with `ltx-agent resume`. To "
+            "leave such steps out: ltx_agent.training.non_finite: skip.",
+        )
     return TrainingError(
         describe(step, found, clips),
         "Look at those clips, lower the learning rate, or use bf16 instead of fp16; then go on from the last "
@@ -98,6 +107,26 @@ def describe(step: int, found: Finding, clips: list[str]) -> str:
     sigmas = f"; {', '.join(found.sigmas)}" if found.sigmas else ""
     module = f" The first module with a non-finite {found.how} is {found.module}." if found.module else ""
     return f"Step {step}: {what} (clips: {named}{sigmas}).{module} The update was not applied."
+
+
+def _broken(batch: Batch) -> list[str]:
+    """Which inputs of which clips hold numbers that are not finite."""
+    inputs = {"video text features": batch.video_features, "audio text features": batch.audio_features}
+    for name in MODALITIES:
+        side = batch.modality(name)
+        if side is None:
+            continue
+        inputs[f"{name} latents"] = side.latents
+        if side.mask is not None:
+            inputs[f"{name} mask"] = side.mask
+        for folder, reference in side.references.items():
+            inputs[f"{name} reference ({folder})"] = reference.latents
+    return [
+        f"the {what} of {clip} hold {bad} numbers that are not finite"
+        for what, values in inputs.items()
+        for clip, own in zip(batch.clips, values, strict=True)
+        if (bad := int((~own.isfinite()).sum()))
+    ]
 
 
 def _of_losses(batch: Batch, loss: StepLoss, watch: "_Watch") -> Finding:

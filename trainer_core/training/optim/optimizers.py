@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules under upstream's names, with our warm-up in front."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,10 @@ from trainer_core.errors import ConfigError
 from trainer_core.sections.run import OptimizationSection
 from trainer_core.training.optim.fused import FusedOptimizer
 
+logger = logging.getLogger(__name__)
 _END_OF_LINEAR = 0.1  # upstream's linear schedule ends at a tenth of the learning rate
+END_OF_RESTARTS = 5e-5
+"""Upstream's `eta_min` of `cosine_with_restarts`: where each of its cosines ends, whatever the learning rate."""
 
 
 def build_optimizer(section: OptimizationSection, parameters: list[nn.Parameter], *, fused: bool = False) -> Optimizer:
@@ -45,12 +49,26 @@ def build_schedule(section: OptimizationSection, optimizer: Optimizer, warmup_st
         for _ in range(warmup_steps + 2):
             trial.optimizer.step()
             trial.step()
+        if section.scheduler_type == "cosine_with_restarts":
+            _tell_of_rising(section)
         return _schedule(section, optimizer, warmup_steps)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(
             f"optimization.scheduler_params {section.scheduler_params} don't fit {section.scheduler_type}: {error}.",
             "Correct or remove them.",
         ) from error
+
+
+def _tell_of_rising(section: OptimizationSection) -> None:
+    """Log that the schedule rises: its end is upstream's, which a small learning rate lies below."""
+    end = float(section.scheduler_params.get("eta_min", END_OF_RESTARTS))
+    if section.learning_rate < end:
+        logger.warning(
+            "cosine_with_restarts ends each cosine at %g, above the learning rate %g: it rises. Set "
+            "optimization.scheduler_params: {eta_min: 0} to fall to 0.",
+            end,
+            section.learning_rate,
+        )
 
 
 def _schedule(section: OptimizationSection, optimizer: Optimizer, warmup_steps: int) -> LRScheduler:
@@ -77,7 +95,8 @@ def _cosine(optimizer: Optimizer, steps: int, params: dict[str, Any]) -> LRSched
 
 
 def _cosine_with_restarts(optimizer: Optimizer, steps: int, params: dict[str, Any]) -> LRScheduler:
-    return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, **{"T_0": max(steps // 4, 1), "eta_min": 0.0, **params})
+    first = {"T_0": max(steps // 4, 1), "eta_min": END_OF_RESTARTS}
+    return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, **{**first, **params})
 
 
 def _polynomial(optimizer: Optimizer, steps: int, params: dict[str, Any]) -> LRScheduler:
