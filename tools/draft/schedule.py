@@ -1,0 +1,155 @@
+"""How long, how strongly and in which portions to train: one rule, from the data's amount, for every real model.
+
+Sources: the values that upstream ships its recipes with (2,000 or 3,000 steps of one sample, rank 32, learning rate
+1e-4 or 2e-4) hold for the sizes people report to work, 10 to 30 clips or 20 to 50 images, so for about 30 samples.
+From there on, in words and as the constants and the table below:
+
+- amount   = sqrt(samples x scenes): a hundred windows of one scene are worth ten, not a hundred
+- passes   = the recipe's steps x sqrt(amount / 30), and no sample more than 150 times
+- a step   = 1 sample for little data, 2 or 4 for much (steadier); small samples (stills, sound) go four at a time
+- steps    = passes / sqrt(samples a step), at most three times the recipe's: with Adam a larger step goes no further
+- rank     = 16 for a handful, 32 (the recipe), 64 for a hundred and more; control by a reference needs no more than 32
+- rate     = the recipe's whatever the amount; a tenth of it where every weight is trained
+
+| amount | samples a step | rank | rank with a reference |
+| ------ | -------------- | ---- | --------------------- |
+| < 10   | 1              | 16   | 16                    |
+| < 100  | 1              | 32   | 32                    |
+| < 500  | 2              | 64   | 32                    |
+| more   | 4              | 64   | 32                    |
+
+Nobody measured these on the data at hand: the plan says that they are a judgement, and the held-out loss judges it.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tools.inspect.report.report import Clip
+from trainer_core.data.buckets import REAL_LIMITS, parse_buckets
+from trainer_core.objective import AdapterName
+from trainer_core.units import counted
+
+USUAL_AMOUNT = 30
+MOST_PASSES_A_SAMPLE = 150
+MOST_TIMES_THE_RECIPE = 3
+STEPS_OF = 100
+"""Steps are a multiple of this, so that saves and samples fall on even steps."""
+SMALL_TOGETHER = 4
+AUDIO_TOKENS_A_SECOND = 25
+FULL_RATE = 0.1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: for amounts below `below`, samples a step and ranks."""
+
+    below: float
+    together: int
+    rank: int
+    reference_rank: int
+
+
+TABLE = (Row(10, 1, 16, 16), Row(100, 1, 32, 32), Row(500, 2, 64, 32), Row(math.inf, 4, 64, 32))
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the rule goes by: samples to train on, scenes among them, tokens of the largest, and how many samples share
+    their shape with three others, so that they can go four at a time."""
+
+    samples: int
+    scenes: int
+    largest_tokens: int
+    batchable: int
+
+    @property
+    def amount(self) -> float:
+        return math.sqrt(self.samples * self.scenes)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The chosen values by dotted config key, each with its reason."""
+
+    values: dict[str, tuple[Any, str]]
+
+
+def material_of(trained: Sequence[Clip], scenes: int) -> Material:
+    """Measure the clips that are trained on, held-out ones not among them."""
+    samples = [sample for clip in trained for sample in clip.samples]
+    shapes = Counter((sample.bucket, None if sample.bucket else round(sample.duration_s, 2)) for sample in samples)
+    tokens = [
+        parse_buckets(sample.bucket)[0].tokens
+        if sample.bucket
+        else math.ceil(sample.duration_s * AUDIO_TOKENS_A_SECOND)
+        for sample in samples
+    ]
+    batchable = sum(count for count in shapes.values() if count >= SMALL_TOGETHER)
+    return Material(len(samples), max(scenes, 1), max(tokens, default=0), batchable)
+
+
+def schedule_of(material: Material, adapter: AdapterName, recipe: dict[str, Any]) -> Schedule:
+    """Apply the rule to a recipe's `lora` and `optimization`."""
+    base = recipe["optimization"]
+    row = next(row for row in TABLE if material.amount < row.below)
+    small = min(SMALL_TOGETHER, REAL_LIMITS.max_tokens // max(material.largest_tokens, 1))
+    if material.samples < 2 * SMALL_TOGETHER or 2 * material.batchable < material.samples:
+        small = 1
+    together = max(row.together, small)
+    batch = small if small > 1 else 1
+    accumulation = max(1, together // batch)
+    steps = _steps(material, base["steps"], batch * accumulation)
+    values = {
+        "optimization.learning_rate": _rate(adapter, base["learning_rate"]),
+        "optimization.steps": (steps, _why_steps(material, base["steps"], steps, batch * accumulation)),
+        "optimization.batch_size": (batch, _why_batch(material, batch)),
+        "optimization.gradient_accumulation_steps": (accumulation, _why_accumulation(material, accumulation)),
+    }
+    if adapter != "full":
+        values["lora.rank"] = _rank(material, adapter, row)
+    return Schedule(values)
+
+
+def _steps(material: Material, recipe_steps: int, together: int) -> int:
+    passes = recipe_steps * math.sqrt(material.amount / USUAL_AMOUNT)
+    passes = min(passes, MOST_PASSES_A_SAMPLE * material.samples)
+    steps = min(passes / math.sqrt(together), MOST_TIMES_THE_RECIPE * recipe_steps)
+    return max(STEPS_OF, round(steps / STEPS_OF) * STEPS_OF)
+
+
+def _why_steps(material: Material, recipe_steps: int, steps: int, together: int) -> str:
+    seen = steps * together / max(material.samples, 1)
+    data = f"{counted(material.samples, 'sample')} of {counted(material.scenes, 'scene')}"
+    return f"for {data}, each seen about {seen:.0f} times; the recipe's {recipe_steps} are for about {USUAL_AMOUNT}"
+
+
+def _why_batch(material: Material, batch: int) -> str:
+    if batch > 1:
+        return f"samples of at most {material.largest_tokens} tokens are small: {batch} at a time cost little more"
+    return "one at a time, as the recipes: it takes the least memory"
+
+
+def _why_accumulation(material: Material, accumulation: int) -> str:
+    if accumulation > 1:
+        return f"a step sees {accumulation} batches: with {counted(material.samples, 'sample')} it goes steadier"
+    return "each batch is a step of its own"
+
+
+def _rate(adapter: AdapterName, recipe_rate: float) -> tuple[float, str]:
+    if adapter == "full":
+        return float(f"{FULL_RATE * recipe_rate:.6g}"), "a tenth of the recipe's: every weight moves, not a small file"
+    return recipe_rate, "the objective's recipe, whatever the amount of data: the steps follow that"
+
+
+def _rank(material: Material, adapter: AdapterName, row: Row) -> tuple[int, str]:
+    if adapter == "ic-lora":
+        return row.reference_rank, "following a reference takes 16 to 32, people report; fewer for a handful of pairs"
+    data = counted(material.scenes, "scene")
+    if row.rank > 32:
+        return row.rank, f"{data} are more than one style or person: people report 64 and more for those"
+    if row.rank < 32:
+        return row.rank, f"{data}: a larger file would learn them by heart"
+    return row.rank, f"the recipe's; for {data} of a style, person or thing people report 32 to 64"
