@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.inspect.report.report import Clip
+from tools.wording import counted
 from trainer_core.data.buckets import REAL_LIMITS, parse_buckets
 from trainer_core.objective import AdapterName
-from trainer_core.units import counted
 
 USUAL_AMOUNT = 30
 MOST_PASSES_A_SAMPLE = 150
