@@ -14,6 +14,8 @@ Role = Literal["generate", "frozen", "absent"]
 ModalityName = Literal["video", "audio"]
 AdapterName = Literal["lora", "ic-lora", "full"]
 ADAPTER_NAMES: tuple[AdapterName, ...] = get_args(AdapterName)
+OCCASIONAL = 0.3
+"""A first frame given less often than this is a share within an objective, not the objective image-to-video."""
 
 
 @dataclass(frozen=True)
@@ -230,10 +232,15 @@ def _signature(strategy: FlexibleStrategy) -> tuple[Any, ...]:
     def side(section: ModalitySection | None) -> tuple[Any, ...]:
         if section is None:
             return ("absent",)
-        kinds = sorted("prefix" if c.type == "suffix" else c.type for c in section.conditions)
+        kinds = sorted("prefix" if c.type == "suffix" else c.type for c in section.conditions if not _is_occasional(c))
         return ("generate" if section.is_generated else "frozen", *kinds)
 
     return side(strategy.video), side(strategy.audio)
+
+
+def _is_occasional(condition: Condition) -> bool:
+    """Whether it is a share of first frames, which makes no other objective of one that goes by text."""
+    return condition.type == "first_frame" and condition.probability < OCCASIONAL
 
 
 def _modality(name: ModalityName, section: ModalitySection | None) -> ModalityObjective:

@@ -8,6 +8,9 @@ from trainer_core.errors import ConfigError, DataError
 Direction = Literal["after", "before"]
 EXTENSIONS = ("video_extension", "audio_extension")
 MIN_OUTPAINTING_WIDTH = 64
+FIRST_FRAME_SHARE = 0.1
+MOVING_SHARE = 0.5
+"""Of the samples, that must be of moving pictures: stills teach nothing of what follows a frame."""
 
 
 def set_direction(recipe: dict[str, Any], objective: str, direction: Direction | None) -> str | None:
@@ -26,6 +29,23 @@ def set_direction(recipe: dict[str, Any], objective: str, direction: Direction |
     given, made = ("end", "before") if direction == "before" else ("beginning", "after")
     why = "you asked for it" if direction else "nobody said which direction; say so if it is the other"
     return f"the {given} of each clip is given, what comes {made} it is learned: {why}"
+
+
+def share_first_frames(recipe: dict[str, Any], objective: str, trained: list[Clip]) -> str | None:
+    """Give text-to-video a share of samples that begin from a picture, where clips move; return the reason, else None.
+
+    Upstream's text-to-video strategy has the same share by default (`first_frame_conditioning_p`).
+    """
+    samples = [sample for clip in trained for sample in clip.samples]
+    moving = sum(len(clip.samples) for clip in trained if clip.kind == "video")
+    section = recipe["training_strategy"]["video"]
+    if objective != "t2v" or section.get("conditions") or moving < MOVING_SHARE * len(samples):
+        return None
+    section["conditions"] = [{"type": "first_frame", "probability": FIRST_FRAME_SHARE}]
+    return (
+        "one sample in ten gets its first frame, as in upstream's text-to-video: what is trained on clips is mostly "
+        "used from a picture too, and must not forget how to go on from one"
+    )
 
 
 def set_region(recipe: dict[str, Any], training: list[Clip], asked: tuple[int, int, int, int] | None) -> str:

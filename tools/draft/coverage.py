@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tools.draft.heldout import Split
 from tools.inspect.report.report import Clip, Report
 from tools.project import Project
-from tools.wording import counted
 from trainer_core.errors import LtxError
 from trainer_core.files import read_json, write_json
+from trainer_core.units import counted
 
 _UNUSABLE = ("can't be used", "can't be used")
 _SAID: dict[str, tuple[str, str]] = {

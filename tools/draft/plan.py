@@ -61,6 +61,7 @@ def _clips(draft: Draft, report: Report) -> str:
     samples = [sample for clip in draft.training for sample in clip.samples]
     used_s = sum(sample.duration_s for sample in samples)
     lines = [
+        f"Trained on {draft.coverage.sentence}.",
         f"{clip_count_sentence(draft)} Cut to the training size, they make {counted(len(samples), 'sample')}.",
         f"Those use {used_s:.1f} of the {report.seconds.total:.1f} seconds of footage.",
     ]
@@ -88,6 +89,8 @@ def _values(draft: Draft) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return counted(len(value), "entry")
     shown = (
         ", ".join(str(item) for item in value) if isinstance(value, list) else "none" if value is None else str(value)
     )

@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.inspect.report.report import Clip
-from tools.wording import counted
 from trainer_core.data.buckets import REAL_LIMITS, parse_buckets
 from trainer_core.objective import AdapterName
+from trainer_core.units import counted
 
 USUAL_AMOUNT = 30
 MOST_PASSES_A_SAMPLE = 150
@@ -40,6 +40,8 @@ STEPS_OF = 100
 SMALL_TOGETHER = 4
 AUDIO_TOKENS_A_SECOND = 25
 FULL_RATE = 0.1
+SAVES_OF, MOST_BETWEEN_SAVES = 25, 500
+TINY_STEPS, TINY_RANK, TINY_LEARNING_RATE, TINY_BATCH_SIZE = 60, 8, 2e-3, 2
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,10 @@ class Material:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The chosen values by dotted config key, each with its reason."""
+    """The chosen values by dotted config key, each with its reason; how many samples a step sees."""
 
     values: dict[str, tuple[Any, str]]
+    samples_a_step: int
 
 
 def material_of(trained: Sequence[Clip], scenes: int) -> Material:
@@ -110,7 +113,30 @@ def schedule_of(material: Material, adapter: AdapterName, recipe: dict[str, Any]
     }
     if adapter != "full":
         values["lora.rank"] = _rank(material, adapter, row)
-    return Schedule(values)
+    return Schedule(values, batch * accumulation)
+
+
+def tiny_schedule(material: Material) -> Schedule:
+    """The values of a demonstration: they show that the whole way works, and follow from no data."""
+    batch = max(1, min(TINY_BATCH_SIZE, material.samples))
+    return Schedule(
+        {
+            "lora.rank": (TINY_RANK, "the tiny model's layers are a few dozen wide"),
+            "optimization.learning_rate": (TINY_LEARNING_RATE, "high, so that few steps show a change"),
+            "optimization.steps": (TINY_STEPS, "enough to see the whole way work, in about a minute"),
+            "optimization.batch_size": (batch, f"of {counted(material.samples, 'sample')} in all"),
+        },
+        batch,
+    )
+
+
+def saving_interval(steps: int) -> tuple[int, str]:
+    """Steps between saved adapters: eight to choose from in a long run, two in a short one."""
+    if steps < 2 * STEPS_OF:
+        interval = max(1, steps // 2)
+    else:
+        interval = min(MOST_BETWEEN_SAVES, max(SAVES_OF, steps // 8 // SAVES_OF * SAVES_OF))
+    return interval, "steps between saved adapters; the last step is always saved"
 
 
 def _steps(material: Material, recipe_steps: int, together: int) -> int:

@@ -40,7 +40,7 @@ def test_clips_with_sound_become_an_audio_visual_lora(make_project: MakeProject)
         "trigger": "ohwx: #1",
     }
     assert (config.data.preprocessed_data_root, config.output_dir) == (".precomputed", "runs")
-    assert (config.validation.samples, config.validation.interval) == ([], None)
+    assert (config.validation.samples, config.validation.interval) == ([], None)  # a tiny model's would be noise
     assert result.sentence == "2 of 2 clips will train."
     assert (result.samples, result.captions_to_review, result.tiny_model) == (4, 2, True)
 
@@ -71,8 +71,10 @@ def test_what_was_asked_for_is_what_stands(make_project: MakeProject) -> None:
     assert not result.tiny_model
 
 
-def test_real_model_follows_the_recipe(make_project: MakeProject) -> None:
-    project = make_project([make_clip("a.mp4")], model="/models/ltx-2.3.safetensors")
+def test_real_model_follows_the_recipe_at_its_usual_amount_of_data(make_project: MakeProject) -> None:
+    samples = [Sample(start_s=0, duration_s=89 / 24, bucket="768x448x89")]
+    clips = [make_clip(f"{number:02d}.mp4", samples=samples) for number in range(33)]
+    project = make_project(clips, model="/models/ltx-2.3.safetensors")
     _draft(project)
     config = load_config(project.config_path)
     assert config.lora is not None
@@ -91,8 +93,9 @@ def test_clips_without_sound_are_named_and_left_out_of_an_audio_visual_run(make_
         make_clip("notes.txt", kind="other", status="unusable", samples=[]),
     ]
     project = make_project(clips)
-    result = _draft(project)
+    result = _draft(project, video_only=False)
     assert result.sentence == "1 of 5 clips will train."
+    assert result.coverage.sentence == "1 of 5 clips; 2 have no sound; 1 can't be used; 1 is silent"
     assert "for `only the picture`, they train too" in " ".join(result.notes)
     told = SUMMARIES["draft_config"](result.model_dump(mode="json"))
     assert "– 'mute `x`\\n.mp4', 'still.png': it has no sound" in told

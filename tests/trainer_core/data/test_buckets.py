@@ -140,7 +140,7 @@ def test_no_window_crosses_a_cut_and_a_short_shot_makes_none():
 def test_cuts_decide_the_lengths():
     shots = tuple(frames for _, frames in shots_of(20.0, 24, [2.0, 4.1, 6.2, 8.3, 10.4, 12.5, 14.6, 16.7, 18.8]))
     proposed = propose_buckets([ClipExtent(1280, 720, 480, shots)], REAL_LIMITS)
-    assert [bucket.frames for bucket in proposed] == [49, 25]
+    assert [bucket.frames for bucket in proposed] == [49, 41]
 
 
 def test_shots_that_are_all_too_short_for_any_sample_propose_nothing():

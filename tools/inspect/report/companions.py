@@ -9,9 +9,9 @@ from tools.inspect.discover.media_file import FoundFile
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Flag, Kind, Sample
 from tools.inspect.scan.scan_file import Look
-from tools.wording import counted
 from trainer_core.data.media.decode import LONGEST_AUDIO_PADDING_S
 from trainer_core.data.media.probe import ClipProbe
+from trainer_core.units import counted
 
 SOUND_COLUMNS = ("reference_audio", "audio_mask")
 """What a clip without pictures can have."""
