@@ -14,8 +14,6 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from trainer_core.files import replacing, write_text
 
 COMMENT_COLUMN = 58
-LONGEST_IN_LINE = 100
-"""Characters of a list's longest entry that still stands in the key's own line."""
 HEADER = (
     "Drafted by ltx-agent; each value has its reason as a comment.\n"
     "Edit it as you like: your version is kept beside this file when a new one is drafted.\n"
@@ -116,7 +114,7 @@ def _is_block(node: Any) -> bool:
 def _node(value: Any, reasons: dict[str, str], prefix: str) -> Any:
     if isinstance(value, dict):
         return _mapping(value, reasons, prefix)
-    if isinstance(value, list) and any(isinstance(item, dict) and len(str(item)) > LONGEST_IN_LINE for item in value):
+    if isinstance(value, list) and any(isinstance(item, dict) and "prompt" in item for item in value):
         return CommentedSeq(_node(item, {}, "") for item in value)
     if isinstance(value, list | tuple):
         sequence = CommentedSeq(_node(item, {}, "") for item in value)

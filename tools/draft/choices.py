@@ -8,7 +8,7 @@ from typing import Any
 
 from tools.draft.assumptions import ASKED, assumptions_of
 from tools.draft.conditions import Direction, set_direction, set_region, share_first_frames
-from tools.draft.coverage import Coverage, coverage_of
+from tools.draft.coverage import Coverage, coverage_of, kinds_counted
 from tools.draft.heldout import Split, split_off
 from tools.draft.notes import notes_of
 from tools.draft.schedule import Material, material_of, saving_interval, schedule_of, tiny_schedule
@@ -124,8 +124,8 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     choices.choose("ltx_agent.objective", objective, objective_reason)
     _choose_data(choices, report, facts, training, split, needs_video=needs[0])
     _choose_model(choices, facts, (adapter, adapter_reason), needs)
-    scenes = len({group for index, group in enumerate(split.groups) if index not in split.heldout})
-    _choose_optimization(choices, facts, wishes, recipe, material_of(trained, scenes), adapter)
+    groups = [group for index, group in enumerate(split.groups) if index not in split.heldout]
+    _choose_optimization(choices, facts, wishes, recipe, material_of(trained, groups), adapter)
     first_frames = share_first_frames(recipe, objective, trained)
     if first_frames is not None:
         choices.reasons["training_strategy.video.conditions"] = first_frames
@@ -149,7 +149,7 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
         reasons=in_order_of(config, choices.reasons),
         training=training,
         left_out=left_out,
-        notes=notes_of(facts, objective, sides, training, left_out),
+        notes=notes_of(facts, objective, sides, training, left_out, split),
         assumptions=[*assumptions_of(choices.reasons, choices.values, facts.trigger), *facts.assumed],
         split=split,
         coverage=coverage_of(report, training, split, left_out),
@@ -214,10 +214,11 @@ def _choose_data(
 ) -> None:
     buckets = _samples_by_bucket(training)
     samples = sum(len(clip.samples) for clip in training)
+    clips = kinds_counted({clip.kind for clip in training}, len(training))
     choices.choose(
         "ltx_agent.dataset",
         "dataset.jsonl",
-        f"{counted(len(training), 'clip')}, {counted(samples, 'sample')}; held out: {split.reason}",
+        f"{clips}, {counted(samples, 'sample')}; held out: {split.reason}",
     )
     if buckets:
         sizes = ", ".join(f"{count} of {bucket}" for bucket, count in buckets.most_common())

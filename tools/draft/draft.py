@@ -1,5 +1,6 @@
 """From a project to the text of its config: what was asked for, decided, spelled out and checked, then written."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -85,8 +86,8 @@ def facts_with(facts: ProjectFacts, arguments: DraftArguments) -> ProjectFacts:
     return facts.model_copy(update={**own, "asked": {**kept, **named}})
 
 
-def draft_of(project: Project, facts: ProjectFacts) -> Drafted:
-    """Return what these facts lead to, checked as a whole; writes nothing."""
+def draft_of(project: Project, facts: ProjectFacts, memory_bytes: Callable[[], int | None] = device_bytes) -> Drafted:
+    """Return what these facts lead to, checked as a whole; writes nothing. `memory_bytes`: the card's; None, none."""
     report = read_report(project)
     asked = {name: value for name, value in facts.asked.items() if "." not in name}
     try:
@@ -96,7 +97,7 @@ def draft_of(project: Project, facts: ProjectFacts) -> Drafted:
         raise ConfigError(f"That can't be asked for: {faults}.", "Ask for another value.") from error
     wishes = Wishes(**{**arguments.model_dump(), "skip": arguments.skip or ()})
     decided = decide(report, facts, wishes)
-    draft = fitted(with_samples(decided, dataset_rows(project, decided)), project.path, device_bytes)
+    draft = fitted(with_samples(decided, dataset_rows(project, decided)), project.path, memory_bytes)
     text = annotated_yaml(draft.config, {**recipe_reasons(draft.config), **draft.reasons})
     objective_of(parse_config(text, "the drafted config").strategy)
     return Drafted(report, draft, text)

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.draft.heldout import FEWEST_GROUPS, Split
 from tools.draft.select import has_sound
 from tools.draft.sides import Sides, makes_both
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Clip
 from tools.project import ProjectFacts
+from tools.wording import counted
 from trainer_core.config import is_tiny
 
 MANY_SAMPLES = 8
@@ -21,9 +23,10 @@ def notes_of(
     sides: Sides,
     training: Sequence[Clip],
     left_out: Sequence[tuple[Clip, str]],
+    split: Split,
 ) -> list[str]:
     """Return the notes of a draft."""
-    notes = [*_sound(objective, sides, training, left_out), *_one_caption(training)]
+    notes = [*_sound(objective, sides, training, left_out), *_one_caption(training), *_few(training, split)]
     if not is_tiny(facts.model) and not Path(facts.model).expanduser().exists():
         notes.append(f"The model {displayed(facts.model)} was not found here; training will need it.")
     if objective.endswith("_ic") and (facts.asked.get("adapter") or facts.adapter) == "lora":
@@ -41,7 +44,8 @@ def _sound(
     notes = []
     sounding = sum(has_sound(clip) for clip in training)
     if sides.video_only and not sounding:
-        notes.append("No clip has usable sound, so only the picture is trained and the adapter leaves sound alone.")
+        why = "Images have no sound" if all(clip.kind == "image" for clip in training) else "No clip has usable sound"
+        notes.append(f"{why}, so only the picture is trained and the adapter leaves sound alone.")
     elif sides.video_only and makes_both(objective) and sides.reason.startswith("only"):
         notes.append(
             f"Only the picture is trained: {sides.reason}. Say `with its sound` to train on the {sounding} alone."
@@ -53,6 +57,17 @@ def _sound(
     if len(training) < len(left_out):
         notes.append(f"Fewer clips train ({len(training)}) than are left out ({len(left_out)}).")
     return notes
+
+
+def _few(training: Sequence[Clip], split: Split) -> list[str]:
+    """The warning that a handful of scenes is learned by heart."""
+    scenes = len(set(split.groups))
+    if scenes >= FEWEST_GROUPS or any(clip.measures.cuts_s for clip in training):
+        return []
+    return [
+        f"The clips show {counted(scenes, 'scene')}: expect the adapter to repeat what is in them. People report 10 to "
+        "30 clips or 20 to 50 images for a style or a person; nobody can promise either."
+    ]
 
 
 def _one_caption(training: Sequence[Clip]) -> list[str]:

@@ -14,7 +14,7 @@ import yaml
 from tools.draft.assumptions import ASKED
 from tools.draft.choices import Draft, in_order_of
 from trainer_core.config import TrainingConfig, is_tiny, parse_config
-from trainer_core.data.buckets import Bucket
+from trainer_core.data.buckets import REAL_LIMITS, Bucket, ClipExtent, propose_buckets
 from trainer_core.data.windows import Window, windows_of
 from trainer_core.memory.plan import version_of
 from trainer_core.objective import Objective, merged, nested, objective_of
@@ -23,11 +23,11 @@ from trainer_core.sampling.schedule import VERSION_DEFAULTS
 from trainer_core.sections.validation import FirstFrameSample, ValidationSample, ValidationSection
 from trainer_core.units import counted
 
-MOST_SHARE = 0.1
-"""Of the run's computing, that samples take when they can be rendered several times."""
-MOST_SHARE_OF_SEVERAL_PROMPTS = 0.25
-ROUNDS = (4, 2, 1)
-"""Times that the adapter is rendered, evenly over the run; the base is rendered once besides."""
+PORTIONS = (((3, 4), (3, 2), (2, 4), (2, 2)), ((2, 2), (2, 1)))
+"""Prompts, and times that the adapter is rendered, evenly over the run (the base is rendered once besides): what is
+affordable within the first of MOST_SHARES comes first, then within the second; short runs make do with one."""
+MOST_SHARES = (0.15, 0.25)
+"""Of the run's computing, that samples may take."""
 STILLS_TRY_FRAMES = 49
 """What is learned from stills is looked at in motion, for two seconds."""
 AUDIO_TOKENS_A_SECOND = 25
@@ -65,10 +65,14 @@ def drafted_samples(values: dict[str, Any], rows: Sequence[dict[str, Any]]) -> D
     section, shape = _section(config, objective, windows)
     render = _render_in_steps(config, section, windows)
     steps = config.optimization.steps
-    while len(prompts) > 1 and _share(len(prompts), 1, render, steps) > MOST_SHARE_OF_SEVERAL_PROMPTS:
-        prompts = prompts[:-1]
-    affordable = [times for times in ROUNDS if _share(len(prompts), times, render, steps) <= MOST_SHARE]
-    rounds = affordable[0] if affordable else 1
+    affordable = (
+        portion
+        for most, portions in zip(MOST_SHARES, PORTIONS, strict=True)
+        for portion in portions
+        if _share(min(portion[0], len(prompts)), portion[1], render, steps) <= most
+    )
+    most_prompts, rounds = next(affordable, (1, 1))
+    prompts = prompts[:most_prompts]
     share = _share(len(prompts), rounds, render, steps)
     said = ", ".join(kind for kind, _ in prompts)
     listed = [sample.model_dump(exclude_defaults=True) for _, sample in prompts]
@@ -137,7 +141,8 @@ def _dims(config: TrainingConfig, windows: Sequence[Window], rate: float) -> tup
         return (width, height, frames), f"sound alone: its length, {longest_s:.1f} s, counts in frames"
     usual = max(set(buckets), key=lambda bucket: (sum(one.frames for one in buckets if one == bucket), bucket))
     if usual.frames == 1:
-        return (usual.width, usual.height, STILLS_TRY_FRAMES), "the stills' size, and two seconds to see it move"
+        moving = propose_buckets([ClipExtent(usual.width, usual.height, STILLS_TRY_FRAMES)], REAL_LIMITS)[0]
+        return (moving.width, moving.height, moving.frames), "the stills' shape, and two seconds to see it move"
     return (usual.width, usual.height, usual.frames), "the size and length of most samples"
 
 

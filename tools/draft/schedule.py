@@ -22,6 +22,7 @@ Nobody measured these on the data at hand: the plan says that they are a judgeme
 """
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,12 +36,12 @@ from trainer_core.units import counted
 USUAL_AMOUNT = 30
 MOST_PASSES_A_SAMPLE = 150
 MOST_TIMES_THE_RECIPE = 3
-STEPS_OF = 100
-"""Steps are a multiple of this, so that saves and samples fall on even steps."""
+STEPS_OF = 200
+"""Steps are a multiple of this, so that saves and samples fall on the same steps."""
 SMALL_TOGETHER = 4
 AUDIO_TOKENS_A_SECOND = 25
 FULL_RATE = 0.1
-SAVES_OF, MOST_BETWEEN_SAVES = 25, 500
+SAVES, MOST_BETWEEN_SAVES = (8, 12, 16, 20), 500
 TINY_STEPS, TINY_RANK, TINY_LEARNING_RATE, TINY_BATCH_SIZE = 60, 8, 2e-3, 2
 
 
@@ -60,12 +61,13 @@ TABLE = (Row(10, 1, 16, 16), Row(100, 1, 32, 32), Row(500, 2, 64, 32), Row(math.
 @dataclass(frozen=True)
 class Material:
     """What the rule goes by: samples to train on, scenes among them, tokens of the largest, and how many samples share
-    their shape with three others, so that they can go four at a time."""
+    their shape with three others, so that they can go four at a time; what the scenes are called."""
 
     samples: int
     scenes: int
     largest_tokens: int
     batchable: int
+    noun: str = "scene"
 
     @property
     def amount(self) -> float:
@@ -80,8 +82,14 @@ class Schedule:
     samples_a_step: int
 
 
-def material_of(trained: Sequence[Clip], scenes: int) -> Material:
-    """Measure the clips that are trained on, held-out ones not among them."""
+def material_of(trained: Sequence[Clip], groups: Sequence[str]) -> Material:
+    """Measure the clips that are trained on (held-out ones not among them); clips of one group show one scene.
+
+    A film with cuts counts as many scenes as shots of it train.
+    """
+    shots: dict[str, int] = {}
+    for clip, group in zip(trained, groups, strict=True):
+        shots[group] = max(shots.get(group, 1), _shots_trained(clip))
     samples = [sample for clip in trained for sample in clip.samples]
     shapes = Counter((sample.bucket, None if sample.bucket else round(sample.duration_s, 2)) for sample in samples)
     tokens = [
@@ -90,8 +98,13 @@ def material_of(trained: Sequence[Clip], scenes: int) -> Material:
         else math.ceil(sample.duration_s * AUDIO_TOKENS_A_SECOND)
         for sample in samples
     ]
+    noun = "recording" if all(clip.kind == "audio" for clip in trained) else "scene"
     batchable = sum(count for count in shapes.values() if count >= SMALL_TOGETHER)
-    return Material(len(samples), max(scenes, 1), max(tokens, default=0), batchable)
+    return Material(len(samples), max(sum(shots.values()), 1), max(tokens, default=0), batchable, noun)
+
+
+def _shots_trained(clip: Clip) -> int:
+    return len({bisect_right(clip.measures.cuts_s, sample.start_s + 1e-3) for sample in clip.samples})
 
 
 def schedule_of(material: Material, adapter: AdapterName, recipe: dict[str, Any]) -> Schedule:
@@ -132,10 +145,11 @@ def tiny_schedule(material: Material) -> Schedule:
 
 def saving_interval(steps: int) -> tuple[int, str]:
     """Steps between saved adapters: eight to choose from in a long run, two in a short one."""
-    if steps < 2 * STEPS_OF:
+    if steps < STEPS_OF:
         interval = max(1, steps // 2)
     else:
-        interval = min(MOST_BETWEEN_SAVES, max(SAVES_OF, steps // 8 // SAVES_OF * SAVES_OF))
+        even = (steps // parts for parts in SAVES if steps % parts == 0 and steps // parts <= MOST_BETWEEN_SAVES)
+        interval = next(even, min(MOST_BETWEEN_SAVES, steps // SAVES[0]))
     return interval, "steps between saved adapters; the last step is always saved"
 
 
@@ -143,12 +157,17 @@ def _steps(material: Material, recipe_steps: int, together: int) -> int:
     passes = recipe_steps * math.sqrt(material.amount / USUAL_AMOUNT)
     passes = min(passes, MOST_PASSES_A_SAMPLE * material.samples)
     steps = min(passes / math.sqrt(together), MOST_TIMES_THE_RECIPE * recipe_steps)
-    return max(STEPS_OF, round(steps / STEPS_OF) * STEPS_OF)
+    most = MOST_PASSES_A_SAMPLE * material.samples / together
+    return max(STEPS_OF, round(steps / STEPS_OF) * STEPS_OF if steps < most - STEPS_OF else _floored(steps))
+
+
+def _floored(steps: float) -> int:
+    return int(steps // STEPS_OF) * STEPS_OF
 
 
 def _why_steps(material: Material, recipe_steps: int, steps: int, together: int) -> str:
     seen = steps * together / max(material.samples, 1)
-    data = f"{counted(material.samples, 'sample')} of {counted(material.scenes, 'scene')}"
+    data = f"{counted(material.samples, 'sample')} of {counted(material.scenes, material.noun)}"
     return f"for {data}, each seen about {seen:.0f} times; the recipe's {recipe_steps} are for about {USUAL_AMOUNT}"
 
 
@@ -173,7 +192,7 @@ def _rate(adapter: AdapterName, recipe_rate: float) -> tuple[float, str]:
 def _rank(material: Material, adapter: AdapterName, row: Row) -> tuple[int, str]:
     if adapter == "ic-lora":
         return row.reference_rank, "following a reference takes 16 to 32, people report; fewer for a handful of pairs"
-    data = counted(material.scenes, "scene")
+    data = counted(material.scenes, material.noun)
     if row.rank > 32:
         return row.rank, f"{data} are more than one style or person: people report 64 and more for those"
     if row.rank < 32:

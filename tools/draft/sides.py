@@ -35,7 +35,8 @@ def choose_sides(report: Report, objective: str, video_only: bool | None) -> Sid
     if not makes_both(objective) or video_only is False:
         return Sides(False, ASKED if video_only is False else "")
     if not sounding:
-        return Sides(True, "no clip has usable sound")
+        stills = all(clip.kind == "image" for clip in clips)
+        return Sides(True, "images have no sound" if stills else "no clip has usable sound")
     if sounding < ENOUGH_SOUND * len(clips):
         without = len(clips) - sounding
         return Sides(

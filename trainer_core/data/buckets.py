@@ -17,6 +17,7 @@ SHORTEST_VIDEO_FRAMES = CELL_FRAMES + 1
 MAX_LENGTHS = 3
 """Main length and shorter ones of one size: each is one more shape that batches are made of."""
 WORTH_KEEPING = 0.05
+STILLS_A_BUDGET = 4
 
 
 @dataclass(frozen=True, order=True)
@@ -64,6 +65,11 @@ class BucketLimits:
     max_tokens: int
     max_area_px: int
     max_frames: int
+
+    @property
+    def max_still_area_px(self) -> int:
+        """A still may be larger than a film's picture: it has one latent frame, and four of them are a budget."""
+        return max(self.max_area_px, self.max_tokens // STILLS_A_BUDGET * CELL_PX * CELL_PX)
 
 
 TINY_LIMITS = BucketLimits(max_tokens=18, max_area_px=96 * 64, max_frames=17)
@@ -151,7 +157,7 @@ def propose_buckets(clips: Sequence[ClipExtent], limits: BucketLimits, max_sizes
             for clip in clips
             if (clip.frames == 1) == still and (still or max(clip.shots, default=clip.frames) >= SHORTEST_VIDEO_FRAMES)
         ]
-        sizes = _main_sizes(kind, limits.max_area_px, max_sizes)
+        sizes = _main_sizes(kind, limits.max_still_area_px if still else limits.max_area_px, max_sizes)
         groups: dict[tuple[int, int], list[ClipExtent]] = {}
         for clip in kind:
             size = _size_for(clip, sizes)
