@@ -9,8 +9,8 @@ from tools.draft.sides import Sides, makes_both
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Clip
 from tools.project import ProjectFacts
-from tools.wording import counted
 from trainer_core.config import is_tiny
+from trainer_core.units import counted
 
 MANY_SAMPLES = 8
 """A clip cut into more samples than this says too little about each in one caption."""
