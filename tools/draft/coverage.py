@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -66,7 +67,11 @@ class Coverage(Counts):
 
     def reason_of(self, clip: Clip) -> str | None:
         """Why `clip` does not train; None when it does, or isn't media."""
-        return next((one.reason for one in self.left_out if (one.source, one.path) == (clip.source, clip.path)), None)
+        return self._reasons.get((clip.source, clip.path))
+
+    @cached_property
+    def _reasons(self) -> dict[tuple[str, str], str]:
+        return {(one.source, one.path): one.reason for one in self.left_out}
 
 
 def coverage_of(
