@@ -72,7 +72,7 @@ def write_sarif(path: Path, project: Project) -> None:
     """One result a flag (block is an error, warn a warning, note a note), and a note for each clip that is left out."""
     clips = _report_clips(project)
     coverage = read_coverage(project)
-    found = [
+    found: list[tuple[Clip, str, str, str]] = [
         (clip, flag.id, _LEVELS[flag.severity], f"{flag.message} {flag.remedy}")
         for clip in clips
         for flag in clip.flags
