@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.draft.assumptions import ASKED, assumptions_of
-from tools.draft.conditions import Direction, set_direction, set_region, share_first_frames
+from tools.draft.conditions import Direction, fit_boundaries, set_direction, set_region, share_first_frames
 from tools.draft.coverage import Coverage, coverage_of, kinds_counted
 from tools.draft.heldout import Split, split_off
 from tools.draft.notes import notes_of
@@ -115,6 +115,8 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     strategy = recipe["training_strategy"]
     needs = (strategy["video"] is not None, strategy["audio"] is not None)
     training, left_out = sort_clips(report, strategy, wishes.skip)
+    training, too_short = fit_boundaries(strategy, training)
+    left_out += too_short
     if not training:
         listed = "; ".join(f"{displayed(clip.path)}: {reason}" for clip, reason in left_out)
         raise DataError(f"No clip can train {objective}: {listed}.", "Add clips, or choose another objective.")

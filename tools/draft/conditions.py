@@ -2,13 +2,17 @@
 
 from typing import Any, Literal
 
-from tools.inspect.report.report import Clip
+from tools.inspect.report.report import Clip, Sample
+from trainer_core.data.buckets import CELL_FRAMES, parse_buckets
 from trainer_core.errors import ConfigError, DataError
 
 Direction = Literal["after", "before"]
 EXTENSIONS = ("video_extension", "audio_extension")
 MIN_OUTPAINTING_WIDTH = 64
 FIRST_FRAME_SHARE = 0.1
+MOST_GIVEN = 2 / 3
+"""Of a sample, that an extension is given: 8 of 12 latent frames, as upstream's recipes have it at 89 frames."""
+AUDIO_LATENTS_A_SECOND = 25
 MOVING_SHARE = 0.5
 """Of the samples, that must be of moving pictures: stills teach nothing of what follows a frame."""
 
@@ -29,6 +33,49 @@ def set_direction(recipe: dict[str, Any], objective: str, direction: Direction |
     given, made = ("end", "before") if direction == "before" else ("beginning", "after")
     why = "you asked for it" if direction else "nobody said which direction; say so if it is the other"
     return f"the {given} of each clip is given, what comes {made} it is learned: {why}"
+
+
+def fit_boundaries(strategy: dict[str, Any], training: list[Clip]) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Make a prefix or suffix fit the samples, and leave those out that it would fill; return the clips that train, and
+    those without a sample left, each with the reason.
+
+    At most MOST_GIVEN of the usual sample (that of most seconds) is given; `strategy` is changed in place.
+    """
+    left_out: list[tuple[Clip, str]] = []
+    for name in ("video", "audio"):
+        ends = [one for one in (strategy[name] or {}).get("conditions", []) if one["type"] in ("prefix", "suffix")]
+        if not ends or not training:
+            continue
+        lengths = sorted(_latents(name, sample) for clip in training for sample in clip.samples)
+        usual = _of_most_seconds(lengths)
+        for condition in ends:
+            most = max(1, int(MOST_GIVEN * usual / len(ends)))
+            condition["temporal_boundary"] = min(condition["temporal_boundary"], most)
+        given = sum(condition["temporal_boundary"] for condition in ends)
+        kept = []
+        for clip in training:
+            samples = [sample for sample in clip.samples if _latents(name, sample) > given]
+            if samples:
+                kept.append(clip.model_copy(update={"samples": samples}))
+            else:
+                left_out.append((clip, f"its samples are no longer than the {given} latent frames that are given"))
+        training = kept
+    return training, left_out
+
+
+def _latents(name: str, sample: Sample) -> int:
+    if name == "audio" or sample.bucket is None:
+        return round(sample.duration_s * AUDIO_LATENTS_A_SECOND)
+    return (parse_buckets(sample.bucket)[0].frames - 1) // CELL_FRAMES + 1
+
+
+def _of_most_seconds(lengths: list[int]) -> int:
+    reached = 0
+    for length in lengths:
+        reached += length
+        if 2 * reached >= sum(lengths):
+            return length
+    return 1
 
 
 def share_first_frames(recipe: dict[str, Any], objective: str, trained: list[Clip]) -> str | None:

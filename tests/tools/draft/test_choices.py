@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tools.draft.conditions import fit_boundaries
 from tools.draft.dataset import even_gain_db
 from tools.draft.schedule import TABLE, Material, saving_interval, schedule_of
 from tools.draft.tool import DraftArguments, DraftResult, draft_config
@@ -142,3 +143,24 @@ def test_adapters_are_saved_in_time(steps: int) -> None:
     interval, _ = saving_interval(steps)
     assert 1 <= interval <= max(1, steps // 2)
     assert interval <= 500
+
+
+def test_what_an_extension_is_given_fits_the_samples(make_project: MakeProject) -> None:
+    short = [Sample(start_s=0, duration_s=57 / 24, bucket="768x448x57")]
+    clips = [make_clip(f"{number}.mp4", samples=LONG) for number in range(4)] + [make_clip("short.mp4", samples=short)]
+    training, left_out = fit_boundaries(strategy := _extension(8), clips)
+    assert strategy["video"]["conditions"][0]["temporal_boundary"] == 8
+    assert [clip.path for clip in training] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+    assert [(clip.path, reason) for clip, reason in left_out] == [
+        ("short.mp4", "its samples are no longer than the 8 latent frames that are given")
+    ]
+    training, left_out = fit_boundaries(strategy := _extension(8), [make_clip("tiny.mp4")])  # 17 frames, 3 latent
+    assert strategy["video"]["conditions"][0]["temporal_boundary"] == 2
+    assert (len(training), left_out) == (1, [])
+    project = make_project(clips, objective="video_extension", model=REAL)
+    assert _draft(project).objective == "video_extension"
+
+
+def _extension(given: int) -> dict[str, Any]:
+    condition = {"type": "prefix", "temporal_boundary": given}
+    return {"video": {"is_generated": True, "latents_dir": "latents", "conditions": [condition]}, "audio": None}

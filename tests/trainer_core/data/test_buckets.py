@@ -184,7 +184,8 @@ def test_nothing_to_propose_from():
 )
 def test_proposals_stay_in_their_limits_and_never_enlarge_what_they_were_made_for(clips, limits):
     for bucket in propose_buckets(clips, limits):
-        assert bucket.width * bucket.height <= limits.max_area_px
+        most_px = limits.max_area_px if bucket.frames > 1 else limits.max_still_area_px
+        assert bucket.width * bucket.height <= most_px
         assert bucket.frames <= limits.max_frames
         assert bucket.tokens <= max(limits.max_tokens, 2 * bucket.width * bucket.height // 1024)
         assert any(bucket.fits_inside(clip.width, clip.height) and bucket.frames <= clip.frames for clip in clips)
