@@ -66,8 +66,8 @@ def _clips(draft: Draft, report: Report) -> str:
     remainder = next((lost for lost in report.dataset.lost if lost.reason == "remainder"), None)
     if remainder is not None:
         lines.append(
-            f"{remainder.seconds:.0f} s of {counted(remainder.clips, 'clip')} are discarded: tails shorter than half of "
-            "the usual sample, and silence."
+            f"{remainder.seconds:.0f} s of {counted(remainder.clips, 'clip')} are discarded: tails shorter than half "
+            "of the usual sample, and silence."
         )
     if draft.left_out:
         lines.append("\nThese don't train:\n")
