@@ -1,6 +1,5 @@
 """What to train and how: derived from the report, the wishes and the objective's recipe, each with its reason."""
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 from tools.draft.assumptions import ASKED, assumptions_of
 from tools.draft.conditions import Direction, fit_boundaries, set_direction, set_region, share_first_frames
-from tools.draft.coverage import Coverage, coverage_of, kinds_counted
+from tools.draft.coverage import Coverage, coverage_of
+from tools.draft.data_values import data_values
 from tools.draft.heldout import Split, split_off
 from tools.draft.notes import notes_of
 from tools.draft.schedule import Material, material_of, saving_interval, schedule_of, tiny_schedule
@@ -21,7 +21,6 @@ from tools.project import ProjectFacts
 from trainer_core.config import is_tiny
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.objective import ADAPTER_NAMES, AdapterName, default_adapter, merged, nested, recipe_for
-from trainer_core.units import counted
 
 _ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
 _TARGETS: dict[tuple[bool, bool], tuple[list[str], str]] = {
@@ -124,7 +123,9 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     trained = [clip for index, clip in enumerate(training) if index not in split.heldout]
     choices = _Choices()
     choices.choose("ltx_agent.objective", objective, objective_reason)
-    _choose_data(choices, report, facts, training, split, needs_video=needs[0])
+    frame_rate = report.summary.frame_rate if needs[0] else None
+    for name, (value, reason) in data_values(facts, training, split, frame_rate).items():
+        choices.choose(name, value, reason)
     _choose_model(choices, facts, (adapter, adapter_reason), needs)
     groups = [group for index, group in enumerate(split.groups) if index not in split.heldout]
     _choose_optimization(choices, facts, wishes, recipe, material_of(trained, groups), adapter)
@@ -205,38 +206,6 @@ def _choose_adapter(
     raise ConfigError(f"`{asked}` is no adapter.", f"Choose {', '.join(ADAPTER_NAMES)}.")
 
 
-def _choose_data(
-    choices: _Choices,
-    report: Report,
-    facts: ProjectFacts,
-    training: list[Clip],
-    split: Split,
-    *,
-    needs_video: bool,
-) -> None:
-    buckets = _samples_by_bucket(training)
-    samples = sum(len(clip.samples) for clip in training)
-    clips = kinds_counted({clip.kind for clip in training}, len(training))
-    choices.choose(
-        "ltx_agent.dataset",
-        "dataset.jsonl",
-        f"{clips}, {counted(samples, 'sample')}; held out: {split.reason}",
-    )
-    if buckets:
-        sizes = ", ".join(f"{count} of {bucket}" for bucket, count in buckets.most_common())
-        spelled = ";".join(bucket for bucket, _ in buckets.most_common())
-        choices.choose("ltx_agent.buckets", spelled, f"width x height x frames, from the clips: {sizes}")
-    if needs_video:
-        rate = report.summary.frame_rate
-        choices.choose("ltx_agent.frame_rate", rate, "pictures a second, as the clips were cut into samples")
-    if facts.trigger:
-        choices.choose("ltx_agent.trigger", facts.trigger, "put before each caption when text is encoded")
-    workers, why = (0, "the samples are tiny too") if is_tiny(facts.model) else (2, "they read ahead of training")
-    choices.choose("data.preprocessed_data_root", ".precomputed", "beside this file; encoding fills it")
-    choices.choose("data.num_dataloader_workers", workers, why)
-    choices.choose("output_dir", "runs", "beside this file; each run has a folder of its own")
-
-
 def _choose_model(
     choices: _Choices,
     facts: ProjectFacts,
@@ -295,10 +264,6 @@ def _choose_optimization(
 
 def _asked_or(wish: Any, derived: tuple[Any, str]) -> tuple[Any, str]:
     return derived if wish is None else (wish, ASKED)
-
-
-def _samples_by_bucket(training: list[Clip]) -> Counter[str]:
-    return Counter(sample.bucket for clip in training for sample in clip.samples if sample.bucket is not None)
 
 
 def _model_path(model: str) -> str:

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.draft.heldout import FEWEST_GROUPS, Split
+from tools.draft.levels import even_gain_db
 from tools.draft.select import has_sound
 from tools.draft.sides import Sides, makes_both
 from tools.inspect.discover.names import displayed
+from tools.inspect.remedies.plans import TARGET_LUFS
 from tools.inspect.report.report import Clip
 from tools.project import ProjectFacts
 from trainer_core.config import is_tiny
+from trainer_core.objective import objective_named
 from trainer_core.units import counted
 
 MANY_SAMPLES = 8
@@ -26,7 +29,12 @@ def notes_of(
     split: Split,
 ) -> list[str]:
     """Return the notes of a draft."""
-    notes = [*_sound(objective, sides, training, left_out), *_one_caption(training), *_few(training, split)]
+    notes = [
+        *_level(objective, training),
+        *_sound(objective, sides, training, left_out),
+        *_one_caption(training),
+        *_few(training, split),
+    ]
     if not is_tiny(facts.model) and not Path(facts.model).expanduser().exists():
         notes.append(f"The model {displayed(facts.model)} was not found here; training will need it.")
     if objective.endswith("_ic") and (facts.asked.get("adapter") or facts.adapter) == "lora":
@@ -64,9 +72,21 @@ def _few(training: Sequence[Clip], split: Split) -> list[str]:
     scenes = len(set(split.groups))
     if scenes >= FEWEST_GROUPS or any(clip.measures.cuts_s for clip in training):
         return []
+    shows = "The clip shows" if len(training) == 1 else "The clips show"
     return [
-        f"The clips show {counted(scenes, 'scene')}: expect the adapter to repeat what is in them. People report 10 to "
+        f"{shows} {counted(scenes, 'scene')}: expect the adapter to repeat what it saw. People report 10 to "
         "30 clips or 20 to 50 images for a style or a person; nobody can promise either."
+    ]
+
+
+def _level(objective: str, training: Sequence[Clip]) -> list[str]:
+    """How far the sound of an objective without pictures is levelled."""
+    gains = [gain for clip in training if (gain := even_gain_db(clip))]
+    if objective_named(objective).video.present or not gains:
+        return []
+    changed = f"{len(gains)} of {counted(len(training), 'clip')}"
+    return [
+        f"The sound of {changed} is brought towards {TARGET_LUFS:g} LUFS, by {min(gains):+.1f} to {max(gains):+.1f} dB."
     ]
 
 

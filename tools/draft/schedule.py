@@ -173,7 +173,7 @@ def _why_steps(material: Material, recipe_steps: int, steps: int, together: int)
 
 def _why_batch(material: Material, batch: int) -> str:
     if batch > 1:
-        return f"samples of at most {material.largest_tokens} tokens are small: {batch} at a time cost little more"
+        return f"{batch} samples of at most {material.largest_tokens} tokens are no more work than one of 768x448x89"
     return "one at a time, as the recipes: it takes the least memory"
 
 

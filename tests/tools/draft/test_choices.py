@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tools.draft.conditions import fit_boundaries
-from tools.draft.dataset import even_gain_db
+from tools.draft.levels import even_gain_db
 from tools.draft.schedule import TABLE, Material, saving_interval, schedule_of
 from tools.draft.tool import DraftArguments, DraftResult, draft_config
 from tools.inspect.report.report import Audio, Sample
