@@ -92,6 +92,11 @@ class Project:
         return self.path / "plan.md"
 
     @property
+    def coverage_path(self) -> Path:
+        """How much of what was given the plan trains on (tools/draft/coverage.py)."""
+        return self.path / "coverage.json"
+
+    @property
     def config_path(self) -> Path:
         return self.path / "config.yaml"
 

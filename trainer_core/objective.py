@@ -14,6 +14,8 @@ from trainer_core.targets import Role, Targets, targets_of
 ModalityName = Literal["video", "audio"]
 AdapterName = Literal["lora", "ic-lora", "full"]
 ADAPTER_NAMES: tuple[AdapterName, ...] = get_args(AdapterName)
+OCCASIONAL = 0.3
+"""A first frame given less often than this is a share within an objective, not the objective image-to-video."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,12 @@ def name_of(strategy: FlexibleStrategy) -> str:
         return "a2v"
     if video.references and (not audio.present or audio.references):
         return "av2av_ic" if audio.present else "v2v_ic"
-    return next((name for kind, name in _NAMES_BY_VIDEO_CONDITION if video.condition(kind)), "t2v")
+    return next((name for kind, name in _NAMES_BY_VIDEO_CONDITION if _names(video.condition(kind))), "t2v")
+
+
+def _names(condition: Condition | None) -> bool:
+    """Whether a condition makes another objective: a share of first frames within text-to-video does not."""
+    return condition is not None and (condition.type != "first_frame" or condition.probability >= OCCASIONAL)
 
 
 _NAMES_BY_VIDEO_CONDITION = (

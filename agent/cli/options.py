@@ -7,8 +7,8 @@ import typer
 
 Adapter = Literal["lora", "ic-lora", "full"]
 
-ClipsArgument = Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of clips; it is never written to.")]
-TargetArgument = Annotated[Path, typer.Argument(metavar="CLIPS|PROJECT", help="Folder of clips, or a project.")]
+ClipsArgument = Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of clips, or one film; never written to.")]
+TargetArgument = Annotated[Path, typer.Argument(metavar="CLIPS|PROJECT", help="Clips, one film, or a project.")]
 ProjectArgument = Annotated[
     Path | None, typer.Argument(metavar="[PROJECT]", help="Project folder; default: the one of this folder.")
 ]

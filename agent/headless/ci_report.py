@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from tools.draft.coverage import read_coverage
 from tools.draft.plan import code_span
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Clip, Report
@@ -15,6 +16,8 @@ from trainer_core.files import read_json, write_json, write_text
 from trainer_core.units import counted
 
 _LEVELS = {"block": "error", "warn": "warning", "note": "note"}
+LEFT_OUT = "left_out"
+"""The rule of a usable clip that the plan does not train on."""
 SHOWN_CLIPS = 50
 _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -38,9 +41,11 @@ def summary_text(project: Project, result: dict[str, Any]) -> str:
 
 
 def write_junit(path: Path, project: Project) -> None:
-    """One test case a clip: it fails when the clip can't train, and names its warnings."""
+    """One test case a clip: it fails when the clip can't be used, is skipped when the plan leaves it out, and names its
+    warnings."""
     suite = ElementTree.Element("testsuite", name="ltx-agent data")
-    failures = 0
+    failures = skipped = 0
+    coverage = read_coverage(project)
     clips = [clip for clip in _report_clips(project) if clip.kind != "other"]
     for clip in clips:
         case = ElementTree.SubElement(suite, "testcase", classname="clips", name=displayed(clip.path))
@@ -49,6 +54,9 @@ def write_junit(path: Path, project: Project) -> None:
             failures += 1
             failure = ElementTree.SubElement(case, "failure", type=blocking[0].id, message=_plain(blocking[0].message))
             failure.text = "\n".join(_plain(f"{flag.message} {flag.remedy}") for flag in blocking)
+        elif coverage is not None and (reason := coverage.reason_of(clip)) is not None:
+            skipped += 1
+            ElementTree.SubElement(case, "skipped", message=_plain(f"It does not train: {reason}."))
         others = [flag for flag in clip.flags if flag.severity != "block"]
         if others:
             ElementTree.SubElement(case, "system-out").text = "\n".join(
@@ -56,22 +64,35 @@ def write_junit(path: Path, project: Project) -> None:
             )
     suite.set("tests", str(len(clips)))
     suite.set("failures", str(failures))
+    suite.set("skipped", str(skipped))
     write_text(path, ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n")
 
 
 def write_sarif(path: Path, project: Project) -> None:
-    """One result a flag: block is an error, warn a warning, note a note."""
+    """One result a flag (block is an error, warn a warning, note a note), and a note for each clip that is left out."""
     clips = _report_clips(project)
-    found = [(clip, flag) for clip in clips for flag in clip.flags]
-    rules = sorted({flag.id for _, flag in found})
+    coverage = read_coverage(project)
+    found: list[tuple[Clip, str, str, str]] = [
+        (clip, flag.id, _LEVELS[flag.severity], f"{flag.message} {flag.remedy}")
+        for clip in clips
+        for flag in clip.flags
+    ]
+    found += [
+        (clip, LEFT_OUT, "note", f"It does not train: {reason}.")
+        for clip in clips
+        if coverage is not None
+        and (reason := coverage.reason_of(clip)) is not None
+        and all(flag.severity != "block" for flag in clip.flags)
+    ]
+    rules = sorted({rule for _, rule, _, _ in found})
     results = [
         {
-            "ruleId": flag.id,
-            "level": _LEVELS[flag.severity],
-            "message": {"text": _plain(f"{flag.message} {flag.remedy}")},
+            "ruleId": rule,
+            "level": level,
+            "message": {"text": _plain(message)},
             "locations": [{"physicalLocation": {"artifactLocation": {"uri": Path(displayed(clip.path)).as_posix()}}}],
         }
-        for clip, flag in found
+        for clip, rule, level, message in found
     ]
     driver = {"name": "ltx-agent", "rules": [{"id": rule, "shortDescription": {"text": rule}} for rule in rules]}
     write_json(
@@ -105,7 +126,15 @@ def _data_lines(project: Project) -> list[str]:
     if not clips:
         return []
     usable = sum(clip.status in ("ok", "flagged") for clip in clips)
-    lines = ["## Data", "", f"{usable} of {counted(len(clips), 'clip')} can train.", ""]
+    coverage = read_coverage(project)
+    lines = ["## Data", "", f"{usable} of {counted(len(clips), 'clip')} can be used.", ""]
+    if coverage is not None:
+        lines += [f"The plan trains on {_plain(coverage.sentence)}.", ""]
+        left_out = [one for one in coverage.left_out if one.reason]
+        lines += [f"- {code_span(one.path)} does not train: {_plain(one.reason)}" for one in left_out[:SHOWN_CLIPS]]
+        if len(left_out) > SHOWN_CLIPS:
+            lines.append(f"- and {len(left_out) - SHOWN_CLIPS} more in plan.md")
+        lines += [""] if left_out else []
     flagged = [(clip, flag) for clip in clips for flag in clip.flags if flag.severity != "note"]
     if flagged:
         lines += ["| clip | | problem | remedy |", "| --- | --- | --- | --- |"]

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tools.inspect.discover.sources import find_files
+from tools.inspect.discover.metadata import METADATA_SUFFIXES
+from tools.inspect.discover.sources import find_files, refuse_without_media
 from tools.project import Project, ProjectFacts, open_project
 from trainer_core.errors import ConfigError
 from trainer_core.files import storage_error
@@ -18,7 +19,7 @@ def project_of(target: Path, chosen: Path | None, **wishes: Any) -> Project:
     """Return the project that `target` is, or the one made of the clips in it; `wishes` are stored in project.json.
 
     Raises ConfigError when there is no such folder, when the project was made from other clips, or when it can't be
-    written, and DataError for an empty folder.
+    written, and DataError for a folder that holds no media: nothing is left behind then.
     """
     target = target.expanduser()
     if wishes.get("model") is not None:
@@ -26,9 +27,10 @@ def project_of(target: Path, chosen: Path | None, **wishes: Any) -> Project:
     if (target / "project.json").exists() and chosen is None:
         project = Project(target.resolve())
         return _record(project, read_facts(project), wishes)
-    find_files([str(target)])  # says what is wrong with a missing or empty folder before a project is made for it
+    # says what is wrong with a folder that is missing or holds no media before a project is made for it
+    refuse_without_media(find_files([str(target)]), [str(target)])
     source = target.resolve()
-    project = open_project(source if source.is_dir() else source.parent, chosen)
+    project = _project_for(source, chosen)
     if not project.facts_path.exists():
         _create(project.path)
         return _record(project, ProjectFacts(sources=[str(source)]), wishes)
@@ -39,6 +41,13 @@ def project_of(target: Path, chosen: Path | None, **wishes: Any) -> Project:
             "Choose another folder with --project.",
         )
     return _record(project, facts, wishes)
+
+
+def _project_for(source: Path, chosen: Path | None) -> Project:
+    """The project of a folder, of a metadata file (named as its folder), or of a single clip (named as the clip)."""
+    if source.is_file() and source.suffix.lower() not in METADATA_SUFFIXES:
+        return open_project(source, chosen or PROJECTS_FOLDER / source.stem)
+    return open_project(source if source.is_dir() else source.parent, chosen)
 
 
 def existing_project(target: Path | None) -> Project:

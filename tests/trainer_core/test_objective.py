@@ -317,6 +317,7 @@ def _reference(folder: str = "reference_latents", **fields: Any) -> dict[str, An
 PREFIX = {"type": "prefix", "temporal_boundary": 2}
 SUFFIX = {"type": "suffix", "temporal_boundary": 2}
 FIRST = {"type": "first_frame", "probability": 0.2}
+OFTEN = {"type": "first_frame", "probability": 0.5}
 MASK = {"type": "mask", "mask_dir": "m"}
 
 
@@ -325,8 +326,9 @@ MASK = {"type": "mask", "mask_dir": "m"}
     [
         ((True, []), (True, []), "t2v"),
         ((True, []), None, "t2v"),
-        ((True, [FIRST]), (True, []), "i2v"),
-        ((True, [FIRST]), None, "i2v"),
+        ((True, [OFTEN]), (True, []), "i2v"),
+        ((True, [OFTEN]), None, "i2v"),
+        ((True, [FIRST]), (True, []), "t2v"),
         ((True, [FIRST, PREFIX]), (True, []), "video_extension"),
         ((True, [PREFIX, SUFFIX]), None, "video_extension"),
         ((True, [SUFFIX]), (True, [SUFFIX]), "video_extension"),

@@ -15,7 +15,7 @@ from trainer_core.files import replacing, write_text
 
 COMMENT_COLUMN = 58
 HEADER = (
-    "Drafted by ltx-agent; behind each value stands why.\n"
+    "Drafted by ltx-agent; each value has its reason as a comment.\n"
     "Edit it as you like: your version is kept beside this file when a new one is drafted.\n"
 )
 _TRAILER = re.compile(r"\n# drafted-sha256: ([0-9a-f]{64})\n\Z")
@@ -100,16 +100,22 @@ def _mapping(values: dict[str, Any], reasons: dict[str, str], prefix: str) -> Co
         result[key] = _node(value, reasons, f"{name}.")
         if name not in reasons:
             continue
-        if isinstance(value, dict) and value:
+        if isinstance(result[key], CommentedMap) or _is_block(result[key]):
             result.yaml_set_comment_before_after_key(key, before=reasons[name], indent=2 * prefix.count("."))
         else:
             result.yaml_add_eol_comment(reasons[name], key, column=COMMENT_COLUMN)
     return result
 
 
+def _is_block(node: Any) -> bool:
+    return isinstance(node, CommentedSeq) and not node.fa.flow_style()
+
+
 def _node(value: Any, reasons: dict[str, str], prefix: str) -> Any:
     if isinstance(value, dict):
         return _mapping(value, reasons, prefix)
+    if isinstance(value, list) and any(isinstance(item, dict) and "prompt" in item for item in value):
+        return CommentedSeq(_node(item, {}, "") for item in value)
     if isinstance(value, list | tuple):
         sequence = CommentedSeq(_node(item, {}, "") for item in value)
         sequence.fa.set_flow_style()

@@ -1,6 +1,5 @@
 """What to train and how: derived from the report, the wishes and the objective's recipe, each with its reason."""
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +8,21 @@ from typing import Any
 from tools.draft.assumptions import ASKED, assumptions_of
 from tools.draft.conditions import (
     Direction,
+    boundary_of,
+    boundary_reason,
     direction_reason,
-    fit_boundary,
+    fit_boundaries,
     set_direction,
     set_region,
+    share_first_frames,
 )
+from tools.draft.coverage import Coverage, coverage_of
+from tools.draft.data_values import data_values
 from tools.draft.heldout import Split, split_off
+from tools.draft.notes import notes_of
+from tools.draft.schedule import Material, material_of, saving_interval, schedule_of, tiny_schedule
 from tools.draft.select import columns_of, has_sound, sort_clips
+from tools.draft.sides import choose_sides, sound_count
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.clips import usable_clips
 from tools.inspect.report.report import Clip, Report
@@ -26,20 +33,12 @@ from trainer_core.objective import (
     ADAPTER_NAMES,
     AdapterName,
     default_adapter,
-    load_recipe,
     merged,
     nested,
     objective_of,
     recipe_for,
 )
 from trainer_core.sections.strategy import FlexibleStrategy
-from trainer_core.units import counted
-
-TINY_STEPS = 60
-TINY_RANK = 8
-TINY_LEARNING_RATE = 2e-3
-TINY_BATCH_SIZE = 2
-RECIPE = "the objective's recipe"
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ class Draft:
     notes: list[str]
     assumptions: list[str]
     split: Split
+    coverage: Coverage
 
     def values(self) -> list[tuple[str, Any, str]]:
         """Every value that was chosen: its dotted key, itself, its reason."""
@@ -105,33 +105,40 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     objective, objective_reason = _choose_objective(report, facts, wishes)
     columns = columns_of(report)
     adapter, adapter_reason = _choose_adapter(objective, columns, facts, wishes)
-    silent = objective == "t2v" and not any(has_sound(clip) and clip.samples for clip in usable_clips(report))
-    video_only = silent or _wants_video_only(objective, wishes)
-    if not video_only:
-        _refuse_impossible(report, objective)
-    recipe = recipe_for(objective, adapter, columns | {"audio"} if video_only else columns)
-    if video_only:
+    sides = choose_sides(report, objective, wishes.video_only)
+    _refuse_impossible(report, objective, without_sound=sides.video_only)
+    recipe = recipe_for(objective, adapter, columns | {"audio"} if sides.video_only else columns)
+    if sides.video_only:
         recipe["training_strategy"]["audio"] = None
     set_direction(recipe, objective, wishes.direction)
     strategy = recipe["training_strategy"]
     needs = (strategy["video"] is not None, strategy["audio"] is not None)
     training, left_out = sort_clips(report, strategy, wishes.skip)
+    recipes = boundary_of(strategy, objective)
+    training, too_short = fit_boundaries(strategy, training)
+    boundary = boundary_reason(strategy, objective, recipes)
+    left_out += too_short
     if not training:
         listed = "; ".join(f"{displayed(clip.path)}: {reason}" for clip, reason in left_out)
         raise DataError(f"No clip can train {objective}: {listed}.", "Add clips, or choose another objective.")
     split = split_off(training, wishes.held_out, wishes.held_out_clips)
+    trained = [clip for index, clip in enumerate(training) if index not in split.heldout]
     choices = _Choices()
     choices.choose("ltx_agent.objective", objective, objective_reason)
-    _choose_data(choices, report, facts, training, split, needs_video=needs[0])
-    _choose_model(choices, facts, wishes, recipe, (adapter, adapter_reason))
-    trained = [clip for index, clip in enumerate(training) if index not in split.heldout]
-    _choose_optimization(choices, facts, wishes, recipe, trained)
-    if video_only:
-        choices.reasons["training_strategy.audio"] = f"absent: {'no clip has usable sound' if silent else ASKED}"
-    length = fit_boundary(recipe, objective, training)
-    if length is not None:
-        given = direction_reason(wishes.direction)
-        choices.reasons[f"training_strategy.{objective.removesuffix('_extension')}.conditions"] = f"{given}; {length}"
+    frame_rate = report.summary.frame_rate if needs[0] else None
+    for name, (value, reason) in data_values(facts, training, split, frame_rate).items():
+        choices.choose(name, value, reason)
+    _choose_model(choices, facts, recipe, (adapter, adapter_reason))
+    groups = [group for index, group in enumerate(split.groups) if index not in split.heldout]
+    _choose_optimization(choices, facts, wishes, recipe, material_of(trained, groups), adapter)
+    first_frames = share_first_frames(recipe, objective, trained)
+    if first_frames is not None:
+        choices.reasons["training_strategy.video.conditions"] = first_frames
+    if sides.video_only:
+        choices.reasons["training_strategy.audio"] = f"absent: {sides.reason}"
+    if boundary is not None:
+        given = f"{direction_reason(wishes.direction)}; {boundary}"
+        choices.reasons[f"training_strategy.{objective.removesuffix('_extension')}.conditions"] = given
     if objective == "video_outpainting":
         choices.reasons["training_strategy.video.conditions"] = set_region(recipe, training, wishes.region)
     if adapter == "full":
@@ -140,53 +147,49 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
         if "." in name:
             choices.choose(name, value, ASKED)
     config = _in_reading_order(merged(recipe, nested(choices.values)))
-    sections = list(config)
     return Draft(
         objective=objective,
         adapter=adapter,
-        video_only=video_only,
+        video_only=sides.video_only,
         config=config,
-        reasons=dict(sorted(choices.reasons.items(), key=lambda item: sections.index(item[0].split(".")[0]))),
+        reasons=in_order_of(config, choices.reasons),
         training=training,
         left_out=left_out,
-        notes=_notes(facts, wishes, objective, silent, training, left_out),
+        notes=notes_of(facts, objective, sides, training, left_out, split),
         assumptions=[*assumptions_of(choices.reasons, choices.values, facts.trigger), *facts.assumed],
         split=split,
+        coverage=coverage_of(report, training, split, left_out),
     )
+
+
+def in_order_of(config: dict[str, Any], reasons: dict[str, str]) -> dict[str, str]:
+    """Reasons by dotted key, in the order of the config's sections."""
+    sections = list(config)
+    return dict(sorted(reasons.items(), key=lambda item: sections.index(item[0].split(".")[0])))
 
 
 def _choose_objective(report: Report, facts: ProjectFacts, wishes: Wishes) -> tuple[str, str]:
     asked = wishes.objective or facts.objective
     if asked is not None:
         return asked, ASKED
-    if all(clip.kind == "audio" for clip in usable_clips(report)):
+    usable = usable_clips(report)
+    shown = [clip for clip in usable if clip.kind != "audio" and clip.samples]
+    if not shown and any(clip.kind == "audio" for clip in usable):
         return "t2a", "there is sound only"
-    if any(has_sound(clip) and clip.samples for clip in usable_clips(report)):
-        return "t2v", "the clips have picture and sound, so both are trained"
+    if any(has_sound(clip) for clip in shown):
+        return "t2v", sound_count(shown)
+    if all(clip.kind == "image" for clip in shown):
+        return "t2v", "there are still images only"
     return "t2v", "the clips have a picture but no usable sound"
 
 
-def _wants_video_only(objective: str, wishes: Wishes) -> bool:
-    """Whether the sound is left out because the person asked. Raises ConfigError where that leaves nothing."""
-    if not wishes.video_only:
-        return False
-    strategy = {"audio": None, "video": None, **load_recipe(objective)["training_strategy"]}
-    if not (strategy["video"] and strategy["video"]["is_generated"]):
-        raise ConfigError(
-            f"{objective} makes sound, so it can't train the picture alone.", "Choose another objective, such as t2v."
-        )
-    if strategy["audio"] and not strategy["audio"]["is_generated"]:
-        raise ConfigError(
-            f"{objective} makes the picture from the sound, so the sound can't be left out.", "Choose t2v or i2v."
-        )
-    return True
-
-
-def _refuse_impossible(report: Report, objective: str) -> None:
+def _refuse_impossible(report: Report, objective: str, *, without_sound: bool) -> None:
     verdict = report.objectives.get(objective)
-    if verdict is None or verdict.possible:
+    lacking = [] if verdict is None else [name for name in verdict.missing if not (without_sound and name == "audio")]
+    nothing_cut = not any(clip.samples for clip in usable_clips(report))  # each clip's own reason says more
+    if verdict is None or verdict.possible or not lacking or nothing_cut:
         return
-    missing = ", ".join(verdict.missing)
+    missing = ", ".join(lacking)
     possible = ", ".join(name for name, entry in report.objectives.items() if entry.possible) or "none"
     raise DataError(
         f"{objective} can't be trained on these clips: {missing} is missing.",
@@ -206,41 +209,9 @@ def _choose_adapter(
     raise ConfigError(f"`{asked}` is no adapter.", f"Choose {', '.join(ADAPTER_NAMES)}.")
 
 
-def _choose_data(
-    choices: _Choices,
-    report: Report,
-    facts: ProjectFacts,
-    training: list[Clip],
-    split: Split,
-    *,
-    needs_video: bool,
-) -> None:
-    buckets = _samples_by_bucket(training)
-    samples = sum(len(clip.samples) for clip in training)
-    choices.choose(
-        "ltx_agent.dataset",
-        "dataset.jsonl",
-        f"{counted(len(training), 'clip')}, {counted(samples, 'sample')}; held out: {split.reason}",
-    )
-    if buckets:
-        sizes = ", ".join(f"{count} of {bucket}" for bucket, count in buckets.most_common())
-        spelled = ";".join(bucket for bucket, _ in buckets.most_common())
-        choices.choose("ltx_agent.buckets", spelled, f"width x height x frames, from the clips: {sizes}")
-    if needs_video:
-        rate = report.summary.frame_rate
-        choices.choose("ltx_agent.frame_rate", rate, "pictures a second, as the clips were cut into samples")
-    if facts.trigger:
-        choices.choose("ltx_agent.trigger", facts.trigger, "put before each caption when text is encoded")
-    workers, why = (0, "the samples are tiny too") if is_tiny(facts.model) else (2, "they read ahead of training")
-    choices.choose("data.preprocessed_data_root", ".precomputed", "beside this file; encoding fills it")
-    choices.choose("data.num_dataloader_workers", workers, why)
-    choices.choose("output_dir", "runs", "beside this file; each run has a folder of its own")
-
-
 def _choose_model(
     choices: _Choices,
     facts: ProjectFacts,
-    wishes: Wishes,
     recipe: dict[str, Any],
     chosen: tuple[AdapterName, str],
 ) -> None:
@@ -256,43 +227,45 @@ def _choose_model(
         choices.choose("model.training_mode", "full", f"every weight is trained: {why_adapter}")
         return
     choices.choose("model.training_mode", "lora", f"{adapter}: {why_adapter}")
-    rank = (TINY_RANK, "the tiny model's layers are a few dozen wide") if tiny else (recipe["lora"]["rank"], RECIPE)
-    choices.choose("lora.rank", *_asked_or(wishes.rank, rank))
-    choices.choose("lora.alpha", choices.values["lora.rank"], "equal to the rank: the adapter works at plain strength")
     targets = objective_of(FlexibleStrategy.model_validate(recipe["training_strategy"])).targets
     choices.choose("lora.target_modules", list(targets.modules), targets.reason)
 
 
 def _choose_optimization(
-    choices: _Choices, facts: ProjectFacts, wishes: Wishes, recipe: dict[str, Any], training: list[Clip]
+    choices: _Choices,
+    facts: ProjectFacts,
+    wishes: Wishes,
+    recipe: dict[str, Any],
+    material: Material,
+    adapter: AdapterName,
 ) -> None:
     tiny = is_tiny(facts.model)
-    base = recipe["optimization"]
-    samples = sum(len(clip.samples) for clip in training)
-    rate = (TINY_LEARNING_RATE, "high, so that few steps show a change") if tiny else (base["learning_rate"], RECIPE)
-    steps = (TINY_STEPS, "enough to see the whole way work, in about a minute") if tiny else (base["steps"], RECIPE)
-    batch = min(TINY_BATCH_SIZE, samples) if tiny else base["batch_size"]
-    choices.choose("optimization.learning_rate", *_asked_or(wishes.learning_rate, rate))
-    choices.choose("optimization.steps", *_asked_or(wishes.steps, steps))
-    choices.choose(
-        "optimization.batch_size",
-        *_asked_or(wishes.batch_size, (batch, f"of {counted(samples, 'sample')} in all")),
-    )
+    schedule = tiny_schedule(material) if tiny else schedule_of(material, adapter, recipe)
+    asked = {
+        "lora.rank": wishes.rank,
+        "optimization.learning_rate": wishes.learning_rate,
+        "optimization.steps": wishes.steps,
+        "optimization.batch_size": wishes.batch_size,
+    }
+    for name, derived in schedule.values.items():
+        if not (name.startswith("lora.") and adapter == "full"):
+            choices.choose(name, *_asked_or(asked.get(name), derived))
+    if wishes.batch_size is not None and wishes.batch_size != schedule.values["optimization.batch_size"][0]:
+        together = schedule.samples_a_step
+        accumulation = max(1, round(together / wishes.batch_size))
+        why = f"with your batch a step sees {wishes.batch_size * accumulation} samples"
+        choices.choose("optimization.gradient_accumulation_steps", accumulation, why)
+    if "lora.rank" in choices.values:
+        rank = choices.values["lora.rank"]
+        choices.choose("lora.alpha", rank, "equal to the rank: the adapter works at plain strength")
     memory = (False, "not needed for a tiny model") if tiny else (True, "saves memory, costs time")
     choices.choose("optimization.enable_gradient_checkpointing", *memory)
-    interval = min(recipe["checkpoints"]["interval"], max(1, choices.values["optimization.steps"] // 2))
-    choices.choose("checkpoints.interval", interval, "steps between saved adapters; the last step is always saved")
+    choices.choose("checkpoints.interval", *saving_interval(choices.values["optimization.steps"]))
     choices.choose("checkpoints.save_training_state", "minimal", "what a resume needs, at the newest two checkpoints")
-    choices.choose("validation.samples", [], "no prompts are sampled while it trains")
-    choices.choose("validation.interval", None, "none, as there are no prompts")
 
 
 def _asked_or(wish: Any, derived: tuple[Any, str]) -> tuple[Any, str]:
     return derived if wish is None else (wish, ASKED)
-
-
-def _samples_by_bucket(training: list[Clip]) -> Counter[str]:
-    return Counter(sample.bucket for clip in training for sample in clip.samples if sample.bucket is not None)
 
 
 def _model_path(model: str) -> str:
@@ -305,27 +278,3 @@ def _model_path(model: str) -> str:
 def _in_reading_order(values: dict[str, Any]) -> dict[str, Any]:
     first = ("ltx_agent", "model", "lora", "training_strategy", "optimization", "acceleration", "data")
     return {name: values[name] for name in (*first, *values) if name in values}
-
-
-def _notes(
-    facts: ProjectFacts,
-    wishes: Wishes,
-    objective: str,
-    video_only: bool,
-    training: list[Clip],
-    left_out: list[tuple[Clip, str]],
-) -> list[str]:
-    notes = []
-    if video_only:
-        notes.append("No clip has usable sound, so only the picture is trained and the adapter leaves sound alone.")
-    if len(training) < len(left_out):
-        fewer = f"Fewer clips train ({len(training)}) than are left out ({len(left_out)})."
-        soundless = sum(clip.kind == "video" and bool(clip.samples) and not has_sound(clip) for clip, _ in left_out)
-        if objective == "t2v" and soundless:
-            fewer += f" {soundless} of them lack only sound: asked in the talk for `only the picture`, they train too."
-        notes.append(fewer)
-    if not is_tiny(facts.model) and not Path(facts.model).expanduser().exists():
-        notes.append(f"The model {displayed(facts.model)} was not found here; training will need it.")
-    if objective.endswith("_ic") and (wishes.adapter or facts.adapter) == "lora":
-        notes.append("A LoRA that learns from a reference is an IC-LoRA, so that is what is drafted.")
-    return notes

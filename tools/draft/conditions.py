@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from tools.inspect.report.report import Clip, Sample
-from trainer_core.data.buckets import CELL_FRAMES
+from trainer_core.data.buckets import CELL_FRAMES, parse_buckets
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.memory.plan import AUDIO_LATENTS_A_SECOND
 from trainer_core.units import counted
@@ -11,6 +11,11 @@ from trainer_core.units import counted
 Direction = Literal["after", "before"]
 EXTENSIONS = ("video_extension", "audio_extension")
 MIN_OUTPAINTING_WIDTH = 64
+FIRST_FRAME_SHARE = 0.1
+MOST_GIVEN = 2 / 3
+"""Of a sample, that an extension is given: 8 of 12 latent frames, as upstream's recipes have it at 89 frames."""
+MOVING_SHARE = 0.5
+"""Of the samples, that must be of moving pictures: stills teach nothing of what follows a frame."""
 
 
 def set_direction(recipe: dict[str, Any], objective: str, direction: Direction | None) -> None:
@@ -22,8 +27,9 @@ def set_direction(recipe: dict[str, Any], objective: str, direction: Direction |
                 f"Leave it out, or choose {' or '.join(EXTENSIONS)}.",
             )
         return
-    for condition in _boundaries(recipe, objective):
-        condition["type"] = "suffix" if direction == "before" else "prefix"
+    for condition in recipe["training_strategy"][objective.removesuffix("_extension")]["conditions"]:
+        if condition["type"] in ("prefix", "suffix"):
+            condition["type"] = "suffix" if direction == "before" else "prefix"
 
 
 def direction_reason(direction: Direction | None) -> str:
@@ -33,31 +39,51 @@ def direction_reason(direction: Direction | None) -> str:
     return f"the {given} of each clip is given, what comes {made} it is learned: {why}"
 
 
-def fit_boundary(recipe: dict[str, Any], objective: str, training: list[Clip]) -> str | None:
-    """Shorten what an extension is given to at most half of the shortest sample; return the reason.
+def fit_boundaries(strategy: dict[str, Any], training: list[Clip]) -> tuple[list[Clip], list[tuple[Clip, str]]]:
+    """Make a prefix or suffix fit the samples, and leave those out that it would fill; return the clips that train, and
+    those without a sample left, each with the reason.
 
-    None for other objectives. Raises DataError when a sample has nothing to give and to learn from.
+    At most MOST_GIVEN of the usual sample (that of most seconds) is given; `strategy` is changed in place.
     """
+    left_out: list[tuple[Clip, str]] = []
+    for name in ("video", "audio"):
+        ends = [one for one in (strategy[name] or {}).get("conditions", []) if one["type"] in ("prefix", "suffix")]
+        if not ends or not training:
+            continue
+        lengths = sorted(_latents(name, sample) for clip in training for sample in clip.samples)
+        usual = _of_most_seconds(lengths)
+        for condition in ends:
+            most = max(1, int(MOST_GIVEN * usual / len(ends)))
+            condition["temporal_boundary"] = min(condition["temporal_boundary"], most)
+        given = sum(condition["temporal_boundary"] for condition in ends)
+        kept = []
+        for clip in training:
+            samples = [sample for sample in clip.samples if _latents(name, sample) > given]
+            if samples:
+                kept.append(clip.model_copy(update={"samples": samples}))
+            else:
+                left_out.append((clip, f"its samples are no longer than the {counted(given, 'latent frame')} given"))
+        training = kept
+    return training, left_out
+
+
+def boundary_of(strategy: dict[str, Any], objective: str) -> int | None:
+    """Return how many latent frames an extension is given; None for other objectives."""
     if objective not in EXTENSIONS:
         return None
-    video = objective == "video_extension"
-    lengths = [_latent_frames(sample, video=video) for clip in training for sample in clip.samples]
-    shortest, unit = min(lengths), "latent frames" if video else "audio latent frames"
-    if shortest < 2:
-        raise DataError(
-            f"{objective} needs samples of at least 2 {unit}; the shortest has {shortest}.",
-            "Leave out stills and the shortest clips, or choose another objective.",
-        )
-    usual = fitted = 0
-    for condition in _boundaries(recipe, objective):
-        usual = condition["temporal_boundary"]
-        fitted = condition["temporal_boundary"] = min(usual, shortest // 2)
-    if fitted == usual:
-        return f"{counted(fitted, unit[:-1])} as the recipe has it; the shortest sample has {shortest}"
-    return (
-        f"{counted(fitted, unit[:-1])} instead of the recipe's {usual}: at most half of the shortest sample, which has "
-        f"{shortest}, is given"
-    )
+    conditions = strategy[objective.removesuffix("_extension")]["conditions"]
+    return next(one["temporal_boundary"] for one in conditions if one["type"] in ("prefix", "suffix"))
+
+
+def boundary_reason(strategy: dict[str, Any], objective: str, recipes: int | None) -> str | None:
+    """Return why an extension is given so many latent frames, where the recipe gives `recipes`."""
+    fitted = boundary_of(strategy, objective)
+    if fitted is None:
+        return None
+    unit = "latent frame" if objective == "video_extension" else "audio latent frame"
+    if fitted == recipes:
+        return f"{counted(fitted, unit)} as the recipe has it"
+    return f"{counted(fitted, unit)} instead of the recipe's {recipes}: at most two thirds of the usual sample is given"
 
 
 def condition_reason(conditions: list[dict[str, Any]]) -> str:
@@ -81,16 +107,36 @@ def _in_words(condition: dict[str, Any]) -> str:
     return f"{_WORDS[condition['type']]}, {often}"
 
 
-def _boundaries(recipe: dict[str, Any], objective: str) -> list[dict[str, Any]]:
-    """The prefix or suffix of an extension."""
-    conditions = recipe["training_strategy"][objective.removesuffix("_extension")]["conditions"]
-    return [condition for condition in conditions if condition["type"] in ("prefix", "suffix")]
+def _latents(name: str, sample: Sample) -> int:
+    if name == "audio" or sample.bucket is None:
+        return round(sample.duration_s * AUDIO_LATENTS_A_SECOND)
+    return (parse_buckets(sample.bucket)[0].frames - 1) // CELL_FRAMES + 1
 
 
-def _latent_frames(sample: Sample, *, video: bool) -> int:
-    if video and sample.bucket is not None:
-        return (int(sample.bucket.rpartition("x")[2]) - 1) // CELL_FRAMES + 1
-    return max(round(sample.duration_s * AUDIO_LATENTS_A_SECOND), 1)
+def _of_most_seconds(lengths: list[int]) -> int:
+    reached = 0
+    for length in lengths:
+        reached += length
+        if 2 * reached >= sum(lengths):
+            return length
+    return 1
+
+
+def share_first_frames(recipe: dict[str, Any], objective: str, trained: list[Clip]) -> str | None:
+    """Give text-to-video a share of samples that begin from a picture, where clips move; return the reason, else None.
+
+    Upstream's text-to-video strategy has the same share by default (`first_frame_conditioning_p`).
+    """
+    samples = [sample for clip in trained for sample in clip.samples]
+    moving = sum(len(clip.samples) for clip in trained if clip.kind == "video")
+    section = recipe["training_strategy"]["video"]
+    if objective != "t2v" or section.get("conditions") or moving < MOVING_SHARE * len(samples):
+        return None
+    section["conditions"] = [{"type": "first_frame", "probability": FIRST_FRAME_SHARE}]
+    return (
+        "one sample in ten gets its first frame, as in upstream's text-to-video: what is trained on clips is mostly "
+        "used from a picture too, and must not forget how to go on from one"
+    )
 
 
 def set_region(recipe: dict[str, Any], training: list[Clip], asked: tuple[int, int, int, int] | None) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.caption.store.captions import captions_by_clip, read_captions
-from tools.draft.heldout import Split
+from tools.draft.choices import Draft
+from tools.draft.levels import even_gain_db
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.clips import content_digest
 from tools.inspect.report.report import Clip
@@ -14,16 +15,18 @@ from trainer_core.errors import DataError
 from trainer_core.files import write_jsonl
 
 
-def write_dataset(project: Project, clips: list[Clip], split: Split) -> None:
+def write_dataset(project: Project, draft: Draft) -> None:
     """Write one row a clip to dataset.jsonl, media paths relative to its folder, held-out clips marked.
 
     Raises DataError naming the clips that have no caption.
     """
-    write_jsonl(project.dataset_path, dataset_rows(project, clips, split))
+    write_jsonl(project.dataset_path, dataset_rows(project, draft))
 
 
-def dataset_rows(project: Project, clips: list[Clip], split: Split) -> list[dict[str, Any]]:
-    """Return the rows of `clips` in their order. Raises DataError naming the clips that have no caption."""
+def dataset_rows(project: Project, draft: Draft) -> list[dict[str, Any]]:
+    """Return the rows of the draft's clips in their order. Raises DataError naming the clips that have no caption."""
+    clips, split = draft.training, draft.split
+    sound_alone = draft.config["training_strategy"]["video"] is None
     captions = captions_by_clip(read_captions(project.captions_path), clips)
     missing = [clip for index, clip in enumerate(clips) if index not in captions or not captions[index].caption.strip()]
     if missing:
@@ -33,7 +36,12 @@ def dataset_rows(project: Project, clips: list[Clip], split: Split) -> list[dict
             "Caption them with `ltx-agent caption`.",
         )
     return [
-        {**_row(project, clip, captions[index].caption), "split": split.side(index), "group": split.groups[index]}
+        {
+            **_row(project, clip, captions[index].caption),
+            **({"gain_db": gain} if sound_alone and (gain := even_gain_db(clip)) else {}),
+            "split": split.side(index),
+            "group": split.groups[index],
+        }
         for index, clip in enumerate(clips)
     ]
 

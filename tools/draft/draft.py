@@ -1,5 +1,6 @@
 """From a project to the text of its config: what was asked for, decided, spelled out and checked, then written."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,11 +11,13 @@ from tools.caption.store.captions import captions_by_clip, read_captions
 from tools.draft.annotated import annotated_yaml, replace_drafted
 from tools.draft.choices import Draft, Wishes, decide
 from tools.draft.conditions import Direction
-from tools.draft.dataset import write_dataset
+from tools.draft.coverage import write_coverage
+from tools.draft.dataset import dataset_rows, write_dataset
 from tools.draft.fit import fitted
 from tools.draft.heldout import LARGEST_FRACTION
 from tools.draft.plan import plan_text
 from tools.draft.recipe_reasons import recipe_reasons
+from tools.draft.sample_prompts import with_samples
 from tools.inspect.report.clips import read_report
 from tools.inspect.report.report import Report
 from tools.machine import device_bytes
@@ -83,8 +86,8 @@ def facts_with(facts: ProjectFacts, arguments: DraftArguments) -> ProjectFacts:
     return facts.model_copy(update={**own, "asked": {**kept, **named}})
 
 
-def draft_of(project: Project, facts: ProjectFacts) -> Drafted:
-    """Return what these facts lead to, checked as a whole; writes nothing."""
+def draft_of(project: Project, facts: ProjectFacts, memory_bytes: Callable[[], int | None] = device_bytes) -> Drafted:
+    """Return what these facts lead to, checked as a whole; writes nothing. `memory_bytes`: the card's; None, none."""
     report = read_report(project)
     asked = {name: value for name, value in facts.asked.items() if "." not in name}
     try:
@@ -93,7 +96,8 @@ def draft_of(project: Project, facts: ProjectFacts) -> Drafted:
         faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']} (given: {fault['input']})" for fault in error.errors())
         raise ConfigError(f"That can't be asked for: {faults}.", "Ask for another value.") from error
     wishes = Wishes(**{**arguments.model_dump(), "skip": arguments.skip or ()})
-    draft = fitted(decide(report, facts, wishes), project.path, device_bytes)
+    decided = decide(report, facts, wishes)
+    draft = fitted(with_samples(decided, dataset_rows(project, decided)), project.path, memory_bytes)
     text = annotated_yaml(draft.config, {**recipe_reasons(draft.config), **draft.reasons})
     objective_of(parse_config(text, "the drafted config").strategy)
     return Drafted(report, draft, text)
@@ -105,7 +109,8 @@ def write_draft(project: Project, facts: ProjectFacts, drafted: Drafted) -> tupl
     Returns how many captions of the training wait for a review, and where an edited config is kept.
     """
     draft = drafted.draft
-    write_dataset(project, draft.training, draft.split)
+    write_dataset(project, draft)
+    write_coverage(project, draft.coverage)
     captions = captions_by_clip(read_captions(project.captions_path), draft.training)
     to_review = sum(entry.needs_review for entry in captions.values())
     write_text(project.plan_path, plan_text(draft, drafted.report, to_review))

@@ -65,12 +65,13 @@ def split_off(clips: Sequence[Clip], fraction: float | None = None, named: Seque
         )
     sizes = {group: sum(len(clips[index].samples) for index in members[group]) for group in members}
     wished = (DEFAULT_FRACTION if fraction is None else fraction) * sum(sizes.values())
-    if fraction is None:
-        wished = min(wished, MOST_SAMPLES)
+    usual = "the usual tenth"
+    if fraction is None and wished > MOST_SAMPLES:
+        wished, usual = MOST_SAMPLES, f"{MOST_SAMPLES} tell nearly as much as more would"
     chosen = _choose(sizes, max(1.0, wished))
     heldout = frozenset(index for group in chosen for index in members[group])
     share = f"{100 * sum(sizes[group] for group in chosen) / sum(sizes.values()):.0f} % of the samples"
-    asked = "as you asked" if fraction is not None else "the usual tenth"
+    asked = "as you asked" if fraction is not None else usual
     return Split(groups, heldout, f"{len(chosen)} of {scenes}, {share}: {asked}, whole scenes at a time")
 
 

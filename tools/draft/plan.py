@@ -59,11 +59,16 @@ def _role(section: dict[str, Any] | None) -> str:
 
 def _clips(draft: Draft, report: Report) -> str:
     samples = [sample for clip in draft.training for sample in clip.samples]
-    used_s = sum(sample.duration_s for sample in samples)
     lines = [
+        f"Trained on {draft.coverage.sentence}.",
         f"{clip_count_sentence(draft)} Cut to the training size, they make {counted(len(samples), 'sample')}.",
-        f"Those use {used_s:.1f} of the {report.seconds.total:.1f} seconds of footage.",
     ]
+    remainder = next((lost for lost in report.dataset.lost if lost.reason == "remainder"), None)
+    if remainder is not None:
+        lines.append(
+            f"{remainder.seconds:.0f} s of {counted(remainder.clips, 'clip')} are discarded: tails shorter than half "
+            "of the usual sample, and silence."
+        )
     if draft.left_out:
         lines.append("\nThese don't train:\n")
         lines += [f"- {code_span(clip.path)}: {plain_text(reason)}" for clip, reason in draft.left_out]
@@ -88,6 +93,8 @@ def _values(draft: Draft) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return counted(len(value), "entry")
     shown = (
         ", ".join(str(item) for item in value) if isinstance(value, list) else "none" if value is None else str(value)
     )

@@ -40,7 +40,8 @@ def sort_clips(
     training = []
     left_out = [(clip, _why_unusable(clip)) for clip in unusable_clips(report)]
     unwanted = _named_clips(report, skipped)
-    for clip in usable_clips(report):
+    for found in usable_clips(report):
+        clip = found if needs_video else for_sound_alone(found)
         reason = (
             "you asked to leave it out" if clip.path in unwanted else _why_not(clip, needs_video, needs_audio, columns)
         )
@@ -67,6 +68,11 @@ def _why_not(clip: Clip, needs_video: bool, needs_audio: bool, columns: set[str]
         return _WITHOUT_SOUND[clip.audio.status]
     lacking = sorted(columns - set(clip.columns))
     return f"it has no {' and no '.join(lacking)}" if lacking else None
+
+
+def for_sound_alone(clip: Clip) -> Clip:
+    """The clip with the windows of its sound for samples, where inspection made some."""
+    return clip.model_copy(update={"samples": clip.sound_samples}) if clip.sound_samples else clip
 
 
 def has_sound(clip: Clip) -> bool:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tools.draft.annotated import is_as_drafted
 from tools.draft.change import ChangeArguments, change_config, changed_paths, preview_change
+from tools.draft.coverage import Counts
 from tools.draft.draft import DraftArguments, draft_of, facts_with, write_draft
 from tools.draft.experiments import (
     changes,
@@ -51,6 +52,7 @@ class DraftResult(BaseModel):
     adapter: str
     video_only: bool
     sentence: str
+    coverage: Counts
     training_clips: int
     left_out: list[LeftOutClip]
     samples: int
@@ -95,6 +97,7 @@ def draft_config(
         adapter=draft.adapter,
         video_only=draft.video_only,
         sentence=clip_count_sentence(draft),
+        coverage=draft.coverage.counts(),
         training_clips=len(draft.training),
         left_out=[LeftOutClip(path=clip.path, reason=reason) for clip, reason in draft.left_out],
         samples=sum(len(clip.samples) for clip in draft.training),

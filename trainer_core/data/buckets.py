@@ -17,6 +17,7 @@ SHORTEST_VIDEO_FRAMES = CELL_FRAMES + 1
 MAX_LENGTHS = 3
 """Main length and shorter ones of one size: each is one more shape that batches are made of."""
 WORTH_KEEPING = 0.05
+STILLS_A_BUDGET = 4
 
 
 @dataclass(frozen=True, order=True)
@@ -65,6 +66,11 @@ class BucketLimits:
     max_area_px: int
     max_frames: int
 
+    @property
+    def max_still_area_px(self) -> int:
+        """A still may be larger than a film's picture: it has one latent frame, and four of them are a budget."""
+        return max(self.max_area_px, self.max_tokens // STILLS_A_BUDGET * CELL_PX * CELL_PX)
+
 
 TINY_LIMITS = BucketLimits(max_tokens=18, max_area_px=96 * 64, max_frames=17)
 """For the tiny model: so small that a demo on two CPU cores encodes and trains in seconds."""
@@ -87,11 +93,15 @@ REAL_LIMITS = limits_of(4032)
 
 @dataclass(frozen=True)
 class ClipExtent:
-    """What a clip offers: its display size and its frames at the working frame rate (1 for an image)."""
+    """What a clip offers: its display size and its frames at the working frame rate (1 for an image).
+
+    `shots` are the frames of each stretch between its cuts; empty for a clip of one take.
+    """
 
     width: int
     height: int
     frames: int
+    shots: tuple[int, ...] = ()
 
 
 def parse_buckets(spelling: str) -> list[Bucket]:
@@ -143,16 +153,18 @@ def propose_buckets(clips: Sequence[ClipExtent], limits: BucketLimits, max_sizes
     proposed: set[Bucket] = set()
     for still in (False, True):
         kind = [
-            clip for clip in clips if (clip.frames == 1) == still and (still or clip.frames >= SHORTEST_VIDEO_FRAMES)
+            clip
+            for clip in clips
+            if (clip.frames == 1) == still and (still or max(clip.shots, default=clip.frames) >= SHORTEST_VIDEO_FRAMES)
         ]
-        sizes = _main_sizes(kind, limits.max_area_px, max_sizes)
-        groups: dict[tuple[int, int], list[int]] = {}
+        sizes = _main_sizes(kind, limits.max_still_area_px if still else limits.max_area_px, max_sizes)
+        groups: dict[tuple[int, int], list[ClipExtent]] = {}
         for clip in kind:
             size = _size_for(clip, sizes)
             if size is not None:
-                groups.setdefault(size, []).append(clip.frames)
-        for (width, height), lengths in groups.items():
-            kept = [1] if still else _lengths(lengths, _longest(width, height, limits))
+                groups.setdefault(size, []).append(clip)
+        for (width, height), members in groups.items():
+            kept = [1] if still else _lengths(members, _longest(width, height, limits))
             proposed |= {Bucket(width, height, frames) for frames in kept}
     return sorted(proposed, key=lambda bucket: (-bucket.tokens, bucket))
 
@@ -162,17 +174,60 @@ def frames_at(duration_s: float, frame_rate: float) -> int:
     return math.floor(duration_s * frame_rate + 0.01)
 
 
-def windows(duration_s: float, frame_rate: float, lengths: Sequence[int]) -> list[tuple[float, int]]:
-    """Consecutive windows (start in seconds, frames) of a clip, none overlapping: as many of the longest length as fit,
-    then of the next shorter one in what is left."""
-    left = frames_at(duration_s, frame_rate)
-    found: list[tuple[float, int]] = []
+def shots_of(duration_s: float, frame_rate: float, cuts_s: Sequence[float] = ()) -> list[tuple[int, int]]:
+    """The stretches between cuts as (first frame, frames) at `frame_rate`; one for a clip of one take.
+
+    Frames less than half a frame's time before a cut belong to neither side: resampling may show either shot there.
+    """
+    frames = frames_at(duration_s, frame_rate)
+    starts = [0]
+    ends = []
+    for cut_s in sorted(cuts_s):
+        starts.append(math.ceil(cut_s * frame_rate - 0.01))
+        ends.append(math.floor(cut_s * frame_rate - 0.5) + 1)
+    ends.append(frames)
+    return [(start, min(end, frames) - start) for start, end in zip(starts, ends, strict=True) if start < end]
+
+
+def windows(
+    duration_s: float,
+    frame_rate: float,
+    lengths: Sequence[int],
+    cuts_s: Sequence[float] = (),
+    least_frames: int = 1,
+) -> list[tuple[float, int]]:
+    """Consecutive windows (start in seconds, frames) of a clip, none overlapping and none across a cut.
+
+    Each shot is filled with as many of the longest length as fit, then of the next shorter one in what is left. A
+    window shorter than `least_frames` is made only where the clip has no other: one, at the start of its longest shot.
+    """
+    shots = shots_of(duration_s, frame_rate, cuts_s)
+    worthy = [length for length in lengths if length >= least_frames]
+    found = [(first + begun, length) for first, left in shots for begun, length in _filled(left, worthy)]
+    fitting = [length for length in lengths if shots and length <= max(left for _, left in shots)]
+    if not found and fitting:
+        first, _ = max(shots, key=lambda shot: shot[1])
+        found = [(first, max(fitting))]
+    return [(first / frame_rate, length) for first, length in found]
+
+
+def _filled(left: int, lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Windows (first frame, frames) that fill `left` frames, longest lengths first."""
+    found = []
     begun = 0
-    for frames in sorted(set(lengths), reverse=True):
-        while left >= frames:
-            found.append((begun / frame_rate, frames))
-            begun, left = begun + frames, left - frames
+    for length in sorted(set(lengths), reverse=True):
+        while left >= length:
+            found.append((begun, length))
+            begun, left = begun + length, left - length
     return found
+
+
+def least_tail(main_frames: int) -> int:
+    """The fewest frames that what a main length leaves over must have to be trained on: half of it.
+
+    Shorter stubs would be as many steps as whole windows are, and teach hardly any motion.
+    """
+    return math.ceil(main_frames / 2)
 
 
 def _nearest(value: int, step: int, offset: int, least: int) -> str:
@@ -216,25 +271,39 @@ def _longest(width: int, height: int, limits: BucketLimits) -> int:
     return max(SHORTEST_VIDEO_FRAMES, min(limits.max_frames, (latent_frames - 1) * CELL_FRAMES + 1))
 
 
-def _lengths(clip_frames: Sequence[int], longest: int) -> list[int]:
-    """The longest window that keeps at least 80 % of what the most sparing one keeps; shorter ones for what it leaves
-    over, each worth WORTH_KEEPING of all frames; and one for the shortest clip."""
-    candidates = range(SHORTEST_VIDEO_FRAMES, longest + 1, CELL_FRAMES)
+def _lengths(clips: Sequence[ClipExtent], longest: int) -> list[int]:
+    """A main length and up to two shorter ones, for what it leaves over and for shorter clips.
 
-    def kept(lengths: Sequence[int]) -> int:
-        frames = 0
-        for left in clip_frames:
-            for length in sorted(lengths, reverse=True):
-                frames += left // length * length
-                left %= length
-        return frames
+    A window of n frames is worth n^1.5: long ones are what teaches motion, short ones waste less of a clip. A shorter
+    length must add WORTH_KEEPING to the worth of all; the shortest clip gets one in any case.
+    """
+    reach = max(max(clip.shots, default=clip.frames) for clip in clips)
+    candidates = range(SHORTEST_VIDEO_FRAMES, min(longest, reach) + 1, CELL_FRAMES)
+    counts = Counter(clip.shots or (clip.frames,) for clip in clips)
 
-    enough = 0.8 * max(kept([frames]) for frames in candidates)
-    lengths = [max(frames for frames in candidates if kept([frames]) >= enough)]
-    while len(lengths) < MAX_LENGTHS and (shorter := [frames for frames in candidates if frames < min(lengths)]):
-        best = max(shorter, key=lambda frames: kept([*lengths, frames]))
-        if kept([*lengths, best]) - kept(lengths) < WORTH_KEEPING * sum(clip_frames):
+    def worth(lengths: Sequence[int]) -> float:
+        least = least_tail(max(lengths))
+        total = 0.0
+        for shots, count in counts.items():
+            worthy = [length for length in lengths if length >= least]
+            made = [length for left in shots for _, length in _filled(left, worthy)]
+            if not made:
+                made = [max((length for length in lengths if length <= max(shots)), default=0)]
+            total += count * sum(length**1.5 for length in made)
+        return total
+
+    def with_best_tail(main: int) -> float:
+        """The worth of a main length when every tail of half of it or more, and every shorter clip, gets its own."""
+        return worth(range(SHORTEST_VIDEO_FRAMES, main + 1, CELL_FRAMES))
+
+    main = max(candidates, key=lambda frames: (with_best_tail(frames), frames))
+    lengths = [main]
+    while len(lengths) < MAX_LENGTHS and (
+        shorter := [frames for frames in candidates if frames < main and frames not in lengths]
+    ):
+        best = max(shorter, key=lambda frames: worth([*lengths, frames]))
+        if worth([*lengths, best]) - worth(lengths) < WORTH_KEEPING * worth(lengths):
             break
         lengths.append(best)
-    shortest = (min(clip_frames) - 1) // CELL_FRAMES * CELL_FRAMES + 1
+    shortest = (min(max(clip.shots, default=clip.frames) for clip in clips) - 1) // CELL_FRAMES * CELL_FRAMES + 1
     return lengths if shortest >= min(lengths) else [*lengths, shortest]

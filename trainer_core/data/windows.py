@@ -4,7 +4,7 @@ import hashlib
 import mimetypes
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ class Window:
     """One training sample: a stretch of one clip, in seconds, cut to a bucket (None for sound alone).
 
     `sound` is the file its sound is read from: `media`, unless the row names another in `audio`. All windows of a clip
-    are on one side of the `split`, and so is every clip of its `group`.
+    are on one side of the `split`, and so is every clip of its `group`. `gain_db` is added to its sound's level.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Window:
     has_audio: bool
     split: Split = "train"
     group: str | None = None
+    gain_db: float = 0.0
     inputs: dict[str, Path] = field(default_factory=dict)
 
     def input(self, column: str) -> Path:
@@ -105,9 +106,19 @@ def read_windows(config: TrainingConfig) -> list[Window]:
     dataset = Path(config.ltx_agent.dataset)
     if not dataset.exists():
         raise ConfigError(f"There is no dataset file {dataset}.", "Make one with `ltx-agent draft`.")
-    trigger = config.ltx_agent.trigger
+    windows = windows_of(read_jsonl(dataset), dataset, config.ltx_agent.trigger)
+    if not windows:
+        raise DataError(f"{dataset} declares no sample to train on.", "Inspect the clips again: `ltx-agent inspect`.")
+    return windows
+
+
+def windows_of(rows: Sequence[Mapping[str, Any]], dataset: Path, trigger: str | None) -> list[Window]:
+    """Return the samples of a dataset's rows, whose paths are relative to the folder of `dataset`; reads nothing.
+
+    Raises ConfigError or DataError naming the row.
+    """
     windows = []
-    for number, row in enumerate(read_jsonl(dataset), start=1):
+    for number, row in enumerate(rows, start=1):
         media = row.get("video") or row.get("media_path") or row.get("audio")
         if not isinstance(media, str) or not isinstance(row.get("caption"), str):
             raise DataError(f"{dataset}, row {number} lacks `video` or `caption`.", "Add the column or remove the row.")
@@ -127,15 +138,14 @@ def read_windows(config: TrainingConfig) -> list[Window]:
                     has_audio=bool(row.get("has_audio")),
                     split=split,
                     group=row.get("group"),
+                    gain_db=float(row.get("gain_db", 0.0)),
                     inputs=_inputs(row, dataset.parent),
                 )
             )
-    if not windows:
-        raise DataError(f"{dataset} declares no sample to train on.", "Inspect the clips again: `ltx-agent inspect`.")
     return windows
 
 
-def _inputs(row: dict[str, Any], folder: Path) -> dict[str, Path]:
+def _inputs(row: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     """The files beside the clip's own, by column; a column under its own name wins over an alias."""
     found: dict[str, Path] = {}
     for name, given in row.items():

@@ -131,6 +131,11 @@ def _audio_tokens(seconds: float) -> int:
     return max(round(seconds * AUDIO_LATENTS_A_SECOND), 1)
 
 
+def version_of(config: TrainingConfig) -> Version:
+    """The LTX version that the config's model is of, by its files; 2.3 where there are none."""
+    return _version(config, [])
+
+
 def _version(config: TrainingConfig, notes: list[str]) -> Version:
     path = config.model.model_path
     if is_tiny(path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer_core.config import TrainingConfig
 from trainer_core.data.windows import Window, read_windows, with_trigger
 from trainer_core.errors import ConfigError
-from trainer_core.objective import ModalityObjective, Objective, objective_of, reference_column
+from trainer_core.objective import OCCASIONAL, ModalityObjective, Objective, objective_of, reference_column
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sections.validation import (
     AudioToVideoSample,
@@ -33,8 +33,6 @@ FOREIGN_PROMPTS = (
 """Written for no dataset in particular: what the adapter does where it was not trained."""
 AUDIO_LATENTS_A_SECOND = 25
 TIME_FACTOR = 8
-USUALLY_GIVEN = 0.5
-"""A condition that fewer of the trained samples than this were given is left out of the gallery."""
 
 
 def run_section(config: TrainingConfig) -> ValidationSection:
@@ -69,18 +67,18 @@ def gallery(config: TrainingConfig) -> tuple[list[Wanted], list[str]]:
     wanted: list[Wanted] = []
     missing = []
     if trained is not None:
-        wanted.append(Wanted(_sample_of(trained, objective, trained.caption, config), seed, "in_distribution"))
+        wanted.append(Wanted(sample_of(trained, objective, trained.caption, config), seed, "in_distribution"))
     else:
         missing.append("The run names no dataset file, so no caption it trained on is at hand.")
     if unseen is not None:
-        wanted.append(Wanted(_sample_of(unseen, objective, unseen.caption, config), seed, "held_out"))
+        wanted.append(Wanted(sample_of(unseen, objective, unseen.caption, config), seed, "held_out"))
     elif trained is not None:
         missing.append("No clip was held out, so there is no held-out prompt.")
     for prompt in FOREIGN_PROMPTS:
         text = with_trigger(prompt, config.ltx_agent.trigger)
         if trained is not None:
-            sample = _sample_of(trained, objective, text, config)
-        elif _needs_files(objective):
+            sample = sample_of(trained, objective, text, config)
+        elif needs_files(objective):
             raise ConfigError(
                 "This objective is sampled from a clip, and the run names no dataset to take one from.",
                 "Give a prompt with --prompt and the files with --condition.",
@@ -97,12 +95,21 @@ def _first(config: TrainingConfig, split: str) -> Window | None:
     return next((window for window in read_windows(config) if window.split == split), None)
 
 
-def _needs_files(objective: Objective) -> bool:
+def needs_files(objective: Objective) -> bool:
     sides = (objective.video, objective.audio)
-    return any(side.role == "frozen" or side.conditions for side in sides)
+    return any(
+        side.role == "frozen" or any(condition.type != "first_frame" for condition in side.conditions) or _starts(side)
+        for side in sides
+    )
 
 
-def _sample_of(window: Window, objective: Objective, prompt: str, config: TrainingConfig) -> ValidationSample:
+def _starts(side: ModalityObjective) -> bool:
+    """Whether its samples usually begin with a given frame."""
+    first_frame = side.condition("first_frame")
+    return first_frame is not None and first_frame.probability >= OCCASIONAL
+
+
+def sample_of(window: Window, objective: Objective, prompt: str, config: TrainingConfig) -> ValidationSample:
     """A sample with the objective's conditions, taken from the files of one training sample."""
     conditions: list[SampleCondition] = []
     if objective.audio.role == "frozen":
@@ -121,8 +128,8 @@ def _side_conditions(
     given = str(window.media if name == "video" else window.sound)
     references = 0
     for condition in side.conditions:
-        if condition.probability < USUALLY_GIVEN:  # an extra, such as the first frame beside a reference
-            continue
+        if condition.probability < OCCASIONAL:
+            continue  # training gives it now and then: it is no part of what a sample is asked for
         if condition.type == "first_frame":
             found.append(FirstFrameSample(type="first_frame", image_or_video=given))
         elif condition.type in ("prefix", "suffix"):

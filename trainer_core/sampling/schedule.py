@@ -6,9 +6,12 @@ stretch to the terminal value); the distilled levels are diffusers' DISTILLED_SI
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trainer_core.errors import ConfigError
-from trainer_core.model.source import Version
+
+if TYPE_CHECKING:  # drafting reads the defaults below, and loads no torch
+    from trainer_core.model.source import Version
 
 _SHIFT_AT_1024, _SHIFT_AT_4096 = 0.95, 2.05
 SHIFT_TOKENS = 4096
@@ -25,7 +28,7 @@ class VersionDefaults:
     stg_blocks: tuple[int, ...]
 
 
-VERSION_DEFAULTS: dict[Version, VersionDefaults] = {
+VERSION_DEFAULTS: "dict[Version, VersionDefaults]" = {
     "2.0": VersionDefaults(40, (29,)),
     "2.3": VersionDefaults(30, (28,)),
     "2.5": VersionDefaults(30, (28,)),

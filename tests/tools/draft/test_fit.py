@@ -44,8 +44,8 @@ def rehearsed(folder: Path, config: dict[str, Any], device_peak_bytes: int | Non
         diff="", trials=[trial], not_measured=[], config_digest=digest(parsed), time=0.0,
     )  # fmt: skip
     write_json(folder / REHEARSAL_NAME, result.model_dump(mode="json"))
-    no_split: Any = None
-    draft = Draft("t2v", "lora", True, config, {}, [], [], [], [], no_split)
+    nothing: Any = None
+    draft = Draft("t2v", "lora", True, config, {}, [], [], [], [], nothing, nothing)
     return fitted(draft, folder, lambda: None)
 
 

@@ -157,10 +157,12 @@ def test_a_row_of_a_missing_file_says_that_it_is_missing(real_clips, inspection)
     assert (summary["files"], summary["unreadable"], summary["other"]) == (6, 1, 2)
 
 
-def test_a_single_clip_is_no_source(tmp_path):
+def test_a_single_clip_is_a_source_and_a_text_is_none(tmp_path):
     (tmp_path / "clip.mp4").touch()
-    with pytest.raises(ConfigError, match="neither a folder nor a metadata file"):
-        find_files([str(tmp_path / "clip.mp4")])
+    assert [entry.path for entry in find_files([str(tmp_path / "clip.mp4")])] == ["clip.mp4"]
+    (tmp_path / "clip.txt").touch()
+    with pytest.raises(ConfigError, match="neither a folder, nor a film"):
+        find_files([str(tmp_path / "clip.txt")])
 
 
 def test_metadata_decides_what_is_inspected(real_clips, inspection):

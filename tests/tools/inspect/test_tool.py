@@ -1,5 +1,6 @@
 """Inspecting folders: the report, its page, and every bad input in one clear sentence."""
 
+import itertools
 import json
 import os
 import shutil
@@ -314,3 +315,24 @@ def test_a_ledger_that_loses_a_file_stops_the_command(real_clips, inspection, mo
         inspection.run(real_clips)
     assert not inspection.project.report_path.exists()
     assert not inspection.project.report_html_path.exists()
+
+
+def test_samples_of_a_film_lie_within_its_shots(inspection, tmp_path, write_clip, mosaic):
+    shots = [mosaic((192 + 16 * number, 128)) for number in range(3)]
+    lengths = [40, 31, 29]
+    starts = [0, 40, 71]
+
+    def picture(index):
+        number = sum(index >= start for start in starts) - 1
+        return np.ascontiguousarray(shots[number](index)[:, :192])
+
+    film = write_clip(tmp_path / "film.mp4", frames=sum(lengths), picture=picture)
+    inspection.run(film)
+    clip = inspection.clip("film.mp4")
+    assert clip["measures"]["cuts_s"] == [pytest.approx(start / 25, abs=0.05) for start in starts[1:]]
+    edges = [0.0, *clip["measures"]["cuts_s"], 4.0]
+    assert len(clip["samples"]) >= 3
+    for sample in clip["samples"]:
+        end_s = sample["start_s"] + sample["duration_s"] - 1 / 25
+        assert any(a - 1e-6 <= sample["start_s"] and end_s < b for a, b in itertools.pairwise(edges)), sample
+    assert "share one caption" in next(flag["message"] for flag in clip["flags"] if flag["id"] == "scene_cut")

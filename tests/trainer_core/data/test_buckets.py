@@ -1,5 +1,7 @@
 """Buckets: legal sizes, upstream's choice, windows, and proposals from the data."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +14,11 @@ from trainer_core.data.buckets import (
     choose_bucket,
     format_buckets,
     frames_at,
+    least_tail,
     limits_of,
     parse_buckets,
     propose_buckets,
+    shots_of,
     windows,
 )
 from trainer_core.errors import ConfigError
@@ -104,14 +108,43 @@ def test_one_tiny_bucket_for_clips_of_one_shape():
 
 
 def test_real_footage_gets_the_size_that_shows_most_of_it():
-    assert propose_buckets([ClipExtent(1280, 720, 132)], REAL_LIMITS) == [Bucket(768, 448, 65)]
+    assert propose_buckets([ClipExtent(1280, 720, 132)], REAL_LIMITS) == [Bucket(768, 448, 81), Bucket(768, 448, 49)]
 
 
-def test_what_the_main_length_leaves_over_gets_a_shorter_one():
+def test_what_the_main_length_leaves_over_gets_a_shorter_one_of_at_least_half():
     proposed = propose_buckets([ClipExtent(1280, 720, 240), ClipExtent(1280, 720, 500)], REAL_LIMITS)
-    assert [bucket.frames for bucket in proposed] == [89, 9]
-    kept = sum(length for frames in (240, 500) for _, length in windows(frames / 25, 25, [89, 9]))
-    assert kept / 740 > 0.98
+    assert [bucket.frames for bucket in proposed] == [89, 49]
+    made = [length for frames in (240, 500) for _, length in windows(frames / 25, 25, [89, 49], (), least_tail(89))]
+    assert made == [89, 89, 49, 89, 89, 89, 89, 89, 49]
+
+
+@given(st.lists(st.integers(9, 2000), min_size=1, max_size=12))
+def test_no_clip_of_proposed_lengths_is_cut_into_stubs(all_frames):
+    lengths = [bucket.frames for bucket in propose_buckets([ClipExtent(1280, 720, n) for n in all_frames], REAL_LIMITS)]
+    least = least_tail(max(lengths))
+    for frames in all_frames:
+        made = [length for _, length in windows(frames / 25, 25, lengths, (), least)]
+        assert made
+        assert len(made) == 1 or min(made) >= least
+
+
+def test_no_window_crosses_a_cut_and_a_short_shot_makes_none():
+    cuts_s = [2.0, 2.4, 5.02]
+    found = windows(10.0, 25, [49, 25], cuts_s, least_tail(49))
+    assert found == [(0.0, 49), (2.4, 49), (126 / 25, 49), (175 / 25, 49), (224 / 25, 25)]
+    edges = [0.0, *cuts_s, 10.0]
+    for start_s, frames in found:
+        assert any(a <= start_s + 1e-9 and start_s + (frames - 1) / 25 < b for a, b in itertools.pairwise(edges))
+
+
+def test_cuts_decide_the_lengths():
+    shots = tuple(frames for _, frames in shots_of(20.0, 24, [2.0, 4.1, 6.2, 8.3, 10.4, 12.5, 14.6, 16.7, 18.8]))
+    proposed = propose_buckets([ClipExtent(1280, 720, 480, shots)], REAL_LIMITS)
+    assert [bucket.frames for bucket in proposed] == [49, 41]
+
+
+def test_shots_that_are_all_too_short_for_any_sample_propose_nothing():
+    assert propose_buckets([ClipExtent(1280, 720, 48, (6,) * 8)], REAL_LIMITS) == []
 
 
 def test_a_budget_of_tokens_holds_and_small_pictures_may_last_longer():
@@ -151,7 +184,8 @@ def test_nothing_to_propose_from():
 )
 def test_proposals_stay_in_their_limits_and_never_enlarge_what_they_were_made_for(clips, limits):
     for bucket in propose_buckets(clips, limits):
-        assert bucket.width * bucket.height <= limits.max_area_px
+        most_px = limits.max_area_px if bucket.frames > 1 else limits.max_still_area_px
+        assert bucket.width * bucket.height <= most_px
         assert bucket.frames <= limits.max_frames
         assert bucket.tokens <= max(limits.max_tokens, 2 * bucket.width * bucket.height // 1024)
         assert any(bucket.fits_inside(clip.width, clip.height) and bucket.frames <= clip.frames for clip in clips)

@@ -16,10 +16,10 @@ from trainer_core.errors import ConfigError, DataError, LtxError
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.text import TextFeatures
 from trainer_core.model.tiny import TinySource
-from trainer_core.objective import load_recipe, merged, objective_of
+from trainer_core.objective import OCCASIONAL, load_recipe, merged, objective_of
 from trainer_core.recipes import OBJECTIVE_NAMES
 from trainer_core.sampling.cached_inputs import Prepared
-from trainer_core.sampling.default_prompts import USUALLY_GIVEN, _sample_of
+from trainer_core.sampling.default_prompts import sample_of
 from trainer_core.sampling.encoder import Encoder, compressed, size_of
 from trainer_core.sampling.guidance import UNGUIDED, Guidance, Scales
 from trainer_core.sampling.inputs import Given, Shape, encode_conditions, shape_of
@@ -128,14 +128,14 @@ def test_every_objective_is_sampled_as_it_is_trained(
     section = SECTION.model_copy(
         update={"generate_video": trained.video.generated, "generate_audio": trained.audio.generated}
     )
-    ready = prepared(_sample_of(window, trained, "a rabbit", config), section, encoder)
+    ready = prepared(sample_of(window, trained, "a rabbit", config), section, encoder)
     sampled = ready.given.objective()
     for name in ("video", "audio"):
         assert sampled.modality(name).role == trained.modality(name).role  # type: ignore[arg-type]
         kinds = [
             condition.type
             for condition in trained.modality(name).conditions  # type: ignore[arg-type]
-            if condition.probability >= USUALLY_GIVEN
+            if condition.probability >= OCCASIONAL
         ]
         assert [condition.type for condition in sampled.modality(name).conditions] == kinds  # type: ignore[arg-type]
     given = ready.inputs()

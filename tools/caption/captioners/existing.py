@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tools.caption.captioners.captioner import CaptionDraft, ClipFile, Transcript
 from tools.caption.lint.sound_checks import with_quote
-from tools.inspect.discover.metadata import CAPTION_COLUMNS, METADATA_NAMES, read_rows
+from tools.inspect.discover.metadata import CAPTION_COLUMNS, METADATA_NAMES, METADATA_SUFFIXES, read_rows
 from tools.plain_text import MAX_CAPTION_CHARACTERS, plain_text, shortened
 from trainer_core.errors import DataError
 
@@ -79,9 +79,10 @@ def metadata_captions(sources: Iterable[Path]) -> dict[Path, str]:
     """
     found: dict[Path, str] = {}
     for source in sources:
-        files = (
-            [source] if source.is_file() else [source / name for name in METADATA_NAMES if (source / name).is_file()]
-        )
+        if source.is_file():
+            files = [source] if source.suffix.lower() in METADATA_SUFFIXES else []  # else it is a clip
+        else:
+            files = [source / name for name in METADATA_NAMES if (source / name).is_file()]
         for file in files:
             found |= captions_in(file)
     return found

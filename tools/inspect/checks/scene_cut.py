@@ -21,7 +21,8 @@ alike."""
 NEIGHBOURS = 4
 """Pictures before and after that a change is compared with; what has gone by then was a flash."""
 RETURNED_SHARE = 0.5
-MAX_KEPT = 200
+MAX_KEPT = 4000
+"""Cuts that are kept with their times: a feature film has one to three thousand, and samples must not cross them."""
 
 
 class _Cuts(Measure):
@@ -107,9 +108,9 @@ def judge(seen: Seen) -> Iterator[Flag]:
         threshold=THRESHOLD,
         start_s=times[0],
         end_s=times[-1],
-        message=f"It holds {numbers['count']} cut{'s' if numbers['count'] > 1 else ''} (at {listed}): a sample across "
-        "a cut teaches the model to jump.",
-        remedy="Split it at its cuts.",
+        message=f"It holds {numbers['count']} cut{'s' if numbers['count'] > 1 else ''} (at {listed}). Its samples are "
+        "taken between them, but they share one caption.",
+        remedy="Split it at its cuts, and each shot gets a caption of its own.",
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.checks.spans import Spans
+from tools.inspect.checks.spans import MANY_SPANS, Spans
 from tools.inspect.report.report import Flag
 from tools.inspect.scan.audio import LOWEST_DBFS, Sound, dbfs
 
@@ -24,7 +24,7 @@ class _Level(Measure):
         self._values = 0
         self._loudest = 0.0
         self._end_s = 0.0
-        self.silences = Spans(SHORTEST_SILENCE_S)
+        self.silences = Spans(SHORTEST_SILENCE_S, MANY_SPANS)
 
     def hear(self, sound: Sound) -> None:
         samples = sound.samples

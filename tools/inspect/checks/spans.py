@@ -2,13 +2,16 @@
 
 MAX_SPANS = 20
 """Stretches that are kept with their times; the rest are only counted."""
+MANY_SPANS = 4000
+"""The same where windows are cut by them: pauses and sentences of some hours of talk."""
 
 
 class Spans:
     """Collects the stretches of at least `shortest_s` seconds in which a condition holds."""
 
-    def __init__(self, shortest_s: float) -> None:
+    def __init__(self, shortest_s: float, most: int = MAX_SPANS) -> None:
         self.shortest_s = shortest_s
+        self.most = most
         self.spans: list[tuple[float, float]] = []
         self.count = 0
         self.total_s = 0.0
@@ -29,6 +32,6 @@ class Spans:
         if length_s >= self.shortest_s - 1e-6:
             self.count += 1
             self.total_s += length_s
-            if len(self.spans) < MAX_SPANS:
+            if len(self.spans) < self.most:
                 self.spans.append((round(self._began_s, 3), round(end_s, 3)))
         self._began_s = None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
-from tools.inspect.checks.spans import Spans
+from tools.inspect.checks.spans import MANY_SPANS, Spans
 from tools.inspect.report.report import Flag
 from tools.inspect.scan.audio import NARROW_HZ, Sound
 
@@ -38,7 +38,7 @@ class _Speech(Measure):
         self._rest: np.ndarray = np.zeros(0, np.float32)
         self._heard = 0
         self._speaking = False
-        self._spans = Spans(SHORTEST_SPEECH_S)
+        self._spans = Spans(SHORTEST_SPEECH_S, MANY_SPANS)
 
     def hear(self, sound: Sound) -> None:
         joined = np.concatenate((self._rest, sound.narrow))

@@ -16,6 +16,29 @@ def expected_kind(file: Path) -> Kind:
     return media_kind(file) or "other"
 
 
+_MAGIC: tuple[tuple[int, bytes], ...] = (
+    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (0, b"RIFF"), (0, b"FORM"), (0, b"\x1aE\xdf\xa3"), (0, b"OggS"),
+    (0, b"fLaC"), (0, b"ID3"), (0, b"\xff\xfb"), (0, b"\xff\xf1"), (0, b"FLV"), (0, b"\x00\x00\x01\xba"),
+    (0, b"\x30\x26\xb2\x75"), (0, b"\x06\x0e\x2b\x34"), (0, b"\x89PNG"), (0, b"\xff\xd8\xff"), (0, b"GIF8"),
+    (0, b"II*\x00"), (0, b"MM\x00*"), (0, b"YUV4MPEG2"), (0, b"caff"),
+)  # fmt: skip
+"""Offsets and first bytes of the containers and images that FFmpeg reads."""
+
+
+def may_be_media(file: Path) -> bool:
+    """Whether a file's name or its first bytes promise a film, an image or a recording; decodes nothing."""
+    if expected_kind(file) != "other":
+        return True
+    if file.suffix.lower() in TEXT_SUFFIXES:
+        return False
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(16)
+    except OSError:
+        return False
+    return any(start[at : at + len(magic)] == magic for at, magic in _MAGIC)
+
+
 @dataclass(frozen=True)
 class FoundFile:
     """A file to look at: `path` is relative to the folder `source`, in POSIX spelling, its name kept exactly.

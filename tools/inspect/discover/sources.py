@@ -1,18 +1,19 @@
 """Finding the files to look at: folders, walked whole, and metadata files in upstream's columns. Only reads."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.inspect.discover.media_file import FoundFile
+from tools.inspect.discover.media_file import FoundFile, may_be_media
 from tools.inspect.discover.metadata import METADATA_NAMES, METADATA_SUFFIXES, found_in_metadata
 from tools.inspect.discover.names import displayed
 from tools.inspect.discover.pairing import paired
 from trainer_core.errors import ConfigError, DataError
+from trainer_core.units import counted
 
 
 def find_files(sources: list[str]) -> list[FoundFile]:
-    """Return the files of all sources, in a stable order.
+    """Return the files of all sources (folders, metadata files, single clips), in a stable order.
 
     Raises ConfigError for a source that doesn't exist, DataError for an empty folder or a metadata file that is wrong.
     """
@@ -23,14 +24,27 @@ def find_files(sources: list[str]) -> list[FoundFile]:
             found.extend(_in_folder(path))
         elif path.is_file() and path.suffix.lower() in METADATA_SUFFIXES:
             found.extend(found_in_metadata(path))
+        elif path.is_file() and may_be_media(path):
+            found.append(FoundFile(str(path.parent), path.name))
         elif path.exists():
             raise ConfigError(
-                f"{displayed(str(path))} is neither a folder nor a metadata file ({' '.join(METADATA_SUFFIXES)}).",
-                "Give the folder that holds the clips.",
+                f"{displayed(str(path))} is neither a folder, nor a film, image or recording, nor a metadata file "
+                f"({' '.join(METADATA_SUFFIXES)}).",
+                "Give the folder that holds the clips, or one clip.",
             )
         else:
             raise ConfigError(f"There is no folder {displayed(str(path))}.", "Check the spelling of the path.")
     return list({entry.file: entry for entry in reversed(found)}.values())[::-1]
+
+
+def refuse_without_media(found: Sequence[FoundFile], sources: Sequence[str]) -> None:
+    """Raise DataError when no file can be a clip by its name or its first bytes; decodes nothing."""
+    if not any(entry.problem is not None or entry.columns or may_be_media(entry.file) for entry in found):
+        raise DataError(
+            f"There is no video, image or sound in {', '.join(displayed(source) for source in sources)}, only "
+            f"{counted(len(found), 'other file')}.",
+            "Give the folder that holds the clips.",
+        )
 
 
 def _in_folder(folder: Path) -> list[FoundFile]:

@@ -20,7 +20,8 @@ from tools.inspect.report.report import (
     Status,
     Summary,
 )
-from tools.inspect.report.samples import cut, extent, working_frame_rate
+from tools.inspect.report.samples import cut, cuts_of, extent, working_frame_rate
+from tools.inspect.report.stubs import without_many_stubs
 from tools.inspect.report.variety import describe, with_groups
 from tools.inspect.scan.scan_file import Look
 from tools.inspect.scan.summary import audio_of, measures_of
@@ -29,6 +30,8 @@ from trainer_core.errors import DataError
 
 SOUND_CHECKS = ("silent", "clipping", "loudness", "audio_dropout", "low_sample_rate", "speech", "music")
 """Whose measures come from the file that a clip's sound is in."""
+SOUND_SPANS = (("silent", "silences"), ("speech", "spans"))
+"""The stretches that windows of sound are cut by."""
 
 
 def assemble(
@@ -50,8 +53,16 @@ def assemble(
         look.probe for entry, look in zip(found, looks, strict=True) if look.probe is not None and entry.role == "clip"
     ]
     rate = frame_rate or working_frame_rate(probes)
-    extents = [offered for offered in (extent(probe, rate) for probe in probes) if offered is not None]
-    buckets = propose_buckets(extents, limits) if isinstance(limits, BucketLimits) else list(limits)
+    chosen_by_person = not isinstance(limits, BucketLimits)
+    if isinstance(limits, BucketLimits):
+        extents = [
+            extent(look.probe, rate, cuts_of(numbers_of(look, entry.file)))
+            for entry, look in zip(found, looks, strict=True)
+            if look.probe is not None and look.probe.kind != "audio" and entry.role == "clip"
+        ]
+        buckets = propose_buckets([offered for offered in extents if offered is not None], limits)
+    else:
+        buckets = list(limits)
     owned = {(entry.source, path) for entry in found for path in entry.columns.values()}
     usual = Counter(
         column
@@ -61,12 +72,20 @@ def assemble(
         if (Path(entry.source) / path).is_file()
     )
     clips = [
-        _clip(entry, _measured(entry, look, by_path, numbers_of), rate, buckets, by_path, usual)
+        _clip(
+            entry,
+            _measured(entry, look, by_path, numbers_of),
+            rate,
+            buckets,
+            by_path,
+            usual,
+            keep_tails=chosen_by_person,
+        )
         if entry.role == "clip"
         else _companion(entry, look, (entry.source, entry.path) in owned)
         for entry, look in zip(found, looks, strict=True)
     ]
-    clips = with_groups(_with_collisions(clips))
+    clips = with_groups(_with_collisions(clips if chosen_by_person else without_many_stubs(clips)))
     usable = [clip for clip in clips if clip.samples]
     chosen = Counter(bucket for clip in usable for bucket in {sample.bucket for sample in clip.samples})
     total_s = sum(clip.duration_s for clip in clips if clip.kind != "other")
@@ -134,6 +153,8 @@ def _clip(
     buckets: Sequence[Bucket],
     looks: Mapping[tuple[str, str], Look],
     usual: Mapping[str, int],
+    *,
+    keep_tails: bool,
 ) -> Clip:
     probe = look.probe
     if probe is None:
@@ -148,7 +169,9 @@ def _clip(
             flags=flags,
             origin=found.origin,
         )
-    seen = Seen(probe, look.numbers, rate, cut(probe, rate, buckets), found.file)
+    silences, speech = (look.numbers.get(name, {}).get(spans, []) for name, spans in SOUND_SPANS)
+    cut_up = cut(probe, rate, buckets, cuts_of(look.numbers), silences, speech, keep_tails=keep_tails)
+    seen = Seen(probe, look.numbers, rate, cut_up, found.file)
     own = pair(found, probe.kind, seen.cut.samples, rate, lambda path: looks.get((found.source, path)), usual)
     flags = [flag for check in CHECKS for flag in check.judge(seen)] + own.flags
     blocked = any(flag.severity == "block" for flag in flags)
@@ -173,6 +196,9 @@ def _clip(
         interlaced=any(flag.id == "interlaced" for flag in flags),
         audio=audio_of(seen),
         samples=[] if blocked else list(own.samples),
+        sound_samples=[
+            sample for sample in seen.cut.sounds if not blocked and sample.start_s + sample.duration_s <= own.reach_s
+        ],
         flags=flags,
         measures=measures_of(seen),
         scene=look.numbers.get("near_duplicate", {}).get("signatures", []),

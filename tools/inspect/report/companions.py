@@ -19,11 +19,15 @@ SOUND_COLUMNS = ("reference_audio", "audio_mask")
 
 @dataclass(frozen=True)
 class Paired:
-    """The paths by column, the samples that all of them reach, and flags for what is missing or too short."""
+    """The paths by column, the samples that all of them reach, and flags for what is missing or too short.
+
+    `reach_s` is where the shortest of them ends.
+    """
 
     columns: dict[str, str]
     samples: tuple[Sample, ...]
     flags: list[Flag]
+    reach_s: float = inf
 
 
 def pair(
@@ -41,6 +45,7 @@ def pair(
     """
     columns: dict[str, str] = {}
     flags: list[Flag] = []
+    reach_s = inf
     for column, path in found.columns.items():
         named = f"Its {column}, {displayed(path)},"
         if not (Path(found.source) / path).is_file():
@@ -60,7 +65,7 @@ def pair(
             told = lost if reached else "less than any sample, and isn't used"
             flags.append(_flag(column, f"{named} lasts {lasts_s:.2f} s: {told}.", "Make it as long as the clip."))
         if reached or not samples:
-            columns[column], samples = path, reached
+            columns[column], samples, reach_s = path, reached, min(reach_s, end_s + 1e-6)
     for column, count in usual.items():
         fits = kind != "audio" or column in SOUND_COLUMNS
         if fits and column != "audio" and column not in found.columns:
@@ -68,7 +73,7 @@ def pair(
             flags.append(
                 _flag(column, message, "Add one of its name, or expect it to be left out where that is trained on.")
             )
-    return Paired(columns, samples, flags)
+    return Paired(columns, samples, flags, reach_s)
 
 
 def _flag(column: str, message: str, remedy: str) -> Flag:

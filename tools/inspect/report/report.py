@@ -158,6 +158,7 @@ class Clip(Document):
     A file of another `role` than "clip" belongs to the clip whose `columns` name it, and is of kind "other".
     `paired_by` says how they were brought together: "metadata", "name" or "folder".
     Clips of one `group` show nearly the same pictures: a split must keep them on one side. Null: on its own.
+    `samples` have pictures where the clip has; `sound_samples` are for training on its sound alone.
     `scene` holds signatures of a few of its pictures (tools/inspect/scan/scenes.py), by which scenes are told apart.
     """
 
@@ -183,6 +184,7 @@ class Clip(Document):
     group: str | None = None
     audio: Audio = Audio(status="none")
     samples: list[Sample] = []
+    sound_samples: list[Sample] = []
     flags: list[Flag] = []
     measures: Measures = Measures()
     scene: list[str] = []

@@ -1,10 +1,21 @@
 """Cutting clips into samples: the working frame rate, and each clip's bucket and windows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tools.inspect.report.report import Sample
-from trainer_core.data.buckets import SHORTEST_VIDEO_FRAMES, Bucket, ClipExtent, choose_bucket, frames_at, windows
+from tools.inspect.report.sound_windows import Span, sound_samples
+from trainer_core.data.buckets import (
+    SHORTEST_VIDEO_FRAMES,
+    Bucket,
+    ClipExtent,
+    choose_bucket,
+    frames_at,
+    least_tail,
+    shots_of,
+    windows,
+)
 from trainer_core.data.media.decode import LONGEST_AUDIO_PADDING_S
 from trainer_core.data.media.probe import ClipProbe
 
@@ -14,13 +25,17 @@ WORKING_RATES = (24.0, 25.0, 30.0)
 
 @dataclass(frozen=True)
 class Cut:
-    """The samples of one clip, its frames at the working rate, and how many windows were dropped for lack of sound."""
+    """The samples of one clip, its frames at the working rate, and how many windows were dropped for lack of sound.
+
+    `sounds` are windows for training on its sound alone.
+    """
 
     bucket: Bucket | None
     samples: tuple[Sample, ...]
     frames_available: int
     without_sound: int = 0
     sound_too_short: bool = False
+    sounds: tuple[Sample, ...] = ()
 
 
 def working_frame_rate(probes: Sequence[ClipProbe]) -> float:
@@ -32,11 +47,18 @@ def working_frame_rate(probes: Sequence[ClipProbe]) -> float:
     return max(votes, key=lambda rate: votes[rate])
 
 
-def extent(probe: ClipProbe, frame_rate: float) -> ClipExtent | None:
+def extent(probe: ClipProbe, frame_rate: float, cuts_s: Sequence[float] = ()) -> ClipExtent | None:
     """What the clip offers to a bucket; None for sound alone."""
     if probe.kind == "audio" or not probe.width or not probe.height:
         return None
-    return ClipExtent(probe.width, probe.height, frames_available(probe, frame_rate))
+    available = frames_available(probe, frame_rate)
+    shots = shots_of(available / frame_rate, frame_rate, cuts_s) if cuts_s else []
+    return ClipExtent(probe.width, probe.height, available, tuple(frames for _, frames in shots))
+
+
+def cuts_of(numbers: Mapping[str, Any]) -> list[float]:
+    """Seconds of the cuts that were measured in a clip."""
+    return [time_s for time_s, _ in numbers.get("scene_cut", {}).get("cuts", [])]
 
 
 def frames_available(probe: ClipProbe, frame_rate: float) -> int:
@@ -47,14 +69,26 @@ def frames_available(probe: ClipProbe, frame_rate: float) -> int:
     return min(frames, probe.frames) if probe.frames < SHORTEST_VIDEO_FRAMES else frames
 
 
-def cut(probe: ClipProbe, frame_rate: float, buckets: Sequence[Bucket]) -> Cut:
-    """Cut a clip into consecutive samples of its bucket; stills take one-frame buckets, nothing is enlarged.
+def cut(
+    probe: ClipProbe,
+    frame_rate: float,
+    buckets: Sequence[Bucket],
+    cuts_s: Sequence[float] = (),
+    silences: Sequence[Span] = (),
+    speech: Sequence[Span] = (),
+    *,
+    keep_tails: bool = False,
+) -> Cut:
+    """Cut a clip into consecutive samples of its bucket, none across a cut; nothing is enlarged.
 
-    A window in which the clip's sound is missing is dropped, unless it is missing in all of them.
+    Stills take one-frame buckets. Tails shorter than half of the main length are left out unless `keep_tails`: the
+    person named the lengths. A window in which the clip's sound is missing is dropped, unless it is missing in all of
+    them. `silences` and `speech` are stretches of its sound, in seconds from where the sound begins.
     """
     available = frames_available(probe, frame_rate)
     if probe.kind == "audio":
-        return _cut_sound(probe, frame_rate, buckets)
+        sounds = sound_samples(probe, silences, speech)
+        return Cut(None, sounds, frames_at(probe.duration_s, frame_rate), sounds=sounds)
     assert probe.width is not None
     assert probe.height is not None
     eligible = [
@@ -62,18 +96,27 @@ def cut(probe: ClipProbe, frame_rate: float, buckets: Sequence[Bucket]) -> Cut:
         for bucket in buckets
         if bucket.fits_inside(probe.width, probe.height) and (bucket.frames == 1) == (probe.kind == "image")
     ]
-    bucket = choose_bucket(probe.width, probe.height, available, eligible)
+    longest_shot = max((frames for _, frames in shots_of(probe.duration_s, frame_rate, cuts_s)), default=0)
+    bucket = choose_bucket(probe.width, probe.height, min(available, longest_shot) if cuts_s else available, eligible)
+    sounds = sound_samples(probe, silences, speech)
     if bucket is None:
-        return Cut(None, (), available)
+        return Cut(None, (), available, sounds=sounds)
     if probe.kind == "image":
         return Cut(bucket, (Sample(start_s=0.0, duration_s=1 / frame_rate, bucket=str(bucket)),), available)
-    lengths = [
-        one.frames
-        for one in eligible
-        if (one.width, one.height) == (bucket.width, bucket.height) and one.frames <= bucket.frames
-    ]
-    samples = _samples(probe.duration_s, frame_rate, lengths, bucket)
-    return _with_sound(probe, bucket, samples, available)
+    same_size = [one.frames for one in eligible if (one.width, one.height) == (bucket.width, bucket.height)]
+    main = max(same_size)
+    lengths = [frames for frames in same_size if frames <= bucket.frames]
+    samples = tuple(
+        Sample(
+            start_s=start_s,
+            duration_s=frames / frame_rate,
+            bucket=str(Bucket(bucket.width, bucket.height, frames)),
+        )
+        for start_s, frames in windows(
+            probe.duration_s, frame_rate, lengths, cuts_s, 1 if keep_tails else least_tail(main)
+        )
+    )
+    return replace(_with_sound(probe, bucket, samples, available), sounds=sounds)
 
 
 def _with_sound(probe: ClipProbe, bucket: Bucket, samples: tuple[Sample, ...], available: int) -> Cut:
@@ -84,24 +127,6 @@ def _with_sound(probe: ClipProbe, bucket: Bucket, samples: tuple[Sample, ...], a
     if not heard:
         return Cut(bucket, samples, available, without_sound=len(samples), sound_too_short=bool(samples))
     return Cut(bucket, heard, available, without_sound=len(samples) - len(heard))
-
-
-def _cut_sound(probe: ClipProbe, frame_rate: float, buckets: Sequence[Bucket]) -> Cut:
-    """Sound alone is cut to the lengths of the buckets that it fills, else to the shortest legal length."""
-    available = frames_at(probe.duration_s, frame_rate)
-    lengths = [bucket.frames for bucket in buckets if SHORTEST_VIDEO_FRAMES <= bucket.frames <= available]
-    return Cut(None, _samples(probe.duration_s, frame_rate, lengths or [SHORTEST_VIDEO_FRAMES], None), available)
-
-
-def _samples(duration_s: float, frame_rate: float, lengths: Sequence[int], size: Bucket | None) -> tuple[Sample, ...]:
-    return tuple(
-        Sample(
-            start_s=start_s,
-            duration_s=frames / frame_rate,
-            bucket=str(Bucket(size.width, size.height, frames)) if size is not None else None,
-        )
-        for start_s, frames in windows(duration_s, frame_rate, lengths)
-    )
 
 
 def _nearest_rate(fps: float) -> float:

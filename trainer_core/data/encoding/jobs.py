@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,7 +165,7 @@ def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str, _co
 
     def facts(window: Window) -> Facts:
         apart = {} if window.sound == window.media else {"sound": sampled_digest([window.sound])}
-        return {**_cut_facts(window), "audio_vae": made_from, **apart}
+        return {**_cut_facts(window), "audio_vae": made_from, **apart, **_gain_facts(window)}
 
     return Job(directory, "audio latents", "audio VAE", facts, read, _encode_sound)
 
@@ -175,7 +175,7 @@ def _reference_audio_job(_config: TrainingConfig, source: ModelSource, directory
 
     def facts(window: Window) -> Facts:
         reference = sampled_digest([window.input(column)])
-        return {**_cut_facts(window), "audio_vae": made_from, "reference": reference}
+        return {**_cut_facts(window), "audio_vae": made_from, "reference": reference, **_gain_facts(window)}
 
     def read(vae: Any, window: Window, _reader: ClipReader) -> list[np.ndarray]:
         return [_sound(window.input(column), window, vae)]
@@ -189,7 +189,7 @@ def _audio_mask_job(_config: TrainingConfig, _source: ModelSource, directory: st
         return {**_cut_facts(window), "mask": sampled_digest([window.input("audio_mask")])}
 
     def read(vae: Any, window: Window, _reader: ClipReader) -> list[np.ndarray]:
-        return [_sound(window.input("audio_mask"), window, vae)]
+        return [_sound(window.input("audio_mask"), replace(window, gain_db=0.0), vae)]
 
     def encode(vae: Any, _window: Window, pieces: Iterator[np.ndarray]) -> dict[str, Any]:
         return audio_mask_content(vae, next(pieces))
@@ -255,13 +255,17 @@ def _sound(path: Path, window: Window, vae: Any) -> np.ndarray:
         raise DataError(
             f"{window.name}: there is no sound in {path.name!r}.", "Inspect the clip again or leave it out."
         )
-    return samples
+    return samples if window.gain_db == 0.0 else (samples * np.float32(10 ** (window.gain_db / 20))).clip(-1.0, 1.0)
 
 
 def _frame_rate(config: TrainingConfig) -> float:
     if config.ltx_agent.frame_rate is None:
         raise ConfigError("The config names no frame rate (ltx_agent.frame_rate).", "Set it, e.g. 24.")
     return config.ltx_agent.frame_rate
+
+
+def _gain_facts(window: Window) -> Facts:
+    return {"gain_db": window.gain_db} if window.gain_db else {}
 
 
 def _cut_facts(window: Window) -> Facts:
