@@ -24,6 +24,7 @@ TINY_RANK = 8
 TINY_LEARNING_RATE = 2e-3
 TINY_BATCH_SIZE = 2
 RECIPE = "the objective's recipe"
+KINDS = "every program reads it; rslora for ranks from 64, dora for ranks of 4 to 16, lokr for a small file of a style"
 
 _ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
 _TARGETS: dict[tuple[bool, bool], tuple[list[str], str]] = {
@@ -52,6 +53,7 @@ class Wishes:
     adapter: str | None = None
     steps: int | None = None
     rank: int | None = None
+    lora_kind: str | None = None
     learning_rate: float | None = None
     batch_size: int | None = None
     held_out: float | None = None
@@ -260,6 +262,7 @@ def _choose_model(
     rank = (TINY_RANK, "the tiny model's layers are a few dozen wide") if tiny else (recipe["lora"]["rank"], RECIPE)
     choices.choose("lora.rank", *_asked_or(wishes.rank, rank))
     choices.choose("lora.alpha", choices.values["lora.rank"], "equal to the rank: the adapter works at plain strength")
+    choices.choose("ltx_agent.lora.kind", *_asked_or(wishes.lora_kind, ("lora", KINDS)))
     targets, why = _TARGETS[needs]
     extra = _IN_CONTEXT_EXTRA[needs] if adapter == "ic-lora" else []
     choices.choose("lora.target_modules", targets + extra, why)

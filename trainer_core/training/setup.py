@@ -18,6 +18,7 @@ from trainer_core.data.windows import read_windows
 from trainer_core.doctor.examine import Base
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.full_checkpoint import load_full
+from trainer_core.lora.kinds import strength_of
 from trainer_core.model.block_swap import BlockSwap, swapped_indices, to_device
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
@@ -136,6 +137,7 @@ def adapter_facts(session: Session, step: int) -> AdapterFacts:
         objective=session.config.ltx_agent.objective or name_of(session.config.strategy) or "custom",
         step=step,
         rank=lora.rank if lora is not None else None,
+        kind=session.config.ltx_agent.lora.kind if lora is not None else "lora",
         reference_spatial_scale=spatial,
         reference_temporal_scale=temporal,
     )
@@ -207,9 +209,10 @@ def _make_trainable(config: TrainingConfig, transformer: Any, objective: Objecti
             load_full(transformer, Path(config.model.load_checkpoint))
         return train_fully(transformer, objective)
     assert config.lora is not None
-    parameters = add_lora(transformer, config.lora, objective, config.seed)
+    kind = config.ltx_agent.lora
+    parameters = add_lora(transformer, config.lora, objective, config.seed, kind)
     if config.model.load_checkpoint is not None:
-        load_lora(transformer, Path(config.model.load_checkpoint), config.lora.alpha / config.lora.rank)
+        load_lora(transformer, Path(config.model.load_checkpoint), strength_of(config.lora, kind))
     return parameters
 
 
