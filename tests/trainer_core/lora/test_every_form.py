@@ -217,7 +217,7 @@ def trained(kind: str) -> Callable[[Path], Written]:
     """What a run of ours saves, by kind."""
 
     def write(folder: Path) -> Written:
-        section, chosen = LoraSection(rank=2, alpha=3, target_modules=TARGETS), LoraKindSection(kind=kind, factor=4)  # type: ignore[arg-type]
+        section, chosen = LoraSection(rank=2, alpha=3, target_modules=TARGETS), LoraKindSection(kind=kind, factor=4)
         transformer = fresh()
         parameters = add_lora(transformer, section, objective(), 1, chosen)
         with torch.no_grad():
