@@ -12,16 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from trainer_core.errors import ConfigError
+from trainer_core.lora.act import linears_of
+from trainer_core.lora.file import read_lora_file
+from trainer_core.lora.kinds import loaded_parts, peft_config, saved_parts
 from trainer_core.model.ltx import branch_of
-from trainer_core.model.names import to_diffusers, to_upstream
+from trainer_core.model.names import to_upstream
 from trainer_core.model.source import Version
 from trainer_core.objective import Objective
+from trainer_core.sections.own import LoraKindSection
 from trainer_core.sections.run import LoraSection
 from trainer_core.trained_as import TrainedAs
 from trainer_core.weights_file import write_tensors
 
 LORA_PREFIX = "diffusion_model."
-_READ_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "base_model.model.")
+_FULL_PREFIXES = ("model.diffusion_model.", LORA_PREFIX, "transformer.")
 PEFT_NAME = "default"
 """What PEFT calls the layers that train."""
 
@@ -40,6 +44,7 @@ class AdapterFacts:
     reference_temporal_scale: int = 1
     average_decay: float | None = None
     trained_as: TrainedAs | None = None
+    kind: str = "lora"
 
     def metadata(self) -> dict[str, str]:
         """safetensors metadata; scale factors only where they are not 1, under every name that a reader knows."""
@@ -54,6 +59,8 @@ class AdapterFacts:
         }
         if self.rank is not None:
             found["rank"] = str(self.rank)
+        if self.kind != "lora":
+            found["adapter_kind"] = self.kind
         if self.average_decay is not None:
             found["ema_decay"] = str(self.average_decay)
         if self.trained_as is not None:
@@ -103,23 +110,19 @@ def trained_branches(objective: Objective) -> frozenset[str]:
     return frozenset({"video"} if video else {"audio"})
 
 
-def add_lora(transformer: Any, section: LoraSection, objective: Objective, seed: int) -> list[nn.Parameter]:
-    """Put fresh LoRA layers on `transformer`, freeze the rest, and return the trained parameters (float32)."""
-    from peft import LoraConfig
-
+def add_lora(
+    transformer: Any, section: LoraSection, objective: Objective, seed: int, kind: LoraKindSection = LoraKindSection()
+) -> list[nn.Parameter]:
+    """Put fresh adapter layers on `transformer`, freeze the rest, and return the trained parameters (float32)."""
     transformer.requires_grad_(False)
     targets = lora_targets(transformer, section.target_modules, objective)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        transformer.add_adapter(
-            LoraConfig(
-                r=section.rank,
-                lora_alpha=section.alpha,
-                lora_dropout=section.dropout,
-                target_modules=targets,
-            ),
-            adapter_name=PEFT_NAME,
-        )
+        transformer.add_adapter(peft_config(section, kind, targets), adapter_name=PEFT_NAME)
+    if kind.kind == "lokr":
+        # it has no dropout, and yet PEFT draws a number for one at every call of a layer in training mode
+        for name in targets:
+            transformer.get_submodule(name).eval()
     trained = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.data = parameter.data.float()
@@ -137,17 +140,21 @@ def train_fully(transformer: nn.Module, objective: Objective) -> list[nn.Paramet
     return trained
 
 
-def lora_state(transformer: Any, alpha_over_rank: float, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the LoRA layers under upstream's keys, alpha/rank folded into B: readers fuse plain B·A."""
+def lora_state(transformer: Any, strength: float, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the adapter's layers under upstream's keys, `strength` folded in: readers fuse plain products.
+
+    What scales whole rows of the base (DoRA) stays float32: bfloat16 would round the base itself.
+    """
     from peft import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(transformer, adapter_name=PEFT_NAME)
-    found = {}
-    for key, tensor in state.items():
-        module, _, kind = key.rpartition(".lora_")
-        folded = tensor.float() * alpha_over_rank if kind.startswith("B") else tensor.float()
-        found[f"{LORA_PREFIX}{to_upstream(module)}.lora_{kind}"] = folded.to("cpu", dtype).contiguous()
-    return found
+    return {
+        f"{LORA_PREFIX}{to_upstream(module)}.{part}": tensor.to(
+            "cpu", torch.float32 if part in ("lora_magnitude_vector", "dora_scale") else dtype
+        ).contiguous()
+        for module, parts in saved_parts(transformer, state, strength).items()
+        for part, tensor in parts.items()
+    }
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], facts: AdapterFacts) -> None:
@@ -166,92 +173,65 @@ def refuse_second_save(path: Path) -> None:
 
 
 def load_lora(
-    transformer: Any,
-    path: Path,
-    alpha_over_rank: float,
-    rest: dict[str, tuple[Tensor, Tensor]] | None = None,
+    transformer: Any, path: Path, strength: float, rest: dict[str, tuple[Tensor, Tensor]] | None = None
 ) -> int:
-    """Load a LoRA file of upstream's, diffusers' or ComfyUI's form into the LoRA layers of `transformer`.
+    """Load an adapter file of any form into the adapter's layers of `transformer`, of which each multiplies by
+    `strength`: the file's matrices are divided by it, so that the sum stays what the file says.
 
-    Layers of the file that `transformer` has no LoRA for go into `rest` as (A, B); without `rest` they are refused. A
-    file carries no alpha: B is divided by the layers' own alpha/rank, so that the sum stays what the file says.
+    Layers of the file that `transformer` has no adapter for go into `rest` as (A, B); without `rest` they are refused.
 
-    Returns how many modules were filled. Raises ConfigError naming the first key that doesn't fit.
+    Returns how many modules were filled. Raises ConfigError naming the first that doesn't fit.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    pairs = read_lora(path)
+    file = read_lora_file(path).sound()
     expected = get_peft_model_state_dict(transformer, adapter_name=PEFT_NAME)
+    trained = {key.partition(".lora_")[0].partition(".lokr_")[0] for key in expected}
+    layers = linears_of(transformer)
     state = {}
-    for module, (down, up) in pairs.items():
-        if rest is not None and f"{module}.lora_A.weight" not in expected:
-            rest[module] = down, up
+    for module, change in file.changes.items():
+        if module not in trained and rest is not None and module not in file.magnitudes:
+            rest[module] = change.pair()
             continue
-        for key, tensor in ((f"{module}.lora_A.weight", down), (f"{module}.lora_B.weight", up / alpha_over_rank)):
-            if key not in expected:
+        if module not in trained:
+            raise ConfigError(
+                f"{path} has LoRA weights for {module}, which this run doesn't train.",
+                "Use the same target_modules and objective family as the file was trained with.",
+            )
+        magnitude = file.magnitudes.get(module)
+        try:
+            parts = loaded_parts(module, change, magnitude, expected, strength, layers[module])
+        except ConfigError as error:
+            raise ConfigError(f"{path} can't be continued: {error.message}", error.hint) from error
+        for part, tensor in parts.items():
+            key = f"{module}.{part}"
+            if key not in expected or expected[key].shape != tensor.shape:
+                own = tuple(expected[key].shape) if key in expected else "in another form"
                 raise ConfigError(
-                    f"{path} has LoRA weights for {module}, which this run doesn't train.",
-                    "Use the same target_modules and objective family as the file was trained with.",
-                )
-            if expected[key].shape != tensor.shape:
-                raise ConfigError(
-                    f"{path}: {key} is {tuple(tensor.shape)}, this run's is {tuple(expected[key].shape)}.",
-                    "Set lora.rank to the file's rank and use the same LTX version.",
+                    f"{path}: {key} is {tuple(tensor.shape)}, this run's is {own}.",
+                    "Set lora.rank (and for LoKr ltx_agent.lora.factor) to the file's and use the same LTX version.",
                 )
             state[key] = tensor
-    missing = sorted({key.rpartition(".lora_")[0] for key in expected} - set(pairs))
+    missing = sorted(trained - set(file.changes))
     if missing:
         raise ConfigError(
             f"{path} lacks {len(missing)} modules that this run trains, the first is {missing[0]}.",
             "Set lora.target_modules to what the file was trained with: it has "
-            f"{', '.join(sorted({_layer_of(module) for module in pairs}))}.",
+            f"{', '.join(sorted({_layer_of(module) for module in file.changes}))}.",
         )
     set_peft_model_state_dict(transformer, state, adapter_name=PEFT_NAME)
-    return len(pairs) - len(rest or {})
+    return len(file.changes) - len(rest or {})
 
 
 def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return {diffusers module name: (A, B)} of a LoRA file, scale folded into B.
+    """Return {diffusers module name: (A, B)} of a LoRA file in any form, its strength folded into B.
 
-    Reads upstream's and ComfyUI's `diffusion_model.` keys, diffusers' `transformer.` keys, lora_down/lora_up spellings
-    and `.alpha` tensors. Raises ConfigError for a file that is no safetensors LoRA.
+    Raises ConfigError for a file that is no sound adapter for LTX-2, and for DoRA, which is more than B·A.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(
-            f"{path} is not a readable safetensors file: {error}.", "Give a LoRA in safetensors."
-        ) from error
-    downs: dict[str, Tensor] = {}
-    ups: dict[str, Tensor] = {}
-    alphas: dict[str, float] = {}
-    for key, tensor in tensors.items():
-        name = without_prefix(key)
-        for ending, target in (
-            (".lora_A.weight", downs),
-            (".lora_down.weight", downs),
-            (".lora_B.weight", ups),
-            (".lora_up.weight", ups),
-        ):
-            if name.endswith(ending):
-                target[to_diffusers(name.removesuffix(ending))] = tensor
-                break
-        else:
-            if name.endswith(".alpha"):
-                alphas[to_diffusers(name.removesuffix(".alpha"))] = float(tensor)
-            else:
-                raise ConfigError(f"{path}: `{key}` is not a LoRA key.", "Give a LoRA, not a full checkpoint.")
-    if not downs or set(downs) != set(ups):
-        odd = sorted(set(downs) ^ set(ups))
-        detail = f"{odd[0]} has only one of its two matrices" if odd else "it holds no LoRA weights"
-        raise ConfigError(f"{path} is not a whole LoRA: {detail}.", "Give the complete file.")
-    return {
-        module: (down, ups[module] * (alphas[module] / down.shape[0]) if module in alphas else ups[module])
-        for module, down in downs.items()
-    }
+    file = read_lora_file(path).sound()
+    if file.magnitudes:
+        raise ConfigError(f"{path} is a DoRA: it is more than two matrices a module.", "Give a plain LoRA.")
+    return dict(file.pairs.items())
 
 
 def check_lora_keys(state: Mapping[str, Tensor], accepted: frozenset[str]) -> None:
@@ -279,10 +259,7 @@ def _paired(key: str) -> list[tuple[str, str]]:
 
 def without_prefix(key: str) -> str:
     """A weight's name without what a reader puts in front of it."""
-    for prefix in _READ_PREFIXES:
-        if key.startswith(prefix):
-            return key.removeprefix(prefix)
-    return key
+    return next((key.removeprefix(prefix) for prefix in _FULL_PREFIXES if key.startswith(prefix)), key)
 
 
 def _matches(name: str, pattern: str) -> bool:

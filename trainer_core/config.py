@@ -16,7 +16,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 from trainer_core.objective import name_of
 from trainer_core.sections.base import Section
-from trainer_core.sections.own import LtxAgentSection
+from trainer_core.sections.own import LoraKindSection, LtxAgentSection
 from trainer_core.sections.run import (
     AccelerationSection,
     CheckpointsSection,
@@ -60,6 +60,34 @@ class TrainingConfig(Section):
         if isinstance(strategy, dict) and "name" not in strategy:
             return {**values, "training_strategy": {"name": "flexible", **strategy}}
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_the_kind_of_lora(cls, values: Any) -> Any:
+        """`lora.kind` and `lora.factor` are read as ours: upstream's `lora:` knows neither."""
+        lora = values.get("lora") if isinstance(values, dict) else None
+        if not isinstance(lora, dict) or lora.keys().isdisjoint(LoraKindSection.model_fields):
+            return values
+        ours = {name: lora[name] for name in LoraKindSection.model_fields if name in lora}
+        agent = dict(values.get("ltx_agent") or {})
+        there = dict(agent.get("lora") or {})
+        if both := sorted(name for name in ours if name in there and there[name] != ours[name]):
+            raise ValueError(f"lora.{both[0]} and ltx_agent.lora.{both[0]} differ; keep one of them")
+        agent["lora"] = {**there, **ours}
+        return {**values, "lora": {name: value for name, value in lora.items() if name not in ours}, "ltx_agent": agent}
+
+    @model_validator(mode="after")
+    def _the_kind_of_lora_can_train(self) -> Self:
+        kind = self.ltx_agent.lora.kind
+        if kind != "lora" and self.model.training_mode == "full":
+            raise ValueError(
+                f"ltx_agent.lora.kind {kind} is for model.training_mode: lora; full training has no adapter"
+            )
+        if kind == "lokr" and self.lora is not None and self.lora.dropout:
+            raise ValueError(
+                "LoKr has no dropout of a layer's inputs: set lora.dropout: 0, or ltx_agent.lora.kind: lora"
+            )
+        return self
 
     @model_validator(mode="after")
     def _lora_has_its_section(self) -> Self:

@@ -13,9 +13,10 @@ from trainer_core.config import TrainingConfig
 from trainer_core.errors import ConfigError
 from trainer_core.export_whole import merged_changes, trained_changes, write_file, write_folder
 from trainer_core.files import refuse_full_disk, replacing, write_json, write_text
+from trainer_core.lora.forms import diffusers_state
 from trainer_core.model.folder import FolderSource
 from trainer_core.model.names import beside_the_transformer, to_diffusers
-from trainer_core.model.reader_keys import LORA_KEYS
+from trainer_core.model.reader_keys import ADAPTER_KEYS
 from trainer_core.model.source import ModelSource
 from trainer_core.sampling.multi_lora import AdapterFile, Weighted
 from trainer_core.upstream import upstream_yaml
@@ -41,7 +42,7 @@ def export_lora(adapter: AdapterFile, to: Path) -> Exported:
     with safe_open(adapter.path, framework="pt") as file:
         keys = list(file.keys())
     for key in keys:
-        if block_free(key) not in LORA_KEYS:
+        if block_free(key) not in ADAPTER_KEYS:
             raise ConfigError(f"`{key}` is not a key that ComfyUI and diffusers read.", "Export another checkpoint.")
     _refuse_existing(to)
     with replacing(to) as temporary:
@@ -58,12 +59,10 @@ def export_diffusers(adapter: AdapterFile, source: ModelSource, to: Path) -> Exp
     _refuse_existing(to)
     if adapter.kind == "lora":
         path = to / "pytorch_lora_weights.safetensors"
-        state = {}
-        for module, (down, up) in adapter.pairs.items():
-            state[f"transformer.{module}.lora_A.weight"] = down
-            state[f"transformer.{module}.lora_B.weight"] = up
+        assert adapter.lora is not None
+        state, checked = diffusers_state(adapter.lora)
         write_tensors(path, state, {**adapter.metadata, "format": "pt"})
-        return Exported("diffusers", to, f"{len(adapter.pairs)} modules for LTX2Pipeline.load_lora_weights")
+        return Exported("diffusers", to, checked)
     if isinstance(source, FolderSource):
         return Exported("diffusers", to, write_folder(source, trained_changes(adapter), to))
     own = [one for one in read_stored(adapter.path)[1] if not beside_the_transformer(one.name)]

@@ -23,7 +23,7 @@ from trainer_core.full_checkpoint import facts_in, trained_metadata
 from trainer_core.model.folder import FOLDERS, FolderSource
 from trainer_core.model.names import TRANSFORMER_PREFIX, beside_the_transformer, to_diffusers
 from trainer_core.model.source import ModelSource
-from trainer_core.sampling.multi_lora import AdapterFile, Weighted, summed
+from trainer_core.sampling.multi_lora import AdapterFile, Weighted, changed_modules, merged_weight
 from trainer_core.weights_file import Stored, file_bytes, read_stored, stored_from, write_stored
 
 LINKED_FROM_BYTES = 1 << 20
@@ -42,7 +42,7 @@ class Changes:
 
 def merged_changes(stack: Sequence[Weighted], source: ModelSource) -> Changes:
     """The LoRAs of `stack` added to the base's weights, each in the dtype that the base has it in."""
-    pairs = summed(stack)
+    shapes = changed_modules(stack)
     facts = {
         "format": "pt",
         "model_version": source.version,
@@ -50,7 +50,8 @@ def merged_changes(stack: Sequence[Weighted], source: ModelSource) -> Changes:
         "trainer": "ltx-agent",
         "merged": json.dumps([{"sha256": one.file.digest, "weight": one.weight} for one in stack]),
     }
-    return Changes({f"{module}.weight": _added(*pair) for module, pair in pairs.items()}, False, facts)
+    changes = {f"{module}.weight": _merged(stack, module, shape) for module, shape in shapes.items()}
+    return Changes(changes, False, facts)
 
 
 def trained_changes(checkpoint: AdapterFile) -> Changes:
@@ -118,16 +119,16 @@ def _changed(base: Sequence[Stored], changes: Changes, name_of: Callable[[str], 
     return found
 
 
-def _added(down: Tensor, up: Tensor) -> Callable[[Stored], Stored]:
+def _merged(stack: Sequence[Weighted], module: str, shape: tuple[int, int]) -> Callable[[Stored], Stored]:
     def change(base: Stored) -> Stored:
-        if base.shape != (up.shape[0], down.shape[1]):
+        if base.shape != shape:
             raise ConfigError(
-                f"The adapter changes a {up.shape[0]}x{down.shape[1]} matrix; {base.name} is {base.shape}.",
+                f"The adapter changes a {shape[0]}x{shape[1]} matrix; {base.name} is {base.shape}.",
                 "It was made for another LTX version.",
             )
 
         def make() -> Tensor:
-            return _finite(base.name, (base.tensor().float() + up.float() @ down.float()).to(base.torch_dtype))
+            return _finite(base.name, merged_weight(stack, module, base.tensor()).to(base.torch_dtype))
 
         return stored_from(base.name, base.shape, base.torch_dtype, make)
 

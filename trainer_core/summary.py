@@ -128,7 +128,9 @@ def _use(run: RunFolder, config: TrainingConfig, status: RunStatus) -> str:
     trigger = config.ltx_agent.trigger
     lines += [
         f"- ComfyUI: copy `{chosen}` into `models/loras` and load it on the base named above.",
-        f'- diffusers: `pipeline.load_lora_weights("{_inline(str(run.path / chosen))}")`.',
+        f'- diffusers: `pipeline.load_lora_weights("{_inline(str(run.path / chosen))}")`.'
+        if config.ltx_agent.lora.kind != "lokr"
+        else "- diffusers: its pipeline reads no LoKr; `ltx-agent export` makes a folder that diffusers loads.",
         f"- Write `{_inline(trigger)}` into the prompt." if trigger else "- It has no trigger word.",
         f"- Samples beside the base: `ltx-agent sample {_inline(str(run.path))}`.",
     ]

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from trainer_core.errors import ConfigError
+from trainer_core.lora.strength import whole_number
 from trainer_core.objective import ModalityName, ModalityObjective, Objective, objective_named
 from trainer_core.recipes import OBJECTIVE_NAMES
 from trainer_core.targets import Role
@@ -81,9 +83,27 @@ def read_trained_as(metadata: Mapping[str, str]) -> TrainedAs | None:
 
 
 def stated_scales(metadata: Mapping[str, str]) -> Scales:
-    """The scales under the keys that other readers know, which state one for all references; 1 where none is stated."""
-    spatial = metadata.get("reference_downscale_factor") or metadata.get("reference_spatial_scale_factor")
-    return _whole(spatial), _whole(metadata.get("reference_temporal_scale_factor"))
+    """The scales under the keys that other readers know, which state one for all references; 1 where none is stated.
+
+    Raises ConfigError where what is stated is no whole number.
+    """
+    return (
+        _stated(metadata, "reference_downscale_factor", "reference_spatial_scale_factor"),
+        _stated(metadata, "reference_temporal_scale_factor"),
+    )
+
+
+def _stated(metadata: Mapping[str, str], *names: str) -> int:
+    for name in names:
+        if said := metadata.get(name):
+            number = whole_number(said)
+            if not number:
+                raise ConfigError(
+                    f"The file states the {name} {said[:40]!r}, which is no whole number from 1.",
+                    "Get the file again, or correct its metadata.",
+                )
+            return number
+    return 1
 
 
 def _side(document: Mapping[str, Any]) -> TrainedSide:

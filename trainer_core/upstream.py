@@ -3,6 +3,7 @@
 What its schema refuses is rounded, with a comment, where the training stays the same, and refused where it wouldn't.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from trainer_core.config import TrainingConfig
 from trainer_core.errors import ConfigError
 from trainer_core.quantization_names import upstream_name
+from trainer_core.sections.run import LoraSection
 
 LEAST_RANK = 2
 _LEAST_GUIDANCE = {
@@ -109,9 +111,11 @@ def upstream_yaml(config: TrainingConfig) -> str:
 
     Raises ConfigError for what upstream's schema refuses and nothing near it would train the same.
     """
-    document: dict[str, Any] = config.model_copy(update={"training_strategy": config.strategy}).model_dump(mode="json")
+    lora, kind_said = upstream_lora(config)
+    plain = config.model_copy(update={"training_strategy": config.strategy, "lora": lora})
+    document: dict[str, Any] = plain.model_dump(mode="json")
     ours = document.pop("ltx_agent")
-    said = [*_left_out(config, ours), *_quantization(document["acceleration"])]
+    said = [*kind_said, *_left_out(config, ours), *_quantization(document["acceleration"])]
     _refuse_unknown_words(document)
     _drop_own_keys(config, document)
     said += [*_round_lora(document.get("lora")), *_round_guidance(document)]
@@ -127,7 +131,7 @@ def _left_out(config: TrainingConfig, ours: dict[str, Any]) -> Iterator[str]:
             "learning rate starts at the full value"
         )
     for name, value in ours.items():
-        if name in _WITHOUT_EFFECT_ON_TRAINING or name == "warmup_steps" or value == usual[name]:
+        if name in _WITHOUT_EFFECT_ON_TRAINING or name in ("warmup_steps", "lora") or value == usual[name]:
             continue
         parts = (
             {key: part for key, part in value.items() if part != usual[name][key]} if isinstance(value, dict) else {}
@@ -207,3 +211,24 @@ def _round_guidance(document: dict[str, Any]) -> Iterator[str]:
                 f"validation.{key} {value:g} is raised to {floor:g}, the least that the official trainer takes: its "
                 "samples will differ, the training won't"
             )
+
+
+def upstream_lora(config: TrainingConfig) -> tuple[LoraSection | None, list[str]]:
+    """The `lora:` section that trains the same there, and comments on what was changed in it.
+
+    rsLoRA is a plain LoRA of another alpha. Raises ConfigError for a kind of adapter that isn't known there.
+    """
+    lora, kind = config.lora, config.ltx_agent.lora.kind
+    if lora is None or kind == "lora":
+        return lora, []
+    if kind != "rslora":
+        raise ConfigError(
+            f"ltx_agent.lora.kind {kind} has no counterpart in the official trainer, which trains plain LoRA alone.",
+            "Export without the form `upstream`, or train with ltx_agent.lora.kind: lora.",
+        )
+    alpha = lora.alpha * math.sqrt(lora.rank)
+    comment = (
+        f"rsLoRA of alpha {lora.alpha:g} is written as the plain LoRA that it is, of alpha {alpha:g}: alpha times "
+        "the root of the rank"
+    )
+    return lora.model_copy(update={"alpha": alpha}), [comment]

@@ -24,6 +24,7 @@ from trainer_core.model.released import released_transformer
 from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
 from trainer_core.objective import ModalityObjective, Objective
 from trainer_core.quantization_names import Quantization, quantization_named
+from trainer_core.sections.own import LoraKindSection
 from trainer_core.sections.run import LoraSection
 from trainer_core.training.optim.fused import FusedOptimizer
 from trainer_core.training.step import masked_mse
@@ -111,7 +112,7 @@ def _trainable(cell: Cell, fake: FakeTensorMode) -> tuple[LtxModel, list[nn.Para
         train_fully(transformer, objective)
     else:
         section = LoraSection(rank=cell.rank, alpha=cell.rank, target_modules=list(cell.targets))
-        add_lora(transformer, section, objective, 0)
+        add_lora(transformer, section, objective, 0, LoraKindSection(kind=cell.kind, factor=cell.factor))
     with fake:
         _become_fake(transformer)
     if cell.checkpointing:

@@ -129,11 +129,12 @@ def _counts(windows: list[Window]) -> str:
 def _training_lines(run: RunFolder, config: TrainingConfig) -> list[str]:
     status = describe_run(run)
     options = config.optimization
-    lora = config.lora
+    lora, kind = config.lora, config.ltx_agent.lora.kind
     rows = [
         ("steps", f"{status.step} of {status.steps}"),
         ("learning rate", f"{options.learning_rate:g}, {options.scheduler_type}"),
         ("batch", f"{options.batch_size} x {options.gradient_accumulation_steps}"),
+        *([("kind", kind)] if kind != "lora" else []),
         *([("rank / alpha", f"{lora.rank} / {lora.alpha:g}")] if lora and config.model.training_mode == "lora" else []),
         *(
             [("target modules", ", ".join(lora.target_modules))]

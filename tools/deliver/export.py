@@ -153,9 +153,10 @@ class _Work:
 
 def _lora(work: _Work) -> str:
     from trainer_core.export import export_lora
+    from trainer_core.lora.forms import readers_of
 
     made = export_lora(work.adapter, work.folder / work.weights_name)
-    work.written.append((made.path.name, "LoRA for ComfyUI (models/loras), diffusers and the official tools"))
+    work.written.append((made.path.name, readers_of(work.adapter.lora)))
     return made.checked
 
 

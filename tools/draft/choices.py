@@ -40,6 +40,8 @@ from trainer_core.objective import (
 )
 from trainer_core.sections.strategy import FlexibleStrategy
 
+KINDS = "every program reads it; rslora for ranks from 64, dora for ranks of 4 to 16, lokr for a small file of a style"
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -49,6 +51,7 @@ class Wishes:
     adapter: str | None = None
     steps: int | None = None
     rank: int | None = None
+    lora_kind: str | None = None
     learning_rate: float | None = None
     batch_size: int | None = None
     held_out: float | None = None
@@ -128,7 +131,7 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     frame_rate = report.summary.frame_rate if needs[0] else None
     for name, (value, reason) in data_values(facts, training, split, frame_rate).items():
         choices.choose(name, value, reason)
-    _choose_model(choices, facts, recipe, (adapter, adapter_reason))
+    _choose_model(choices, facts, wishes, recipe, (adapter, adapter_reason))
     groups = [group for index, group in enumerate(split.groups) if index not in split.heldout]
     _choose_optimization(choices, facts, wishes, recipe, material_of(trained, groups), adapter)
     first_frames = share_first_frames(recipe, objective, trained)
@@ -212,6 +215,7 @@ def _choose_adapter(
 def _choose_model(
     choices: _Choices,
     facts: ProjectFacts,
+    wishes: Wishes,
     recipe: dict[str, Any],
     chosen: tuple[AdapterName, str],
 ) -> None:
@@ -227,6 +231,7 @@ def _choose_model(
         choices.choose("model.training_mode", "full", f"every weight is trained: {why_adapter}")
         return
     choices.choose("model.training_mode", "lora", f"{adapter}: {why_adapter}")
+    choices.choose("ltx_agent.lora.kind", *_asked_or(wishes.lora_kind, ("lora", KINDS)))
     targets = objective_of(FlexibleStrategy.model_validate(recipe["training_strategy"])).targets
     choices.choose("lora.target_modules", list(targets.modules), targets.reason)
 

@@ -26,7 +26,7 @@ from trainer_core.config import parse_config
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 from trainer_core.objective import objective_of
-from trainer_core.sections.own import ObjectiveName
+from trainer_core.sections.own import AdapterKind, ObjectiveName
 
 AdapterName = Literal["lora", "ic-lora", "full"]
 
@@ -40,6 +40,10 @@ class DraftArguments(BaseModel):
     adapter: Annotated[AdapterName | None, Field(description="null: ic-lora for the _ic objectives, else lora.")] = None
     steps: Annotated[int | None, Field(ge=1, description="Optimizer steps.")] = None
     rank: Annotated[int | None, Field(ge=1, le=1024, description="Rank of the LoRA.")] = None
+    lora_kind: Annotated[
+        AdapterKind | None,
+        Field(description="The LoRA's kind: rslora for ranks from 64, dora for low ranks, lokr for a small file."),
+    ] = None
     learning_rate: Annotated[float | None, Field(gt=0, lt=1, allow_inf_nan=False)] = None
     batch_size: Annotated[int | None, Field(ge=1, description="Samples a step.")] = None
     held_out: Annotated[

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
@@ -42,8 +42,10 @@ class EditArguments(BaseModel):
 
     file: str
     output: str
-    merge: Annotated[dict[str, float], Field(description="Other LoRA files and the weight each is added with.")] = {}
-    scale: Annotated[dict[Branch, float], Field(description="Factors of branches; 0 leaves one out.")] = {}
+    merge: Annotated[
+        dict[str, FiniteFloat], Field(description="Other LoRA files and the weight each is added with.")
+    ] = {}
+    scale: Annotated[dict[Branch, FiniteFloat], Field(description="Factors of branches; 0 leaves one out.")] = {}
     rank: Annotated[int | None, Field(ge=1, description="The new rank of every module, by SVD.")] = None
 
 
@@ -119,17 +121,21 @@ def edit_adapter(
     from trainer_core.doctor import edit
 
     parts = [(Path(arguments.file), 1.0), *((Path(path), weight) for path, weight in arguments.merge.items())]
-    files = [edit.load_whole(path) for path, _ in parts]
-    pairs = edit.merged([(file.pairs, weight) for file, (_, weight) in zip(files, parts, strict=True)])
+    files = [(edit.load_whole(path), weight) for path, weight in parts]
+    edit.check_versions([file for file, _ in files])
+    pairs = edit.merged([(file.pairs, weight) for file, weight in files])
+    text_pairs = edit.merged([(file.text_pairs, weight) for file, weight in files])
     pairs = edit.scaled(pairs, {str(branch): factor for branch, factor in arguments.scale.items()})
     lost = 0.0
     if arguments.rank is not None:
         pairs, lost = edit.with_rank(pairs, arguments.rank)
+        text_pairs, _ = edit.with_rank(text_pairs, arguments.rank)
     output = Path(arguments.output)
     made_of = "; ".join(f"{path.name} x {weight:g}" for path, weight in parts)
     changes = "".join(f", {branch} x {factor:g}" for branch, factor in arguments.scale.items())
     changes += f", rank {arguments.rank}" if arguments.rank else ""
-    edit.write_adapter(output, pairs, {**files[0].metadata, "made_of": f"{made_of}{changes}"})
+    metadata = {**files[0][0].metadata, "made_of": f"{made_of}{changes}"}
+    edit.write_adapter(output, pairs, metadata, text_pairs=text_pairs)
     ranks = sorted({down.shape[0] for down, _ in pairs.values()})
     told = f"Made {output} of {made_of}{changes}: {len(pairs)} modules of rank {', '.join(map(str, ranks))}"
     return EditResult(

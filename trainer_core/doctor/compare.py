@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from trainer_core.adapters import read_lora
 from trainer_core.doctor.measure import Pairs, delta_norm, product
-from trainer_core.doctor.read import read_adapter
 from trainer_core.model.ltx import branch_of
 
 
@@ -35,8 +35,9 @@ class Comparison(BaseModel):
 
 
 def compare_files(first: Path, second: Path) -> Comparison:
-    """Compare the LoRAs in two files. Raises ConfigError for one that is no safetensors file."""
-    return compare(read_adapter(first).pairs, read_adapter(second).pairs, str(first), str(second))
+    """Compare the LoRAs in two files. Raises ConfigError for one that is no sound adapter, or more than B·A (DoRA)."""
+    one, other = (read_lora(path) for path in (first, second))
+    return compare(one, other, str(first), str(second))
 
 
 def compare(one: Pairs, other: Pairs, first: str = "first", second: str = "second") -> Comparison:

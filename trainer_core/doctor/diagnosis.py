@@ -6,6 +6,7 @@ trainer).
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ class Diagnosis(BaseModel):
 
     `prediction_change` is ‖with − without‖ / ‖without‖ of the predicted velocity on a clip of the run, per modality;
     `change_on_noise` the same on seeded noise, for a file whose clips aren't at hand: evidence, it decides no verdict.
+    `forms` are LoRA, DoRA, LoKr, LoHa, as the file has them; `text_modules` counts layers before the transformer.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -41,6 +43,8 @@ class Diagnosis(BaseModel):
     base_version: str | None
     base: str | None = None
     ranks: list[int] = []
+    forms: list[str] = []
+    text_modules: int = 0
     step: int | None = None
     prediction_change: dict[str, float] | None = None
     change_on_noise: dict[str, float] | None = None
@@ -56,13 +60,17 @@ def diagnose(
     unmatched: list[str],
     prediction_change: dict[str, float] | None,
     base_version: str | None,
+    reasons: Sequence[str] = (),
+    remarks: Sequence[str] = (),
     change_on_noise: dict[str, float] | None = None,
     **facts: Any,
 ) -> Diagnosis:
-    """Put the measures together and judge them; `unmatched` are keys and modules that no layer takes up."""
+    """Put the measures together and judge them; `unmatched` are keys and modules that no layer takes up, `reasons` say
+    why the file can't be used, `remarks` what else is to be known."""
     zero_b = sum(one.zero_b for one in measures)
     ratios = [one.ratio for one in measures if one.ratio is not None and math.isfinite(one.ratio)]
-    verdict, evidence = _judge(measures, zero_b, ratios, nan_tensors, unmatched, prediction_change)
+    verdict, evidence = _judge(measures, zero_b, ratios, nan_tensors, reasons, prediction_change)
+    evidence += remarks
     if change_on_noise:
         evidence.append(f"on a fixed batch of noise it changes the prediction by: {_told(change_on_noise)}")
     missing = {name for name in unmatched if any(one.name == name for one in measures)}
@@ -89,17 +97,15 @@ def _judge(
     zero_b: int,
     ratios: list[float],
     nan_tensors: list[str],
-    unmatched: list[str],
+    reasons: Sequence[str],
     change: dict[str, float] | None,
 ) -> tuple[Kind, list[str]]:
     if nan_tensors:
         return "broken", [f"{len(nan_tensors)} tensors hold NaN or infinity, the first is {nan_tensors[0]}"]
+    if reasons:
+        return "broken", list(reasons)
     if not measures:
         return "broken", ["no LoRA module was found in it"]
-    if unmatched:
-        return "broken", [
-            f"{len(unmatched)} keys fit no layer of the model, the first is {unmatched[0]}: readers drop them silently"
-        ]
     evidence = [f"{len(measures)} modules, {zero_b} of them with a B of zeros"]
     if ratios:
         evidence.append(f"‖ΔW‖/‖W‖: mean {sum(ratios) / len(ratios):.2%}, largest {max(ratios):.2%}")

@@ -1,32 +1,47 @@
 """Making a new adapter file of others: strip or scale branches, merge, change rank. The old files stay as they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from trainer_core.adapters import LORA_PREFIX
+from trainer_core.doctor.examine import examine_file
 from trainer_core.doctor.measure import Pairs, delta_norm
-from trainer_core.doctor.read import AdapterFile, read_adapter
 from trainer_core.errors import ConfigError
+from trainer_core.files import replacing
+from trainer_core.lora.file import LoraFile, read_lora_file
+from trainer_core.lora.names import text_key
+from trainer_core.lora.strength import METADATA_KEY
 from trainer_core.model.ltx import branch_of
 from trainer_core.model.names import to_upstream
 from trainer_core.weights_file import write_tensors
 
+_OF_THE_OLD_FILE = ("rank", "step", METADATA_KEY, "sshs_", "ss_network_")
+"""How the metadata begins that says what only the old file was."""
 OwnPairs = dict[str, tuple[Tensor, Tensor]]
 
 
-def load_whole(path: Path) -> AdapterFile:
-    """Read an adapter to make another of. Raises ConfigError when anything in it is lost, broken or unknown."""
-    found = read_adapter(path)
-    problems = [*found.non_finite, *found.halves, *found.unknown]
-    if problems or not found.pairs:
+def load_whole(path: Path) -> LoraFile:
+    """Read an adapter to make another of. Raises ConfigError when anything in it is lost, broken or unknown, and for
+    DoRA, whose change can't be told without its base."""
+    found = read_lora_file(path).sound()
+    if found.magnitudes:
         raise ConfigError(
-            f"{path} is no whole LoRA: {problems[0] if problems else 'it holds no LoRA weights'}.",
-            "See `ltx-agent doctor` for what is wrong with it.",
+            f"{path} is a DoRA: what it changes depends on its base's own weights, so it can't be scaled, merged or "
+            "resized as a file.",
+            "Use it as it is, with a weight where it is loaded; or train a plain LoRA.",
         )
     return found
+
+
+def check_versions(files: Sequence[LoraFile]) -> None:
+    """Raise ConfigError where the files say that they were made for different versions of LTX-2."""
+    said = {str(file.path): file.metadata["model_version"] for file in files if file.metadata.get("model_version")}
+    if len(set(said.values())) > 1:
+        told = ", ".join(f"{path} for LTX-{version[:20]}" for path, version in said.items())
+        raise ConfigError(f"The adapters are of different versions: {told}.", "Merge adapters of one LTX version.")
 
 
 def scaled(pairs: Pairs, factors: Mapping[str, float]) -> OwnPairs:
@@ -69,6 +84,8 @@ def with_rank(pairs: Pairs, rank: int) -> tuple[OwnPairs, float]:
     found: OwnPairs = {}
     lost, whole = 0.0, 0.0
     for name, (down, up) in pairs.items():
+        if not bool(down.isfinite().all() and up.isfinite().all()):
+            raise ConfigError(f"{name} holds numbers that are not finite at that scale.", "Scale it less.")
         q_up, r_up = torch.linalg.qr(up.double())
         q_down, r_down = torch.linalg.qr(down.double().T)
         left, values, right = torch.linalg.svd(r_up @ r_down.T, full_matrices=False)
@@ -86,19 +103,36 @@ def with_rank(pairs: Pairs, rank: int) -> tuple[OwnPairs, float]:
     return found, (lost / whole) ** 0.5 if whole else 0.0
 
 
-def write_adapter(path: Path, pairs: Pairs, metadata: dict[str, str], dtype: torch.dtype = torch.bfloat16) -> None:
-    """Write `pairs` under the keys that readers know, scale folded in. Never overwrites: raises ConfigError."""
+def write_adapter(
+    path: Path,
+    pairs: Pairs,
+    metadata: dict[str, str],
+    dtype: torch.dtype = torch.bfloat16,
+    text_pairs: Pairs | None = None,
+) -> None:
+    """Write `pairs` under the keys that readers know, strength folded in; `text_pairs` stand before the transformer.
+
+    Never overwrites, and never leaves a file that the doctor would call broken: raises ConfigError.
+    """
     if path.exists():
         raise ConfigError(f"{path} exists already; nothing is overwritten.", "Name another file with --output.")
-    if not pairs:
+    if not pairs and not text_pairs:
         raise ConfigError("Nothing is left of the adapter.", "Strip or scale fewer branches.")
+    named = {f"{LORA_PREFIX}{to_upstream(name)}": pair for name, pair in pairs.items()}
+    named |= {text_key(name): pair for name, pair in (text_pairs or {}).items()}
     state = {}
-    for name, (down, up) in pairs.items():
-        module = f"{LORA_PREFIX}{to_upstream(name)}"
+    for module, (down, up) in named.items():
         state[f"{module}.lora_A.weight"] = down.to(dtype).contiguous()
         state[f"{module}.lora_B.weight"] = up.to(dtype).contiguous()
     ranks = {down.shape[0] for down, _ in pairs.values()}
-    kept = {key: value for key, value in metadata.items() if key not in ("rank", "step")}
+    kept = {key: value for key, value in metadata.items() if not key.startswith(_OF_THE_OLD_FILE)}
     if len(ranks) == 1:
         kept["rank"] = str(ranks.pop())
-    write_tensors(path, state, {"format": "pt", **kept})
+    with replacing(path) as temporary:
+        write_tensors(temporary, state, {"format": "pt", **kept})
+        found = examine_file(temporary)
+        if found.verdict == "broken":
+            raise ConfigError(
+                f"{path} would be a broken adapter: {found.evidence[0]}.",
+                "Scale it less, or leave out what the evidence names.",
+            )

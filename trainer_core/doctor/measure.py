@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer_core.lora.changes import Change, LowRank, changed
 from trainer_core.model.ltx import Branch, branch_of
 
 _BLOCK = re.compile(r"transformer_blocks\.(\d+)\.")
+_ROUNDING = 1e-6
+"""Of ‖W‖: what a magnitude that never moved differs from the length of its row."""
 Pairs = Mapping[str, tuple[Tensor, Tensor]]
 
 
@@ -32,30 +35,38 @@ class ModuleMeasure:
         return None if not self.weight_norm else self.delta_norm / self.weight_norm
 
 
-def measure(pairs: Pairs, weight_norms: Mapping[str, float | None]) -> list[ModuleMeasure]:
-    """Measure every module of `pairs`, in their order."""
+def measure(
+    changes: Mapping[str, Change],
+    weight_norms: Mapping[str, float | None],
+    magnitudes: Mapping[str, Tensor] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> list[ModuleMeasure]:
+    """Measure every module of `changes`, in their order; DoRA's with its `magnitudes` where the base's `weights` are
+    known, else without."""
     found = []
-    for name, (down, up) in pairs.items():
+    for name, change in changes.items():
         number = _BLOCK.search(name)
+        delta = change.norm()
+        if magnitudes is not None and name in magnitudes and weights is not None and name in weights:
+            weight = weights[name].float()
+            delta = float(torch.linalg.vector_norm(changed(weight, change, magnitudes[name]) - weight))
         found.append(
             ModuleMeasure(
                 name=name,
                 branch=branch_of(name),
                 block=int(number[1]) if number else None,
-                rank=down.shape[0],
-                delta_norm=delta_norm(down, up),
+                rank=change.rank,
+                delta_norm=delta,
                 weight_norm=weight_norms.get(name),
-                zero_b=not bool(up.any()),
+                zero_b=change.is_zero() and delta <= _ROUNDING * (weight_norms.get(name) or 0.0),
             )
         )
     return found
 
 
 def delta_norm(down: Tensor, up: Tensor) -> float:
-    """‖B·A‖ without making B·A: ‖BA‖² = tr(BᵀB·AAᵀ)."""
-    down, up = down.double(), up.double()
-    squared = float(((up.T @ up) * (down @ down.T)).sum())
-    return math.sqrt(max(squared, 0.0)) if math.isfinite(squared) else math.nan
+    """‖B·A‖ without making B·A."""
+    return LowRank(down, up).norm()
 
 
 def product(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> float:
@@ -76,16 +87,6 @@ def base_weight_norms(transformer: nn.Module, names: set[str]) -> dict[str, floa
         if isinstance(weight, Tensor) and weight.ndim == 2:
             found[name] = _norm(weight)
     return found
-
-
-def base_shapes(transformer: nn.Module) -> dict[str, tuple[int, int]]:
-    """(in, out) features of every linear layer by diffusers' name."""
-    layers = {name: getattr(module, "base_layer", module) for name, module in transformer.named_modules()}
-    return {
-        name: (layer.in_features, layer.out_features)
-        for name, layer in layers.items()
-        if hasattr(layer, "in_features") and hasattr(layer, "out_features") and "lora_" not in name
-    }
 
 
 def branch_ratios(measures: list[ModuleMeasure]) -> dict[str, dict[str, float | None]]:

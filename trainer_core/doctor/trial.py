@@ -5,28 +5,28 @@ The adapter acts through hooks, so that the base's own weights stay as they are.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainer_core.lora.act import act_on, linears_of
+from trainer_core.lora.file import LoraFile
 from trainer_core.model.ltx import LtxModel, ModalityInput, context_widths
 
 GRID, AUDIO_FRAMES, TEXT_TOKENS = (2, 4, 4), 13, 16
 """So few tokens that the largest base is read from the disk for longer than it computes."""
 FRAME_RATE, SIGMA, SEED = 24.0, 0.625, 0
 
-Pairs = dict[str, tuple[Tensor, Tensor]]
 Prediction = tuple[Tensor | None, Tensor | None]
 """What the model predicts of video and of audio."""
 
 
 @torch.no_grad()
-def change_on_noise(model: LtxModel, pairs: Pairs) -> dict[str, float]:
-    """‖with − without‖ / ‖without‖ of the predicted velocity, per modality; `pairs` maps a module to its (A, B)."""
+def change_on_noise(model: LtxModel, adapter: LoraFile) -> dict[str, float]:
+    """‖with − without‖ / ‖without‖ of the predicted velocity, per modality, under what `adapter` changes."""
     inputs = _inputs(model)
     without = model(*inputs)
-    with _acting(model.transformer, pairs):
+    with _acting(model.transformer, adapter):
         return relative_changes(model(*inputs), without)
 
 
@@ -41,17 +41,9 @@ def relative_changes(with_adapter: Prediction, without: Prediction) -> dict[str,
 
 
 @contextmanager
-def _acting(transformer: nn.Module, pairs: Pairs) -> Iterator[None]:
-    def adding(down: Tensor, up: Tensor) -> Any:
-        def add(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return output + (inputs[0].float() @ down.T @ up.T).to(output.dtype)
-
-        return add
-
-    handles = [
-        transformer.get_submodule(name).register_forward_hook(adding(down.float(), up.float()))
-        for name, (down, up) in pairs.items()
-    ]
+def _acting(transformer: nn.Module, adapter: LoraFile) -> Iterator[None]:
+    layers = linears_of(transformer)
+    handles = [act_on(layers[name], change, adapter.magnitudes.get(name)) for name, change in adapter.changes.items()]
     try:
         yield
     finally:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from trainer_core.sections.own import AdapterKind
+
 Version = Literal["2.0", "2.3", "2.5"]
 
 
@@ -16,7 +18,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Cell:
-    """What decides the memory of a step. `rank` 0: full training. `targets` as in `lora.target_modules`.
+    """What decides the memory of a step. `rank` 0: full training. `targets` as in `lora.target_modules`, `kind` and
+    `factor` as in `ltx_agent.lora`.
 
     `checkpointing` off keeps every activation. `swap_blocks`, `offload`, `chunk_tokens`, `fused`, `moments_8bit` and
     `precompute_text` are the switches of the same names in the config.
@@ -27,6 +30,8 @@ class Cell:
     audio: Side | None
     rank: int = 32
     targets: tuple[str, ...] = ("to_k", "to_q", "to_v", "to_out.0")
+    kind: AdapterKind = "lora"
+    factor: int = 8
     batch: int = 1
     text_tokens: int = 1024
     precision: Literal["bf16", "no"] = "bf16"

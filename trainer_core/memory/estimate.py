@@ -18,6 +18,7 @@ from trainer_core.memory.sizes import (
     CONNECTOR_WEIGHTS,
     RELEASED,
     Dimensions,
+    Linear,
     adapted,
     block_linears,
     block_small_weights,
@@ -122,10 +123,15 @@ def flops(cell: Cell, size: Dimensions = RELEASED) -> int:
             for one in block_linears(cell.version, size)
             if one.branch in branches(cell) and ".net." in one.name
         )
-    adapter = sum(2 * cell.rank * (one.inputs + one.outputs) * _rows(cell, one.name) for one in adapted(cell, size))
+    adapter = sum(2 * _adapter_products(cell, one) * _rows(cell, one.name) for one in adapted(cell, size))
     # the backward of attention takes five products where the forward takes two
     step = forward * linear_passes + attention * (1 + again) + attention * 5 // 2 + chunked + adapter * (3 + again)
     return step * cell.layers * cell.batch
+
+
+def _adapter_products(cell: Cell, one: Linear) -> int:
+    """Multiplications of one token with the adapter of a layer; LoKr's is as large as the layer itself."""
+    return one.weights if cell.kind == "lokr" else cell.rank * (one.inputs + one.outputs)
 
 
 def _rows(cell: Cell, name: str) -> int:
@@ -244,9 +250,31 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
     if form == "whole" and not cell.full:
         # measured at rank 32: autograd also keeps what autocast made of the adapter's weights
         layers += 2 * cell.layers * (cell.rank - 32) * sum(one.inputs + one.outputs for one in adapted(cell, size))
+    more_once, more_a_layer = _kind_bytes(cell, size)
+    once, layers = once + more_once, layers + cell.layers * more_a_layer
     # what the blocks keep goes while the gradients come: the most lies at one of the backward pass's ends
     layers = max(layers, _gradient_bytes(cell, size))
     return max(round(once + layers + _unpacked_bytes(cell, size)), 0)
+
+
+def _kind_bytes(cell: Cell, size: Dimensions) -> tuple[float, float]:
+    """What DoRA and LoKr take beside a plain LoRA: (at the step's peak, in each block that keeps its activations).
+
+    DoRA makes B·A dense to measure its rows, by a unit matrix as wide as the input, and keeps what the base and the
+    matrices put out; LoKr makes ΔW dense and keeps it for the gradient of the input, in the dtype that is computed in.
+    """
+    mine = adapted(cell, size)
+    if cell.full or not mine or cell.kind not in ("dora", "lokr"):
+        return 0.0, 0.0
+    narrow = _width(cell)
+    if cell.kind == "lokr":
+        kept = sum(narrow * one.weights for one in mine)
+        made = max((8 + narrow) * one.weights for one in mine)
+    else:
+        kept = sum(cell.batch * _rows(cell, one.name) * one.outputs * 2 * narrow for one in mine)
+        unit = 4 if narrow == 4 else 4 + narrow
+        made = max(max(unit * one.inputs**2, narrow * one.inputs**2 + (16 + narrow) * one.weights) for one in mine)
+    return (made + kept, 0.0) if cell.checkpointing else (made, kept)
 
 
 def _inputs_kept(cell: Cell, size: Dimensions) -> int:

@@ -105,6 +105,8 @@ def _cell(config: TrainingConfig, version: Version, bucket: Bucket | None, secon
         audio=_side(strategy.audio, _audio_tokens(seconds), 1),
         rank=0 if lora is None else lora.rank,
         targets=() if lora is None else tuple(lora.target_modules),
+        kind=config.ltx_agent.lora.kind,
+        factor=config.ltx_agent.lora.factor,
         batch=config.optimization.batch_size,
         text_tokens=TINY_TEXT_TOKENS if tiny else TEXT_TOKENS,
         precision="bf16" if config.acceleration.mixed_precision_mode == "bf16" else "no",

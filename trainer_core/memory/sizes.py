@@ -110,7 +110,25 @@ def outer_weights(version: Version, size: Dimensions = RELEASED) -> dict[str, in
 
 def lora_weights(cell: Cell, size: Dimensions = RELEASED) -> int:
     """Weights of the cell's adapter."""
-    return cell.layers * sum(cell.rank * (one.inputs + one.outputs) for one in adapted(cell, size))
+    return cell.layers * sum(_adapter_weights(cell, one) for one in adapted(cell, size))
+
+
+def _adapter_weights(cell: Cell, one: Linear) -> int:
+    if cell.kind != "lokr":
+        return cell.rank * (one.inputs + one.outputs) + (one.outputs if cell.kind == "dora" else 0)
+    (rows, tall), (columns, wide) = kronecker_sides(one.outputs, cell.factor), kronecker_sides(one.inputs, cell.factor)
+    # PEFT keeps the large factor whole where its rank is no saving
+    large = cell.rank * (tall + wide) if cell.rank < max(tall, wide) / 2 else tall * wide
+    return rows * columns + large
+
+
+def kronecker_sides(width: int, factor: int) -> tuple[int, int]:
+    """The two sides that PEFT's LoKr divides a width into: `factor` where it divides it, else the divisor below it that
+    leaves the two closest together."""
+    if width % factor == 0:
+        return factor, width // factor
+    sides = [(side, width // side) for side in range(1, min(factor, int(width**0.5)) + 1) if width % side == 0]
+    return sides[-1]
 
 
 def adapted(cell: Cell, size: Dimensions = RELEASED) -> list[Linear]:

@@ -29,3 +29,10 @@ LORA_MODULES = (
     *_PROJECTIONS,
 )
 LORA_KEYS = frozenset(f"diffusion_model.{module}.lora_{side}.weight" for module in LORA_MODULES for side in "AB")
+_OTHER_PARTS = (
+    "dora_scale",
+    "lora_magnitude_vector",
+    *(f"lokr_w{n}{side}" for n in (1, 2) for side in ("", "_a", "_b")),
+)
+ADAPTER_KEYS = LORA_KEYS | {f"diffusion_model.{module}.{part}" for module in LORA_MODULES for part in _OTHER_PARTS}
+"""Those of DoRA and LoKr too: ComfyUI reads all but PEFT's magnitudes, diffusers' pipeline all but LoKr's."""

@@ -1,49 +1,56 @@
 """Several adapters at once with weights: each file checked by name, summed in one LoRA, conflicts reported.
 
-The sum of weight·B·A doesn't depend on the order the files are named in: they are stacked by their content.
+The sum of weight·B·A doesn't depend on the order the files are named in: they are stacked by their content. A change
+that is no small B·A (DoRA, LoKr, LoHa) acts beside it, in its own form.
 """
 
-import hashlib
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from trainer_core.adapters import read_lora
 from trainer_core.errors import ConfigError
+from trainer_core.files import file_digest
 from trainer_core.full_checkpoint import load_full
+from trainer_core.lora.act import act_on, linears_of
+from trainer_core.lora.changes import Change, changed
+from trainer_core.lora.family import differs_from
+from trainer_core.lora.file import LoraFile, Pair, read_lora_file
+from trainer_core.lora.header import read_header
+from trainer_core.lora.names import module_name
+from trainer_core.lora.strength import whole_number
 from trainer_core.model.source import ModelSource
 from trainer_core.trained_as import Scales, TrainedAs, read_trained_as, stated_scales
 
 MODULES_NAMED = 8
 """So many modules are named in a report; their count is always whole."""
-_PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle"})
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
 _NAME = "default"
 
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """One file as read and checked. `pairs` maps a module to its (A, B), scale folded in; empty for a full checkpoint.
-
-    `notes` say what it doesn't tell.
-    """
+    """One file as read and checked; `lora` None for a full checkpoint. `notes` say what the file doesn't tell."""
 
     path: Path
     kind: Literal["lora", "full"]
     metadata: dict[str, str]
     digest: str
-    pairs: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    lora: LoraFile | None = None
     notes: tuple[str, ...] = ()
 
     @property
+    def pairs(self) -> Mapping[str, Pair]:
+        """(A, B) of each module of the transformer, strength folded in; empty for a full checkpoint."""
+        return {} if self.lora is None else self.lora.pairs
+
+    @property
     def ranks(self) -> list[int]:
-        return sorted({down.shape[0] for down, _ in self.pairs.values()})
+        return [] if self.lora is None else self.lora.ranks
 
     @property
     def trained_as(self) -> TrainedAs | None:
@@ -113,10 +120,10 @@ class Conflict:
 def open_adapter(path: Path, source: ModelSource) -> AdapterFile:
     """Read an adapter or a full checkpoint and check all that needs no weights of the model.
 
-    Raises ConfigError for a pickle, a damaged file, another LTX version, a rank that contradicts itself, a matrix
-    without its partner, and a number that is not finite; each is named.
+    Raises ConfigError for what is no whole safetensors file, another LTX version or another family, a rank that
+    contradicts itself, a matrix without its partner, and a number that is not finite; each is named.
     """
-    metadata, keys = _header(path)
+    metadata = read_header(path).metadata
     said = metadata.get("model_version")
     if said is not None and _short(said) != source.version:
         raise ConfigError(
@@ -127,19 +134,25 @@ def open_adapter(path: Path, source: ModelSource) -> AdapterFile:
     base = metadata.get("base_fingerprint")
     if base is not None and base != source.fingerprint("transformer"):
         notes.append(f"{path.name} was trained on another base ({metadata.get('base_model', 'unnamed')}).")
-    digest = _digest(path)
-    if not any(".lora_" in key for key in keys):
-        return AdapterFile(path, "full", metadata, digest, notes=tuple(notes))
-    pairs = read_lora(path)
-    for module, (down, up) in pairs.items():
-        _check_pair(path, module, down, up, metadata.get("rank"))
-    return AdapterFile(path, "lora", metadata, digest, pairs, tuple(notes))
+    lora = read_lora_file(path)
+    if lora.is_full_checkpoint:
+        return AdapterFile(path, "full", metadata, file_digest(path), notes=tuple(notes))
+    lora.sound()
+    rank = whole_number(metadata.get("rank"))
+    odd = next((module for module, own in lora.ranks_by_module.items() if own != rank), None)
+    if rank is not None and odd is not None and set(lora.forms) <= {"LoRA", "DoRA"}:
+        raise ConfigError(
+            f"{path.name} says rank {rank}, but {odd} has rank {lora.ranks_by_module[odd]}.", "Get the file again."
+        )
+    if lora.unsaid:
+        notes.append(f"{path.name} {lora.unsaid}.")
+    return AdapterFile(path, "lora", metadata, file_digest(path), lora, tuple(notes))
 
 
 def said_training(path: Path) -> TrainedAs | None:
     """The roles and conditions that an adapter's file says it was trained with. Raises ConfigError as `open_adapter`
     does."""
-    return read_trained_as(_header(path)[0])
+    return read_trained_as(read_header(path).metadata)
 
 
 def check_stack(stack: Sequence[Weighted]) -> None:
@@ -171,23 +184,67 @@ def stack_adapters(transformer: Any, stack: Sequence[Weighted]) -> None:
             if not bool(torch.isfinite(tensor).all()):
                 raise ConfigError(f"{one.file.path.name}: {name} holds numbers that are not finite.", "Don't use it.")
     loras = [one for one in stack if one.file.kind == "lora"]
-    if loras:
-        _check_modules(transformer, loras)
-        _add_lora(transformer, summed(loras))
+    check_modules(transformer, loras)
+    if pairs := summed(loras):
+        _add_lora(transformer, pairs)
+    layers = linears_of(transformer)
+    for module, change, magnitude, weight in _beside(loras):
+        act_on(layers[module], change, magnitude, weight)
 
 
-def summed(stack: Sequence[Weighted]) -> dict[str, tuple[Tensor, Tensor]]:
-    """One (A, B) a module whose product is the sum of weight·B·A: the ranks stand beside each other."""
-    ordered = sorted(stack, key=_order)
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-    for one in ordered:
-        for module, (down, up) in one.file.pairs.items():
-            part = down.float(), up.float() * one.weight
+def act_on_text(connectors: nn.Module, stack: Sequence[Weighted]) -> None:
+    """Let what `stack` changes before the transformer act on the `connectors`.
+
+    Raises ConfigError for a module that this model doesn't have, or has in another shape.
+    """
+    layers = {module_name(f"connectors.{name}")[0]: layer for name, layer in linears_of(connectors).items()}
+    for one in sorted(stack, key=_order):
+        for module, change in (one.file.lora.text_changes if one.file.lora is not None else {}).items():
+            layer: Any = layers.get(module)
+            if layer is None or (layer.out_features, layer.in_features) != change.shape:
+                raise ConfigError(
+                    f"{one.file.path.name} changes {module}, which this model doesn't have, or in another shape.",
+                    "It was made for another LTX version.",
+                )
+            act_on(layer, change, one.file.lora.magnitudes.get(module), one.weight)  # type: ignore[union-attr]
+
+
+def summed(stack: Sequence[Weighted]) -> dict[str, Pair]:
+    """One (A, B) a module whose product is the sum of weight·B·A: the ranks stand beside each other.
+
+    Changes that are no small B·A are left out: they act beside it.
+    """
+    found: dict[str, Pair] = {}
+    for one in sorted(stack, key=_order):
+        for module in _small(one.file.lora):
+            down, up = one.file.pairs[module]
+            part = down, up * one.weight
             before = found.get(module)
             found[module] = (
                 part if before is None else (torch.cat([before[0], part[0]]), torch.cat([before[1], part[1]], dim=1))
             )
     return dict(sorted(found.items()))
+
+
+def changed_modules(stack: Sequence[Weighted]) -> dict[str, tuple[int, int]]:
+    """(O, I) of every module that `stack` changes, those before the transformer too, by upstream's names."""
+    shapes: dict[str, tuple[int, int]] = {}
+    for one in stack:
+        if one.file.lora is not None:
+            shapes |= one.file.lora.shapes | one.file.lora.text_shapes
+    return dict(sorted(shapes.items()))
+
+
+def merged_weight(stack: Sequence[Weighted], module: str, weight: Tensor) -> Tensor:
+    """`weight` [O, I] of `module` with everything that the LoRAs of `stack` change of it, in float32; the order that
+    they were named in changes nothing."""
+    total = base = weight.float()
+    for one in sorted(stack, key=_order):
+        lora = one.file.lora
+        changes = lora.changes.get(module) or lora.text_changes.get(module) if lora is not None else None
+        if lora is not None and changes is not None:
+            total = total + (changed(base, changes, lora.magnitudes.get(module), one.weight) - base)
+    return total
 
 
 def conflicts(stack: Sequence[Weighted]) -> list[Conflict]:
@@ -201,74 +258,59 @@ def conflicts(stack: Sequence[Weighted]) -> list[Conflict]:
 
 
 def merge_into(transformer: nn.Module, stack: Sequence[Weighted]) -> None:
-    """Add the summed LoRAs of `stack` to the weights themselves. Raises ConfigError as `stack_adapters` does."""
+    """Add what the LoRAs of `stack` change to the weights themselves. Raises ConfigError as `stack_adapters` does."""
     loras = [one for one in stack if one.file.kind == "lora"]
-    _check_modules(transformer, loras)
-    for module, (down, up) in summed(loras).items():
+    check_modules(transformer, loras)
+    for module in sorted({module for one in loras for module in (one.file.lora.shapes if one.file.lora else ())}):
         weight = transformer.get_submodule(module).weight
         assert isinstance(weight, Tensor)
-        weight.data.add_((up @ down).to(weight))
+        weight.data.copy_(merged_weight(loras, module, weight.data))
 
 
-def _header(path: Path) -> tuple[dict[str, str], list[str]]:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise ConfigError(f"There is no file {path}.", "Give an adapter in safetensors.")
-    with path.open("rb") as handle:
-        start = handle.read(9)
-    # a safetensors file begins with the length of its header, which may look like anything, then the header's brace
-    is_safetensors = start[8:9] == b"{"
-    if path.suffix.lower() in _PICKLE_SUFFIXES or (start.startswith(_PICKLE_STARTS) and not is_safetensors):
-        raise ConfigError(
-            f"{path.name} is a pickle: reading it would run whatever code is inside, so it is never read.",
-            "Have it saved as safetensors.",
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {}), list(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{path} is not a readable safetensors file: {error}.", "Download it again.") from error
-
-
-def _check_pair(path: Path, module: str, down: Tensor, up: Tensor, said_rank: str | None) -> None:
-    if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
-        raise ConfigError(
-            f"{path.name}: the ranks of {module} contradict each other: A is {tuple(down.shape)}, B {tuple(up.shape)}.",
-            "The file is damaged; get it again.",
-        )
-    if said_rank is not None and said_rank.isdigit() and down.shape[0] != int(said_rank):
-        raise ConfigError(
-            f"{path.name} says rank {said_rank}, but {module} has rank {down.shape[0]}.", "Get the file again."
-        )
-    for letter, tensor in (("A", down), ("B", up)):
-        if not bool(torch.isfinite(tensor).all()):
-            bad = int((~torch.isfinite(tensor)).sum())
-            raise ConfigError(
-                f"{path.name}: {module}.lora_{letter} holds {bad} numbers that are not finite.",
-                "The adapter is broken: sample an earlier checkpoint.",
-            )
-
-
-def _check_modules(transformer: nn.Module, loras: Sequence[Weighted]) -> None:
-    modules = {name: module for name, module in transformer.named_modules() if isinstance(module, nn.Linear)}
+def check_modules(transformer: nn.Module, loras: Sequence[Weighted]) -> None:
+    """Raise ConfigError for a module that `transformer` doesn't have, or has in another shape, by the true reason."""
+    layers: dict[str, Any] = linears_of(transformer)
     for one in loras:
-        path, pairs = one.file.path, one.file.pairs
-        unknown = [name for name in pairs if name not in modules]
+        assert one.file.lora is not None
+        path, shapes = one.file.path, one.file.lora.shapes
+        unknown = [name for name in shapes if name not in layers]
         if unknown:
             raise ConfigError(
                 f"{path.name} has weights for {len(unknown)} modules that this model doesn't have; the first is "
                 f"{unknown[0]}.",
                 "It was made for another LTX version or another model.",
             )
-        for name, (down, up) in pairs.items():
-            wanted = (modules[name].out_features, modules[name].in_features)
-            if (up.shape[0], down.shape[1]) != wanted:
+        for name, shape in shapes.items():
+            wanted = (layers[name].out_features, layers[name].in_features)
+            if shape != wanted:
                 raise ConfigError(
-                    f"{path.name}: {name} changes a {up.shape[0]}x{down.shape[1]} matrix, this model's is "
-                    f"{wanted[0]}x{wanted[1]}.",
-                    "It was made for another LTX version.",
+                    f"{path.name}: {name} changes a {shape[0]}x{shape[1]} matrix, this model's is "
+                    f"{wanted[0]}x{wanted[1]}: {differs_from(name, shape, wanted)}.",
+                    "Use an adapter that was made for this model and version.",
                 )
+
+
+def _small(lora: LoraFile | None) -> list[str]:
+    """The modules whose change is a B·A no larger than the weight twice, and nothing else."""
+    if lora is None:
+        return []
+    return [
+        module
+        for module, (rows, columns) in lora.shapes.items()
+        if module not in lora.magnitudes and lora.ranks_by_module[module] * (rows + columns) <= 2 * rows * columns
+    ]
+
+
+def _beside(stack: Sequence[Weighted]) -> Iterator[tuple[str, Change, Tensor | None, float]]:
+    """(module, change, DoRA's magnitudes, weight) of every change that `summed` leaves out."""
+    for one in sorted(stack, key=_order):
+        lora = one.file.lora
+        small = frozenset(_small(lora))
+        for module in lora.changes if lora is not None else ():
+            if module not in small:
+                assert lora is not None
+                magnitude = lora.magnitudes.get(module)
+                yield module, lora.changes[module], magnitude, one.weight
 
 
 def _add_lora(transformer: Any, pairs: dict[str, tuple[Tensor, Tensor]]) -> None:
@@ -330,11 +372,3 @@ def _inner(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> float:
 def _short(version: str) -> str:
     parts = version.lstrip("v").split(".")
     return ".".join([*parts, "0"][:2])
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -26,7 +26,15 @@ from trainer_core.sampling.decode import Tiles
 from trainer_core.sampling.guidance import UNGUIDED, Guidance, guidance_of
 from trainer_core.sampling.index import SampleIndex
 from trainer_core.sampling.memory_budget import Room, held_bytes, room_for_samples, tiles_that_fit
-from trainer_core.sampling.multi_lora import Conflict, Weighted, check_stack, conflicts, open_adapter, stack_adapters
+from trainer_core.sampling.multi_lora import (
+    Conflict,
+    Weighted,
+    act_on_text,
+    check_stack,
+    conflicts,
+    open_adapter,
+    stack_adapters,
+)
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sampling.render import Decoders, Shot, write_shots
 from trainer_core.sampling.sampler import denoise, draw_noise
@@ -161,6 +169,7 @@ def _shoot_all(
     for adapter in passes:
         if adapter:
             stack_adapters(transformer, stack)
+            act_on_text(connectors, stack)
         for one in prepared:
             one.given.notes.extend(note for note in way.notes if note not in one.given.notes)
             number, total = len(shots) + 1, len(prepared) * len(passes)

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from trainer_core.adapters import load_lora, trained_branches
 from trainer_core.errors import ConfigError
 from trainer_core.frozen_lora import add_frozen_lora
+from trainer_core.lora.kinds import strength_of
 from trainer_core.model.ltx import branch_of
 from trainer_core.objective import Objective
+from trainer_core.sections.own import LoraKindSection
 from trainer_core.sections.run import LoraSection
 
 MODULES_NAMED = 3
@@ -32,13 +34,15 @@ class Continued:
         return any(down.shape[0] != rank for down, _ in self.kept.values())
 
 
-def continue_lora(transformer: Any, path: Path, section: LoraSection, objective: Objective, others: str) -> Continued:
+def continue_lora(
+    transformer: Any, path: Path, section: LoraSection, kind: LoraKindSection, objective: Objective, others: str
+) -> Continued:
     """Fill the run's LoRA layers from `path`; `others` is `ltx_agent.training.other_modules`.
 
     Raises ConfigError for a file that lacks a layer of the run, or has one that this model doesn't.
     """
     rest: dict[str, tuple[Tensor, Tensor]] = {}
-    load_lora(transformer, path, section.alpha / section.rank, rest)
+    load_lora(transformer, path, strength_of(section, kind), rest)
     if not rest:
         return Continued()
     _refuse_foreign(transformer, path, rest)

@@ -148,6 +148,7 @@ def adapter_facts(session: Session, step: int) -> AdapterFacts:
         objective=session.config.objective_name,
         step=step,
         rank=lora.rank if lora is not None and not session.checkpoints.continued.rank_differs(lora.rank) else None,
+        kind=session.config.ltx_agent.lora.kind if lora is not None else "lora",
         reference_spatial_scale=spatial,
         reference_temporal_scale=temporal,
         trained_as=trained_as(session.objective, scales),
@@ -228,11 +229,12 @@ def _make_trainable(
             load_full(transformer, Path(config.model.load_checkpoint))
         return train_fully(transformer, objective), Continued()
     assert config.lora is not None
-    parameters = add_lora(transformer, config.lora, objective, config.seed)
+    kind = config.ltx_agent.lora
+    parameters = add_lora(transformer, config.lora, objective, config.seed, kind)
     if config.model.load_checkpoint is None:
         return parameters, Continued()
     path, others = Path(config.model.load_checkpoint), config.ltx_agent.training.other_modules
-    return parameters, continue_lora(transformer, path, config.lora, objective, others)
+    return parameters, continue_lora(transformer, path, config.lora, kind, objective, others)
 
 
 def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:

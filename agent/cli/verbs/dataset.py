@@ -96,6 +96,10 @@ def draft(
     model: ModelOption = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimizer steps.")] = None,
     rank: Annotated[int | None, typer.Option("--rank", min=1, max=1024, help="Rank of the LoRA.")] = None,
+    lora_kind: Annotated[
+        str | None,
+        typer.Option("--lora-kind", help="lora, rslora, dora or lokr; what each is for stands in the schema."),
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Above 0, below 1.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Samples a step.")] = None,
     held_out: Annotated[
@@ -118,6 +122,7 @@ def draft(
         "adapter": adapter,
         "steps": steps,
         "rank": rank,
+        "lora_kind": lora_kind,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
         "held_out": held_out,

@@ -241,3 +241,43 @@ def test_the_tools_are_offered_with_their_approvals() -> None:
     assert found == {"sample_adapter": None, "export_adapter": "overwrite", "push_to_hub": "push"}
     assert all(tool.description and tool.schema() for tool in DELIVER_TOOLS)
     assert os.environ.get("HF_TOKEN") is None or "HF_TOKEN" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rank", "readers", "loader"),
+    [
+        ("rslora", 4, "the official tools", "LTX2Pipeline.load_lora_weights"),
+        ("dora", 4, "DoRA for ComfyUI", "LTX2Pipeline.load_lora_weights"),
+        ("lokr", 1, "LoKr for ComfyUI", "LTX2Pipeline.load_lora_weights"),
+        ("lokr", 8, "LoKr for ComfyUI", "transformer.load_lora_adapter"),
+    ],
+)
+def test_every_kind_of_adapter_is_exported_in_a_form_that_is_read(
+    make_run: Callable[..., RunFolder], tmp_path: Path, kind: str, rank: int, readers: str, loader: str
+) -> None:
+    """diffusers gets what it loads to the same change; ComfyUI gets the file as it is; the card says who reads it."""
+    from diffusers import LTX2Pipeline
+
+    run = make_run("t2v", {"ltx_agent": {"lora": {"kind": kind, "factor": 8}}, "lora": {"rank": rank}})
+    result = export_run(run, ExportArguments(forms=["lora", "diffusers", "merged", "card"]), None, tmp_path / "e")
+    assert loader in result.checked["diffusers"]
+    assert readers in (tmp_path / "e" / "README.md").read_text()
+    own = open_adapter(lora_file(tmp_path / "e"), TinySource("2.3"))
+    stacked, loaded, merged = (TinySource("2.3").transformer(torch.float32) for _ in range(3))
+    stack_adapters(stacked, [Weighted(own)])
+    whole = open_adapter(next((tmp_path / "e").glob("merged-*.safetensors")), TinySource("2.3"))
+    stack_adapters(merged, [Weighted(whole)])
+    folder = tmp_path / "e" / "diffusers"
+    if "Pipeline" in loader:
+        pipe = LTX2Pipeline(
+            scheduler=None, vae=None, audio_vae=None, text_encoder=None, tokenizer=None, connectors=None,
+            transformer=loaded, vocoder=None,
+        )  # fmt: skip
+        pipe.load_lora_weights(folder)
+    else:
+        loaded.load_lora_adapter(folder, prefix="transformer", use_safetensors=True)
+    x = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    for module in ("transformer_blocks.0.attn1.to_q", "transformer_blocks.1.attn2.to_out.0"):
+        wanted = stacked.get_submodule(module)(x)
+        torch.testing.assert_close(loaded.get_submodule(module)(x), wanted)
+        torch.testing.assert_close(merged.get_submodule(module)(x), wanted, rtol=2e-2, atol=2e-2)

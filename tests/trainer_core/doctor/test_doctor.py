@@ -15,8 +15,9 @@ from trainer_core.doctor.compare import compare
 from trainer_core.doctor.examine import Base, base_of, examine_file
 from trainer_core.doctor.measure import delta_norm, product
 from trainer_core.doctor.picture import draw_diagnosis
-from trainer_core.doctor.read import module_name, read_adapter
+from trainer_core.doctor.read import read_adapter
 from trainer_core.errors import ConfigError
+from trainer_core.lora.names import module_name
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.reader_keys import LORA_MODULES
 from trainer_core.model.tiny import tiny_source
@@ -99,7 +100,8 @@ def test_on_noise_the_adapter_acts_as_a_loaded_one_does(base: Base, tmp_path: Pa
     model = LtxModel(transformer)
     inputs = trial._inputs(model)
     with torch.no_grad():
-        with trial._acting(transformer, file.pairs):
+        assert file.lora is not None
+        with trial._acting(transformer, file.lora):
             acting = model(*inputs)
         stack_adapters(transformer, [Weighted(file)])
         loaded = model(*inputs)
@@ -125,7 +127,7 @@ def test_a_broken_adapter_names_what_is_broken(base: Base, tmp_path: Path, damag
         del state[key]
         named = "transformer_blocks.1.attn1.to_q"
     elif damage == "foreign key":
-        named = "diffusion_model.transformer_blocks.0.attn1.to_q.dora_scale"
+        named = "diffusion_model.transformer_blocks.0.attn1.to_q.oft_blocks"
         state[named] = torch.ones(3)
     elif damage == "other model":
         state = {name.replace("blocks.1.", "blocks.40."): value for name, value in state.items()}
@@ -178,9 +180,12 @@ def test_kohya_names_of_every_module_are_told_apart() -> None:
 
 
 def test_what_is_no_safetensors_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.safetensors").write_bytes(b"\x80\x04pickle")
-    with pytest.raises(ConfigError, match="not a readable safetensors"):
-        examine_file(tmp_path / "x.safetensors")
+    for content, why in ((b"\x80\x04pickle", "is a pickle"), (b"a text" * 9, "not a readable safetensors")):
+        (tmp_path / "x.safetensors").write_bytes(content)
+        with pytest.raises(ConfigError, match=why):
+            examine_file(tmp_path / "x.safetensors")
+    with pytest.raises(ConfigError, match="There is no file"):
+        examine_file(tmp_path / "none.safetensors")
 
 
 def test_the_picture_has_a_panel_a_branch(base: Base, tmp_path: Path) -> None:

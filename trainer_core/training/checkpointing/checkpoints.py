@@ -12,7 +12,8 @@ from trainer_core.adapters import AdapterFacts, check_lora_keys, lora_state, sav
 from trainer_core.config import TrainingConfig
 from trainer_core.frozen_lora import kept_state
 from trainer_core.full_checkpoint import save_full
-from trainer_core.model.reader_keys import LORA_KEYS
+from trainer_core.lora.kinds import strength_of
+from trainer_core.model.reader_keys import ADAPTER_KEYS
 from trainer_core.model.source import ModelSource
 from trainer_core.run_folder import RunFolder
 from trainer_core.training.checkpointing.state import list_states, remove_state
@@ -89,9 +90,9 @@ class Checkpoints:
         dtype = _DTYPES[self.config.checkpoints.precision]
         if self.config.model.training_mode == "lora":
             assert self.config.lora is not None
-            state = lora_state(transformer, self.config.lora.alpha / self.config.lora.rank, dtype)
+            state = lora_state(transformer, strength_of(self.config.lora, self.config.ltx_agent.lora), dtype)
             state |= kept_state(self.continued.kept)
-            check_lora_keys(state, LORA_KEYS)
+            check_lora_keys(state, ADAPTER_KEYS)
             save_weights(path, state, facts)
         else:
             save_full(path, transformer, facts, self.source, dtype)
