@@ -40,6 +40,7 @@ TINY_RANK = 8
 TINY_LEARNING_RATE = 2e-3
 TINY_BATCH_SIZE = 2
 RECIPE = "the objective's recipe"
+MASTER_WEIGHTS_REASON = "float32 where that fits the GPU, else 24 bits: bf16 alone would round small updates away"
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,8 @@ def _choose_model(
     choices.choose("acceleration.mixed_precision_mode", *precision)
     if adapter == "full":
         choices.choose("model.training_mode", "full", f"every weight is trained: {why_adapter}")
+        if not tiny:
+            choices.choose("ltx_agent.training.master_weights", "auto", MASTER_WEIGHTS_REASON)
         return
     choices.choose("model.training_mode", "lora", f"{adapter}: {why_adapter}")
     rank = (TINY_RANK, "the tiny model's layers are a few dozen wide") if tiny else (recipe["lora"]["rank"], RECIPE)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from trainer_core.optimizer_names import OptimizerName
+
 Version = Literal["2.0", "2.3", "2.5"]
 
 
@@ -19,7 +21,8 @@ class Cell:
     """What decides the memory of a step. `rank` 0: full training. `targets` as in `lora.target_modules`.
 
     `checkpointing` off keeps every activation. `swap_blocks`, `offload`, `chunk_tokens`, `fused`, `moments_8bit` and
-    `precompute_text` are the switches of the same names in the config.
+    `precompute_text` are the switches of the same names in the config. `master` is what full training in bf16 holds its
+    weights in; all but float32 have 8-bit moments of their own.
     """
 
     version: Version
@@ -36,9 +39,16 @@ class Cell:
     swap_blocks: int = 0
     chunk_tokens: int | None = None
     moments_8bit: bool = False
+    optimizer: OptimizerName = "adamw"
+    master: Literal["float32", "float24", "stochastic"] = "float32"
     fused: bool = False
     precompute_text: bool = False
     layers: int = 48
+
+    @property
+    def trained_bytes(self) -> int:
+        """Bytes of one trained weight, and of its gradient."""
+        return 2 if self.full and self.precision == "bf16" and self.master != "float32" else 4
 
     @property
     def full(self) -> bool:
