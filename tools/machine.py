@@ -152,7 +152,7 @@ def ways(base: Cell) -> list[tuple[str, str, Cell]]:
     """The ways to train that the table and the check show, lightest on the base first."""
     from dataclasses import replace
 
-    lora = "LoRA, rank 32, LTX-2.3"
+    lora, every = "LoRA, rank 32, LTX-2.3", "every weight, LTX-2.3"
     packed = replace(base, precompute_text=True, moments_8bit=True)
     small = replace(packed, quantization="int8")
     smallest = replace(small, chunk_tokens=1024, offload=True, swap_blocks=36)
@@ -163,7 +163,11 @@ def ways(base: Cell) -> list[tuple[str, str, Cell]]:
         (lora, "int8, text beforehand, 8-bit moments", small),
         (lora, "the same, chunked, offloaded, 36 blocks swapped", smallest),
         (lora, "4-bit, everything", replace(smallest, quantization="nf4")),
-        ("every weight, LTX-2.3", "bf16, fused, 8-bit moments", replace(full, fused=True, moments_8bit=True)),
+        (every, "float32", full),
+        (every, "float32, fused, 8-bit moments", replace(full, fused=True, moments_8bit=True)),
+        (every, "24-bit weights", replace(full, master="float24")),
+        (every, "24-bit weights, fused", replace(full, master="float24", fused=True)),
+        (every, "bf16 rounded by chance, fused", replace(full, master="stochastic", fused=True)),
     ]
 
 

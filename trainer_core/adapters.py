@@ -129,13 +129,20 @@ def add_lora(
     return trained
 
 
-def train_fully(transformer: nn.Module, objective: Objective) -> list[nn.Parameter]:
-    """Make every parameter of the objective's branches trainable and return them."""
+def train_fully(
+    transformer: nn.Module, objective: Objective, matrices: torch.dtype | None = None
+) -> list[nn.Parameter]:
+    """Make every parameter of the objective's branches trainable and return them.
+
+    `matrices` is the precision of those with two dimensions (None: as they are); the others, few and near 1, get
+    float32.
+    """
     branches = trained_branches(objective)
     trained = []
     for name, parameter in transformer.named_parameters():
         parameter.requires_grad_(branch_of(name) in branches)
         if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32 if parameter.ndim < 2 else matrices or parameter.dtype)
             trained.append(parameter)
     return trained
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 from trainer_core.objective import name_of
+from trainer_core.optimizer_names import optimizer_conflict
 from trainer_core.sections.base import Section
 from trainer_core.sections.own import LoraKindSection, LtxAgentSection
 from trainer_core.sections.run import (
@@ -119,6 +120,27 @@ class TrainingConfig(Section):
                     "ltx_agent.memory.fused_optimizer updates before the other gradients exist: set "
                     "optimization.gradient_accumulation_steps: 1 and max_grad_norm: 0"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _optimizer_and_weights_go_together(self) -> Self:
+        master, full = self.ltx_agent.training.master_weights, self.model.training_mode == "full"
+        if master in ("float24", "stochastic"):
+            key = f"ltx_agent.training.master_weights: {master}"
+            if not full:
+                raise ValueError(f"{key} is for full training; a LoRA's weights are always float32: leave it out")
+            if self.acceleration.mixed_precision_mode == "no":
+                raise ValueError(f"{key} is for bf16; mixed_precision_mode: no holds float32 weights: leave it out")
+        conflict = optimizer_conflict(
+            self.optimization.optimizer_type,
+            learning_rate=self.optimization.learning_rate,
+            scheduler=self.optimization.scheduler_type,
+            fused=self.ltx_agent.memory.fused_optimizer,
+            averaged=self.ltx_agent.training.ema_decay is not None,
+            master_weights=master,
+        )
+        if conflict is not None:
+            raise ValueError(conflict)
         return self
 
     @property

@@ -21,7 +21,9 @@ class StepSeconds:
 class StepMetrics:
     """One row of metrics.jsonl. Losses are means over the step's samples; None where the modality is not generated.
 
-    A step that was skipped because something in it was not finite has no losses and no `grad_norm`.
+    A step that was skipped because something in it was not finite has no losses and no `grad_norm`. `changed_weights`:
+    the share of a fixed sample of the trained weights that the update changed, from 0 to 1; None where weights are
+    rounded by chance, of which no single update says anything.
     """
 
     step: int
@@ -38,6 +40,7 @@ class StepMetrics:
     memory_bytes: int
     samples_seen: int
     clips: list[str] = field(default_factory=list)
+    changed_weights: float | None = None
 
 
 def append_step(path: Path, metrics: StepMetrics) -> None:

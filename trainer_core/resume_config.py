@@ -28,7 +28,11 @@ CHANGEABLE = (
     "ltx_agent.warmup_steps",
     "ltx_agent.torch_compile",
     "ltx_agent.evaluation",
-    "ltx_agent.training",
+    "ltx_agent.training.ema_decay",
+    "ltx_agent.training.non_finite",
+    "ltx_agent.training.max_skipped_steps",
+    "ltx_agent.training.early_stop",
+    "ltx_agent.training.other_modules",
     "ltx_agent.memory",
 )
 """Settings that leave the saved state its meaning: the same weights, the same optimizer, the same order of samples."""

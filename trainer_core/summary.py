@@ -59,6 +59,8 @@ def _inputs(run: RunFolder, config: TrainingConfig, events: list[dict[str, Any]]
         ("samples", f"{started.get('samples', '?')} to train on, {started.get('heldout', 0)} held out"),
         ("learning rate", f"{options.learning_rate:g}, {options.scheduler_type}"),
         ("batch", f"{options.batch_size} x {options.gradient_accumulation_steps} accumulated"),
+        ("optimizer", options.optimizer_type),
+        ("weights held in", started.get("master_weights", "float32" if kind == "lora" else "unknown")),
         ("seed", config.seed),
         ("config.yaml", _digest(run.config_path)),
     ]

@@ -25,7 +25,7 @@ POINTS = {
 }
 VERSIONS: tuple[Version, ...] = ("2.3", "2.0")
 # the estimate takes the nearest form for it; plain full training is a fused one with all its gradients
-LEFT_OUT = {("fused", "chunked")}
+LEFT_OUT = {("fused", "chunked"), ("master", "chunked")}
 
 
 def calibrate(path: Path = COEFFICIENTS_PATH, versions: tuple[Version, ...] = VERSIONS) -> None:
@@ -57,7 +57,8 @@ def _beyond_rest(version: Version, video: int, audio: int, training: str, form: 
         Side(video) if video else None,
         Side(audio) if audio else None,
         rank=32 if training == "lora" else 0,
-        fused=training == "fused",
+        fused=training != "lora",
+        master="float32" if training == "master" else "float24",
         checkpointing=form != "whole",
         chunk_tokens=CHUNK_TOKENS if form == "chunked" else None,
     )

@@ -27,6 +27,7 @@ from trainer_core.quantization_names import Quantization, quantization_named
 from trainer_core.sections.own import LoraKindSection
 from trainer_core.sections.run import LoraSection
 from trainer_core.training.optim.fused import FusedOptimizer
+from trainer_core.training.optim.rounded import float24_adamw
 from trainer_core.training.step import masked_mse
 
 LATENT_CHANNELS = 128
@@ -109,7 +110,8 @@ def _trainable(cell: Cell, fake: FakeTensorMode) -> tuple[LtxModel, list[nn.Para
                 replace_layer(transformer, name, _packed(layer, scheme))
     objective = Objective(_role(cell.video), _role(cell.audio))
     if cell.full:
-        train_fully(transformer, objective)
+        wide = torch.float32 if cell.trained_bytes == 4 else None
+        train_fully(transformer, objective, wide)
     else:
         section = LoraSection(rank=cell.rank, alpha=cell.rank, target_modules=list(cell.targets))
         add_lora(transformer, section, objective, 0, LoraKindSection(kind=cell.kind, factor=cell.factor))
@@ -189,7 +191,13 @@ class _EightBitMoments(Optimizer):
 
 def _optimizer(cell: Cell, parameters: list[nn.Parameter]) -> Optimizer:
     def make(chosen: list[nn.Parameter]) -> Optimizer:
-        return _EightBitMoments(chosen) if cell.moments_8bit else torch.optim.AdamW(chosen, fused=True)
+        if cell.trained_bytes == 2 and cell.master == "float24":
+            return float24_adamw(chosen, 1e-5, 1e-2)
+        return (
+            _EightBitMoments(chosen)
+            if cell.moments_8bit or cell.trained_bytes == 2
+            else torch.optim.AdamW(chosen, fused=True)
+        )
 
     return _FusedWithoutValues(parameters, 0.0, make) if cell.fused else make(parameters)
 
@@ -198,7 +206,7 @@ class _FusedWithoutValues(FusedOptimizer):
     """The same life of each gradient; a fake one has no value to be looked at."""
 
     def _update(self, parameter: nn.Parameter) -> None:
-        self._inner[parameter].step()
+        self.step_one(parameter)
         parameter.grad = None
 
 
@@ -212,7 +220,9 @@ def _make_state(cell: Cell, parameters: list[nn.Parameter], optimizer: Optimizer
 
 
 def _run(cell: Cell, model: LtxModel, optimizer: Optimizer, timeline: Timeline) -> None:
-    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=cell.precision == "bf16")
+    autocast = torch.autocast(
+        "cpu", dtype=torch.bfloat16, enabled=cell.precision == "bf16", cache_enabled=not cell.full
+    )
     sides = {"video": cell.video, "audio": cell.audio}
     with autocast:
         inputs = {name: None if side is None else _input(cell, model, name, side) for name, side in sides.items()}

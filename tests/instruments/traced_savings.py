@@ -19,6 +19,7 @@ SWITCHES: dict[str, tuple[Cell, Cell]] = {
     "8-bit optimizer": (LORA, replace(LORA, moments_8bit=True)),
     "optimizer in backward, every weight": (FULL, FUSED),
     "8-bit optimizer, every weight": (FUSED, replace(FUSED, moments_8bit=True)),
+    "24-bit weights, every weight": (replace(FUSED, moments_8bit=True), replace(FUSED, master="float24")),
     "int8 base": (LORA, replace(LORA, quantization="int8")),
     "fp8 base": (LORA, replace(LORA, quantization="fp8")),
     "4-bit base": (LORA, replace(LORA, quantization="nf4")),

@@ -303,7 +303,7 @@ def test_without_a_strategy_it_is_upstreams_text_to_video() -> None:
     assert video is not None
     assert [(condition.type, condition.probability) for condition in video.conditions] == [("first_frame", 0.1)]
     assert config.strategy.audio is None
-    assert config.objective_name == "i2v"
+    assert config.objective_name == "t2v"
 
 
 def test_null_means_what_it_means_upstream() -> None:

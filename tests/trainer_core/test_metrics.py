@@ -49,6 +49,7 @@ def test_a_step_reads_back_with_every_field_of_the_contract(tmp_path: Path) -> N
             "memory_bytes": 123,
             "samples_seen": 1,
             "clips": ["a\nb.mp4.pt"],
+            "changed_weights": None,
         }
     ]
 

@@ -42,6 +42,8 @@ def test_the_summary_of_a_run(run: RunFolder) -> None:
     assert "resume" in text
     assert "--steps 6" in text
     assert "of the training time" in text
+    assert "| optimizer | adamw |" in text
+    assert "| weights held in | float32 |" in text
 
 
 def test_the_doctors_findings_are_kept(run: RunFolder) -> None:

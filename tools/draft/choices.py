@@ -41,6 +41,7 @@ from trainer_core.objective import (
 from trainer_core.sections.strategy import FlexibleStrategy
 
 KINDS = "every program reads it; rslora for ranks from 64, dora for ranks of 4 to 16, lokr for a small file of a style"
+MASTER_WEIGHTS_REASON = "float32 where that fits the GPU, else 24 bits: bf16 alone would round small updates away"
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,8 @@ def _choose_model(
     choices.choose("acceleration.mixed_precision_mode", *precision)
     if adapter == "full":
         choices.choose("model.training_mode", "full", f"every weight is trained: {why_adapter}")
+        if not tiny:
+            choices.choose("ltx_agent.training.master_weights", "auto", MASTER_WEIGHTS_REASON)
         return
     choices.choose("model.training_mode", "lora", f"{adapter}: {why_adapter}")
     choices.choose("ltx_agent.lora.kind", *_asked_or(wishes.lora_kind, ("lora", KINDS)))

@@ -15,6 +15,7 @@ ALERT_KINDS = frozenset(
     {
         "gradient spike",
         "loss explosion",
+        "updates rounded away",
         "skipped step",
         "damaged state",
         "damaged weights",

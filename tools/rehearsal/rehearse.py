@@ -207,6 +207,7 @@ def switches_of(config: TrainingConfig) -> dict[str, Any]:
     memory = {name: value for name, value in document["ltx_agent"]["memory"].items() if name not in _LIMITS}
     found = {f"acceleration.{name}": value for name, value in document["acceleration"].items()}
     found |= {f"ltx_agent.memory.{name}": value for name, value in memory.items()}
+    found["ltx_agent.training.master_weights"] = document["ltx_agent"]["training"]["master_weights"]
     return found | {f"optimization.{name}": document["optimization"][name] for name in _SWITCHES}
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from trainer_core.optimizer_names import OptimizerName
 from trainer_core.sections.own import AdapterKind
 
 Version = Literal["2.0", "2.3", "2.5"]
@@ -22,7 +23,8 @@ class Cell:
     `factor` as in `ltx_agent.lora`.
 
     `checkpointing` off keeps every activation. `swap_blocks`, `offload`, `chunk_tokens`, `fused`, `moments_8bit` and
-    `precompute_text` are the switches of the same names in the config.
+    `precompute_text` are the switches of the same names in the config. `master` is what full training in bf16 holds its
+    weights in; all but float32 have 8-bit moments of their own.
     """
 
     version: Version
@@ -41,9 +43,16 @@ class Cell:
     swap_blocks: int = 0
     chunk_tokens: int | None = None
     moments_8bit: bool = False
+    optimizer: OptimizerName = "adamw"
+    master: Literal["float32", "float24", "stochastic"] = "float32"
     fused: bool = False
     precompute_text: bool = False
     layers: int = 48
+
+    @property
+    def trained_bytes(self) -> int:
+        """Bytes of one trained weight, and of its gradient."""
+        return 2 if self.full and self.precision == "bf16" and self.master != "float32" else 4
 
     @property
     def full(self) -> bool:

@@ -26,13 +26,15 @@ from trainer_core.memory.sizes import (
     lora_weights,
     outer_weights,
 )
+from trainer_core.optimizer_names import OPTIMIZERS
 from trainer_core.quantization_names import quantization_named
 
 COEFFICIENTS_PATH = Path(__file__).parent / "activations.json"
 MEASURED_TARGETS = ("to_k", "to_q", "to_v", "to_out.0")
 """The adapted layers that the coefficients were measured with, at rank 32."""
 REGIMES = ("both", "video", "audio")
-TRAININGS = ("lora", "fused")
+TRAININGS = ("lora", "fused", "master")
+"""An adapter; every weight in bf16, and in float32 computed with in bf16, updated in the backward pass."""
 FORMS = ("whole", "checkpointed", "chunked")
 CARDS_GB = (16, 24, 32, 48, 80, 141)
 
@@ -76,7 +78,7 @@ def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool
     """Return what training `cell` takes."""
     weights = _weights_bytes(cell, size)
     adapter = 0 if cell.full else 4 * lora_weights(cell, size)
-    optimizer = _optimizer_bytes(cell, size)
+    optimizer = optimizer_bytes(cell, size)
     activations = _beyond_rest_bytes(cell, size)
     connectors = 0 if cell.precompute_text else round(CONNECTOR_WEIGHTS[cell.version] * _width(cell) * _scale(size))
     parts = {
@@ -170,10 +172,15 @@ def _scale(size: Dimensions) -> float:
 
 
 def _weights_bytes(cell: Cell, size: Dimensions) -> int:
-    width = _width(cell)
     block = block_weights_bytes(cell, size)
     swapped = max(min(cell.swap_blocks, cell.layers) - _SWAP_SLOTS, 0)
-    return (cell.layers - swapped) * block + width * sum(outer_weights(cell.version, size).values())
+    outer = sum(_base_width(cell, branch) * count for branch, count in outer_weights(cell.version, size).items())
+    return (cell.layers - swapped) * block + outer
+
+
+def _base_width(cell: Cell, branch: str) -> int:
+    """Bytes of a weight of the transformer itself: those that full training doesn't reach stay as they were loaded."""
+    return cell.trained_bytes if cell.full and branch in branches(cell) else _width(cell)
 
 
 _SWAP_SLOTS = 2
@@ -182,17 +189,18 @@ _SWAP_SLOTS = 2
 
 def block_weights_bytes(cell: Cell, size: Dimensions = RELEASED) -> int:
     """Bytes of one block's base weights."""
-    width, total = _width(cell), 0.0
+    total = 0.0
     scheme = None if cell.quantization is None else quantization_named(cell.quantization)
     for one in block_linears(cell.version, size):
         if scheme is None or not one.quantizable:
-            total += width * one.weights
+            total += _base_width(cell, one.branch) * one.weights
         elif scheme.name == "nf4":
             total += one.weights / 2 + one.weights / 64 + 4 * (one.weights / 64 / 256)
         else:
             # a scale a row in float32, and for integers a zero point
             total += one.weights + one.outputs * (4 if scheme.name == "fp8" else 5)
-    return round(total) + width * sum(block_small_weights(cell.version, size).values())
+    small = block_small_weights(cell.version, size)
+    return round(total) + sum(_base_width(cell, branch) * count for branch, count in small.items())
 
 
 def trained_weights(cell: Cell, size: Dimensions = RELEASED) -> int:
@@ -207,12 +215,32 @@ def trained_weights(cell: Cell, size: Dimensions = RELEASED) -> int:
     )
 
 
-def _optimizer_bytes(cell: Cell, size: Dimensions) -> int:
-    """AdamW keeps two moments in the dtype of what it trains: float32 for an adapter, the model's for full training."""
+def optimizer_bytes(cell: Cell, size: Dimensions) -> int:
+    """What the optimizer keeps of every weight, and of every row and column of a matrix. 24-bit weights keep their
+    last 8 bits here."""
     count = trained_weights(cell, size)
+    if cell.trained_bytes == 2:
+        return round(count * _BF16_STATES[cell.master])
     if cell.moments_8bit:
         return round(count * (2 + 2 * 4 / 256))
-    return 2 * count * (_width(cell) if cell.full else 4)
+    facts = OPTIMIZERS[cell.optimizer]
+    shared = _edges_bytes(cell, size) * (2 if facts.bytes_a_weight else 1) if facts.factored else 0
+    return round(count * facts.bytes_a_weight) + shared
+
+
+_BF16_STATES = {"float24": 1 + 2 + 2 * 2 / 32, "stochastic": 2 + 2 * 4 / 256}
+"""Bytes a weight: FlashAdamW's 8 bits, its moments and their float16 scales a 32; torchao's moments and scales."""
+
+
+def _edges_bytes(cell: Cell, size: Dimensions) -> int:
+    """A float32 for each row and column of the trained matrices, and for each trained weight outside them."""
+    if not cell.full:
+        edges = sum(one.inputs + one.outputs + 2 * cell.rank for one in adapted(cell, size))
+        return 4 * cell.layers * edges
+    mine = branches(cell)
+    edges = sum(one.inputs + one.outputs for one in block_linears(cell.version, size) if one.branch in mine)
+    edges += sum(count for branch, count in block_small_weights(cell.version, size).items() if branch in mine)
+    return 4 * cell.layers * edges
 
 
 @cache
@@ -225,7 +253,7 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
     video = cell.batch * cell.video.tokens if cell.video is not None else 0
     audio = cell.batch * cell.audio.tokens if cell.audio is not None else 0
     regime = "both" if video and audio else "video" if video else "audio"
-    training = "fused" if cell.full else "lora"
+    training = "lora" if not cell.full else "fused" if cell.trained_bytes == 2 or cell.precision == "no" else "master"
     form = "whole" if not cell.checkpointing else "checkpointed" if cell.chunk_tokens is None else "chunked"
     if form == "chunked" and max(video, audio) <= (cell.chunk_tokens or 0) * cell.batch:
         form = "checkpointed"
@@ -254,7 +282,7 @@ def _beyond_rest_bytes(cell: Cell, size: Dimensions) -> int:
     once, layers = once + more_once, layers + cell.layers * more_a_layer
     # what the blocks keep goes while the gradients come: the most lies at one of the backward pass's ends
     layers = max(layers, _gradient_bytes(cell, size))
-    return max(round(once + layers + _unpacked_bytes(cell, size)), 0)
+    return max(round(once + layers + _unpacked_bytes(cell, size) + _update_bytes(cell, size)), 0)
 
 
 def _kind_bytes(cell: Cell, size: Dimensions) -> tuple[float, float]:
@@ -303,7 +331,19 @@ def _gradient_bytes(cell: Cell, size: Dimensions) -> int:
     """All gradients together: float32 for an adapter, the base's dtype for its own weights; none where fused."""
     if cell.fused:
         return 0
-    return (_width(cell) if cell.full else 4) * trained_weights(cell, size)
+    return cell.trained_bytes * trained_weights(cell, size)
+
+
+def _update_bytes(cell: Cell, size: Dimensions) -> int:
+    """What updating the largest matrix takes in float32, beside a step's activations where it happens among them."""
+    if not cell.full or not cell.fused or cell.trained_bytes == 4:
+        return 0
+    mine = branches(cell)
+    return 4 * _UPDATE_COPIES * max(one.weights for one in block_linears(cell.version, size) if one.branch in mine)
+
+
+_UPDATE_COPIES = 7
+"""Gradient, both moments, the weight, the denominator, and two on the way to 8 bits."""
 
 
 def _unpacked_bytes(cell: Cell, size: Dimensions) -> int:

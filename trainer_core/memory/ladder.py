@@ -92,6 +92,26 @@ RUNGS: tuple[Rung, ...] = (
         needs={"optimization.gradient_accumulation_steps": 1},
     ),
     Rung(
+        "24-bit-weights",
+        {"ltx_agent.training.master_weights": "float24"},
+        ("auto", "float32"),
+        "hold every weight in bf16 with 8 more bits instead of in float32, and the moments in 8 bits",
+        "updates are rounded slightly; none is lost",
+        exact=False,
+        adapter="full",
+        needs={"acceleration.mixed_precision_mode": "bf16", "optimization.optimizer_type": "adamw8bit"},
+    ),
+    Rung(
+        "stochastic-rounding",
+        {"ltx_agent.training.master_weights": "stochastic"},
+        ("float24",),
+        "hold every weight in bf16 alone and round each update up or down by chance",
+        "updates are right on average and noisy: use a learning rate of 1e-4 or more",
+        exact=False,
+        adapter="full",
+        needs={"acceleration.mixed_precision_mode": "bf16"},
+    ),
+    Rung(
         "int8-base",
         {"acceleration.quantization": "int8-quanto"},
         (None,),
@@ -166,8 +186,12 @@ def next_rung(config: TrainingConfig, skip: frozenset[str] = frozenset(), stage:
         if rung.stage != stage or rung.name in skip:
             continue
         changes = _changes(rung, config)
-        if changes:
+        if not changes:
+            continue
+        try:
             return proposal(config, rung, changes)
+        except ConfigError:  # another setting forbids it, as an optimizer that can't be fused does
+            continue
     return None
 
 

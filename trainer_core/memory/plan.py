@@ -6,14 +6,14 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trainer_core.config import TrainingConfig, is_tiny
 from trainer_core.data.buckets import Bucket, parse_buckets
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl
 from trainer_core.memory.cell import Cell, Side, Version
-from trainer_core.memory.estimate import USABLE, Estimate, estimate, trained_weights
+from trainer_core.memory.estimate import USABLE, Estimate, estimate, optimizer_bytes, trained_weights
 from trainer_core.memory.ladder import Proposal, ladder_of
 from trainer_core.memory.sizes import CARRIED_CONNECTOR_WEIGHTS, RELEASED, Dimensions
 from trainer_core.quantization_names import quantization_named
@@ -49,6 +49,11 @@ def plan(config: TrainingConfig, bucket: Bucket | None = None, version: Version 
     samples = _samples(config)
     worst, seconds = _worst(config, bucket, samples, notes)
     cell = _cell(config, known, worst, seconds, tiny)
+    if cell.full and cell.precision == "bf16" and config.ltx_agent.training.master_weights == "auto":
+        notes.append(
+            "master_weights: auto is reckoned as float32; where that doesn't fit the device, training holds bf16 "
+            "weights with 8 more bits each (float24) and 8-bit moments"
+        )
     found = estimate(cell, size, text_encoder_8bit=config.acceleration.load_text_encoder_in_8bit)
     if tiny:
         notes.append("the tiny model's own few megabytes are small beside what the process itself holds")
@@ -87,6 +92,20 @@ def encoding_steps(
     return [next((saved[:number] for number, peak in enumerate(peaks) if peak <= room), []) for room in rooms_bytes]
 
 
+def fitting_master_weights(config: TrainingConfig, room_bytes: float) -> Literal["float32", "float24", "stochastic"]:
+    """What `ltx_agent.training.master_weights` stands for on a device of `room_bytes`, by arithmetic alone.
+
+    `auto` is float32 where all of that training fits, and for optimizers that know no other weights; else float24.
+    """
+    asked = config.ltx_agent.training.master_weights
+    if asked != "auto":
+        return asked
+    bf16 = config.model.training_mode == "full" and config.acceleration.mixed_precision_mode == "bf16"
+    if not bf16 or config.optimization.optimizer_type not in ("adamw", "adamw8bit"):
+        return "float32"
+    return "float32" if plan(config).estimate.device_peak_bytes <= USABLE * room_bytes else "float24"
+
+
 def sized(cell: Cell, bucket: Bucket, frame_rate: float = 24.0) -> Cell:
     """`cell` on samples of `bucket`."""
     audio = Side(_audio_tokens(bucket.frames / frame_rate)) if cell.audio is not None else None
@@ -116,6 +135,10 @@ def _cell(config: TrainingConfig, version: Version, bucket: Bucket | None, secon
         swap_blocks=savings.swap_blocks,
         chunk_tokens=savings.feed_forward_chunk_tokens,
         moments_8bit=config.optimization.optimizer_type == "adamw8bit",
+        optimizer=config.optimization.optimizer_type,
+        master="float32"
+        if config.ltx_agent.training.master_weights == "auto"
+        else config.ltx_agent.training.master_weights,
         fused=savings.fused_optimizer,
         precompute_text=savings.precompute_text,
         layers=TINY_LAYERS if tiny else 48,
@@ -216,7 +239,8 @@ def _disk_bytes(config: TrainingConfig, cell: Cell, size: Dimensions, samples: i
         file = width * trained_weights(replace(cell, video=Side(1), audio=Side(1)), size)
         file += 2 * int(CARRIED_CONNECTOR_WEIGHTS[cell.version]) if size == RELEASED else 0
     states = 0 if config.checkpoints.save_training_state == "off" else 2
-    return samples * sample + files * file + states * weights * (12 if not cell.full else 6)
+    state = weights * cell.trained_bytes + optimizer_bytes(cell, size)
+    return samples * sample + files * file + states * state
 
 
 def check_known(version: str) -> Version:

@@ -37,6 +37,7 @@ from trainer_core.sampling.render import Decoders, Shot, write_shots
 from trainer_core.sampling.sampler import SampleInputs, denoise, draw_noise
 from trainer_core.sampling.schedule import dev_sigmas
 from trainer_core.training.monitoring.status_writer import StatusKeeper
+from trainer_core.training.optim.optimizers import finished_weights
 from trainer_core.training.setup import Session
 from trainer_core.training.step import MODALITIES
 
@@ -289,19 +290,20 @@ def _shoot(
 
 @contextmanager
 def _ready_to_sample(session: Session) -> Iterator[None]:
-    """Evaluation mode, and the optimizer's state in host memory where the config asks for that."""
+    """Evaluation mode, the weights that would be saved, the optimizer's state in host memory where that is asked."""
     model = session.model
     training = model.training
     moved = session.config.acceleration.offload_optimizer_during_validation
     model.eval()
-    if moved:
-        _move_optimizer(session, torch.device("cpu"))
-    try:
-        yield
-    finally:
+    with finished_weights(session.optimizer):
         if moved:
-            _move_optimizer(session, session.accelerator.device)
-        model.train(training)
+            _move_optimizer(session, torch.device("cpu"))
+        try:
+            yield
+        finally:
+            if moved:
+                _move_optimizer(session, session.accelerator.device)
+            model.train(training)
 
 
 def _move_optimizer(session: Session, device: torch.device) -> None:

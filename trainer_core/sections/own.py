@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import ConfigError
+from trainer_core.optimizer_names import MASTER_WEIGHTS, MasterWeights, described
 from trainer_core.recipes import OBJECTIVE_NAMES
 from trainer_core.sections.base import PositiveInt, Section
 
@@ -33,6 +34,30 @@ class MemorySection(Section):
     samples_gb: Annotated[float, Field(gt=0)] | None = None
 
 
+SHIFT = "noise levels are moved towards noise above 1 (for layout, motion, rhythm), towards the clean end below 1"
+
+
+class NoiseSection(Section):
+    """The noise levels that are trained on, beside flow_matching's: another distribution, and a shift by modality."""
+
+    sampling_mode: Annotated[
+        Literal["logit_normal"] | None,
+        Field(
+            description="null: flow_matching.timestep_sampling_mode. logit_normal: middle noise levels whatever a "
+            "sample's size, for short clips and sounds or fine texture, where the usual mode trains mostly on noise."
+        ),
+    ] = None
+    mean: Annotated[
+        float,
+        Field(ge=-10, le=10, description="Of logit_normal: above 0 to train nearer to noise, below 0 on detail."),
+    ] = 0.0
+    std: Annotated[
+        float, Field(ge=0.01, le=10, description="Of logit_normal: smaller to train on a narrower band of levels.")
+    ] = 1.0
+    video_shift: Annotated[float, Field(ge=0.05, le=20, description=f"Of the video: {SHIFT}; 1 changes nothing.")] = 1.0
+    audio_shift: Annotated[float, Field(ge=0.05, le=20, description=f"Of the audio: {SHIFT}; 1 changes nothing.")] = 1.0
+
+
 class EvaluationSection(Section):
     """The held-out evaluation. `share` is the most of the training time it may take; `interval` in steps, null: derived
     from `share` and measured times; `clips` names samples to hold out where the dataset declares no split."""
@@ -43,12 +68,16 @@ class EvaluationSection(Section):
 
 
 class TrainingSection(Section):
-    """How a run is guarded. `ema_decay`: an exponential moving average of the weights is kept and saved beside them;
-    `non_finite`: a step whose loss or gradient is not finite ends the run, or is skipped up to `max_skipped_steps`;
-    `early_stop`: the run ends when the verdict is sure of a plateau, overfitting or divergence; `other_modules`: the
-    layers of `model.load_checkpoint` that this run doesn't train, such as those of sound in a video-only run, are kept
-    and saved unchanged, or dropped."""
+    """How a run moves its weights and is guarded. `master_weights`: the precision that full training holds them in
+    (a LoRA's are always float32). `ema_decay`: an exponential moving average of the weights is kept and saved beside
+    them; `non_finite`: a step whose loss or gradient is not finite ends the run, or is skipped up to
+    `max_skipped_steps`; `early_stop`: the run ends when the verdict is sure of a plateau, overfitting or divergence;
+    `other_modules`: the layers of `model.load_checkpoint` that this run doesn't train, such as those of sound in a
+    video-only run, are kept and saved unchanged, or dropped."""
 
+    master_weights: Annotated[
+        MasterWeights, Field(description=described(MASTER_WEIGHTS, "What full training in bf16 holds its weights in."))
+    ] = "auto"
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     non_finite: Literal["stop", "skip"] = "stop"
     max_skipped_steps: PositiveInt = 10
@@ -108,6 +137,7 @@ class LtxAgentSection(Section):
     evaluation: EvaluationSection = EvaluationSection()
     training: TrainingSection = TrainingSection()
     lora: LoraKindSection = LoraKindSection()
+    noise: NoiseSection = NoiseSection()
     trackers: TrackersSection = TrackersSection()
 
     @field_validator("buckets")

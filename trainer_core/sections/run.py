@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from trainer_core.optimizer_names import OPTIMIZERS, OptimizerName, described
 from trainer_core.sections.base import NonNegativeFloat, PositiveInt, Section
 
 
@@ -29,7 +30,13 @@ class OptimizationSection(Section):
     batch_size: PositiveInt = 2
     gradient_accumulation_steps: PositiveInt = 1
     max_grad_norm: NonNegativeFloat = 1.0
-    optimizer_type: Literal["adamw", "adamw8bit"] = "adamw"
+    # the first two are upstream's words
+    optimizer_type: Annotated[
+        OptimizerName,
+        Field(
+            description=described({name: facts.when for name, facts in OPTIMIZERS.items()}, "How weights are moved.")
+        ),
+    ] = "adamw"
     scheduler_type: Literal["linear", "constant", "cosine", "cosine_with_restarts", "polynomial", "step"] = "linear"
     scheduler_params: dict[str, Any] = {}
     enable_gradient_checkpointing: bool = False
@@ -93,5 +100,12 @@ class WandbSection(Section):
 
 
 class FlowMatchingSection(Section):
-    timestep_sampling_mode: Literal["shifted_logit_normal", "uniform"] = "shifted_logit_normal"
+    timestep_sampling_mode: Annotated[
+        Literal["shifted_logit_normal", "uniform"],
+        Field(
+            description="How noise levels are drawn. shifted_logit_normal: as LTX-2 was trained, nearer to noise the "
+            "more tokens a sample has. uniform: when every level must count alike, as for restoration or a comparison. "
+            "ltx_agent.noise has logit_normal and a shift for each modality."
+        ),
+    ] = "shifted_logit_normal"
     timestep_sampling_params: dict[str, Any] = {}

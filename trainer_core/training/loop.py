@@ -80,6 +80,7 @@ def announce(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> No
         model=session.source.label,
         samples=len(session.stream.samples),
         heldout=len(session.heldout),
+        master_weights=session.master_weights,
         evaluated={"heldout": list(evaluator.plan.heldout), "train": list(evaluator.plan.train)},
         step=session.step,
     )
@@ -109,8 +110,10 @@ def log(session: Session, metrics: StepMetrics, keeper: StatusKeeper) -> None:
     if metrics.loss is None or metrics.grad_norm is None:
         keeper.record("skipped step", step=metrics.step, message=session.skip_note)
         return
-    alarm = session.alarms.observe(metrics.step, metrics.loss, metrics.grad_norm)
-    if alarm is not None:
+    alarms = [session.alarms.observe(metrics.step, metrics.loss, metrics.grad_norm)]
+    if metrics.changed_weights is not None:
+        alarms.append(session.alarms.observe_change(metrics.step, metrics.changed_weights, metrics.lr))
+    for alarm in filter(None, alarms):
         keeper.record(alarm.kind, step=alarm.step, message=alarm.message, offer=rollback_offer(session, alarm))
 
 

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from trainer_core.errors import ConfigError
+from trainer_core.objective import ModalityName
+from trainer_core.sections.own import NoiseSection
+from trainer_core.sections.run import FlowMatchingSection
 
 # The 99.9th and the 0.5th percentile of the standard normal: the logit-normal is stretched so that they become 1 and 0.
 _UPPER_Z, _LOWER_Z = 3.0902, 2.5758
@@ -46,8 +49,35 @@ def uniform(
     return min_value + (max_value - min_value) * torch.rand((), generator=generator, dtype=torch.float64).item()
 
 
-SIGMA_SAMPLERS: dict[str, Callable[..., float]] = {"shifted_logit_normal": shifted_logit_normal, "uniform": uniform}
+def logit_normal(
+    tokens: int,  # noqa: ARG001
+    generator: torch.Generator,
+    *,
+    mean: float = 0.0,
+    std: float = 1.0,
+) -> float:
+    """One sigma whose logit is normal, whatever the token count.
+
+    Source: Esser et al. 2024, "Scaling Rectified Flow Transformers", section 3.1.
+    """
+    return _sigmoid(mean + std * torch.randn((), generator=generator, dtype=torch.float64).item())
+
+
+def shifted(sigma: float, shift: float) -> float:
+    """`sigma` moved towards noise (`shift` above 1) or towards the clean end (below 1); 0 and 1 stay.
+
+    Source: the same, equation 23, its ratio of square roots of token counts given as `shift`.
+    """
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+SIGMA_SAMPLERS: dict[str, Callable[..., float]] = {
+    "shifted_logit_normal": shifted_logit_normal,
+    "logit_normal": logit_normal,
+    "uniform": uniform,
+}
 _RANGES: dict[str, tuple[float, float]] = {
+    "mean": (-10.0, 10.0),
     "std": (0.01, 10.0),
     "eps": (0.0, 0.5),
     "uniform_prob": (0.0, 1.0),
@@ -55,6 +85,17 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_value": (0.0, 1.0),
 }
 SigmaSampler = Callable[[int, torch.Generator], float]
+
+
+def sigma_samplers(section: FlowMatchingSection, own: NoiseSection) -> dict[ModalityName, SigmaSampler]:
+    """Return the sampler of each modality: our own mode before upstream's, then the modality's shift.
+
+    Raises ConfigError for a parameter that the mode doesn't have.
+    """
+    base = sigma_sampler(section.timestep_sampling_mode, section.timestep_sampling_params)
+    if own.sampling_mode is not None:
+        base = sigma_sampler(own.sampling_mode, {"mean": own.mean, "std": own.std})
+    return {"video": _moved(base, own.video_shift), "audio": _moved(base, own.audio_shift)}
 
 
 def sigma_sampler(mode: str, params: dict[str, Any]) -> SigmaSampler:
@@ -81,6 +122,12 @@ def sigma_sampler(mode: str, params: dict[str, Any]) -> SigmaSampler:
             "Swap them.",
         )
     return lambda tokens, generator: sampler(tokens, generator, **params)
+
+
+def _moved(sampler: SigmaSampler, shift: float) -> SigmaSampler:
+    if shift == 1.0:
+        return sampler
+    return lambda tokens, generator: shifted(sampler(tokens, generator), shift)
 
 
 def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:

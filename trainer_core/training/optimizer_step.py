@@ -30,6 +30,8 @@ def optimize(session: Session, inputs: Iterator[StepInput], step: int) -> StepMe
     taken: list[StepInput] = []
     if session.config.lora is not None and session.config.lora.dropout > 0:
         session.random_before = random_states()
+    if session.weight_change is not None:
+        session.weight_change.before_update()
     session.mid_update = isinstance(session.optimizer, FusedOptimizer)  # it updates within the backward pass
     for _ in range(options.gradient_accumulation_steps):
         with _timed(seconds, "data"):
@@ -58,6 +60,7 @@ def optimize(session: Session, inputs: Iterator[StepInput], step: int) -> StepMe
         session.schedule.step()
         if session.average is not None and healthy:
             session.average.update()
+        changed = session.weight_change.after_update() if session.weight_change is not None and healthy else None
     session.mid_update, session.random_before, session.step = False, None, step + 1
     session.pace.stepped(time.perf_counter() - started)
     return StepMetrics(
@@ -78,6 +81,7 @@ def optimize(session: Session, inputs: Iterator[StepInput], step: int) -> StepMe
         * options.gradient_accumulation_steps
         * session.accelerator.num_processes,
         clips=[clip for one in taken for clip in one.batch.clips],
+        changed_weights=changed,
     )
 
 

@@ -19,22 +19,26 @@ from trainer_core.data.windows import training_windows
 from trainer_core.doctor.examine import Base
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.full_checkpoint import load_full
+from trainer_core.memory.plan import fitting_master_weights
 from trainer_core.model.block_swap import BlockSwap, swapped_indices, to_device
 from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
 from trainer_core.model.source import ModelSource, Placement
-from trainer_core.objective import Objective, objective_of
+from trainer_core.objective import ModalityName, Objective, objective_of
+from trainer_core.optimizer_names import MasterWeights
 from trainer_core.pace import Pace
 from trainer_core.quantization_names import quantization_named
 from trainer_core.run_folder import RunFolder
 from trainer_core.sample_shape import reference_scales
 from trainer_core.trained_as import Scales, trained_as
 from trainer_core.training.checkpointing.checkpoints import Checkpoints
+from trainer_core.training.checkpointing.state import saved_master_weights
 from trainer_core.training.continued import Continued, continue_lora
 from trainer_core.training.evaluation.split import divide, heldout_names
 from trainer_core.training.monitoring.alarms import Alarms
-from trainer_core.training.noise import SigmaSampler, sigma_sampler
+from trainer_core.training.monitoring.weight_change import WeightChange
+from trainer_core.training.noise import SigmaSampler, sigma_samplers
 from trainer_core.training.optim.ema import WeightAverage
 from trainer_core.training.optim.optimizers import build_optimizer, build_schedule
 from trainer_core.training.step import MODALITIES
@@ -55,7 +59,7 @@ class Session:
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     schedule: LRScheduler
-    sampler: SigmaSampler
+    sampler: dict[ModalityName, SigmaSampler]
     stream: BatchStream
     checkpoints: Checkpoints
     autocast: Callable[[], AbstractContextManager[Any]]
@@ -63,6 +67,9 @@ class Session:
     left_out: dict[str, str] = field(default_factory=dict)
     """Samples that are not trained on because they are incomplete, with the columns that they lack."""
     average: WeightAverage | None = None
+    master_weights: MasterWeights = "float32"
+    """What the trained weights are held in, never `auto`."""
+    weight_change: WeightChange | None = None
     pace: Pace = field(default_factory=Pace)
     alarms: Alarms = field(default_factory=Alarms)
     skipped: int = 0
@@ -94,17 +101,18 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     check_widths(samples, objective, source.widths)
     _reference_scales(samples, objective)
     samples, heldout = divide(samples, heldout_names(config))
-    sampler = sigma_sampler(config.flow_matching.timestep_sampling_mode, config.flow_matching.timestep_sampling_params)
+    sampler = sigma_samplers(config.flow_matching, config.ltx_agent.noise)
     accumulation = config.optimization.gradient_accumulation_steps
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), gradient_accumulation_steps=accumulation)
     precision = config.acceleration.mixed_precision_mode
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    autocast = _autocast(precision, accelerator.device)
+    master = master_weights_of(config, run, accelerator.device)
+    autocast = _autocast(config, precision, accelerator.device)
     savings = config.ltx_agent.memory
     placement = Placement(accelerator.device, config.acceleration.quantization, savings.swap_blocks)
     transformer = source.transformer(dtype, placement)
     model = LtxModel(transformer)
-    parameters, continued = _make_trainable(config, transformer, objective)
+    parameters, continued = _make_trainable(config, transformer, objective, master)
     save_memory(config, transformer, accelerator.device)
     stream = BatchStream(samples, objective, config.optimization.batch_size, config.seed)
     connectors = _connectors(config, source, objective, dtype, accelerator.device)
@@ -113,7 +121,9 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
             connectors.add(stream.every_sample(), accelerator.device)
     if config.ltx_agent.torch_compile:
         transformer.compile_repeated_blocks()
-    optimizer = build_optimizer(config.optimization, parameters, fused=savings.fused_optimizer)
+    optimizer = build_optimizer(
+        config.optimization, parameters, fused=savings.fused_optimizer, master_weights=master, seed=config.seed
+    )
     decay = config.ltx_agent.training.ema_decay
     return Session(
         config=config,
@@ -133,7 +143,28 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
         heldout=heldout,
         left_out=left_out,
         average=None if decay is None else WeightAverage(parameters, decay),
+        master_weights=master,
+        weight_change=None if master == "stochastic" else WeightChange(parameters, optimizer),
     )
+
+
+def master_weights_of(config: TrainingConfig, run: RunFolder, device: torch.device) -> MasterWeights:
+    """The precision that this run holds its trained weights in: what its newest state was saved in, or what fits.
+
+    A run that goes on elsewhere keeps what it began with.
+    """
+    asked = config.ltx_agent.training.master_weights
+    saved = saved_master_weights(run.states)
+    if asked == "auto" and saved is not None:
+        return saved
+    if device.type == "cuda":
+        room = torch.cuda.get_device_properties(device).total_memory
+    else:
+        import psutil
+
+        room = psutil.virtual_memory().total
+    limit_gb = config.ltx_agent.memory.limit_gb
+    return fitting_master_weights(config, room if limit_gb is None else min(room, limit_gb * 1e9))
 
 
 def adapter_facts(session: Session, step: int) -> AdapterFacts:
@@ -221,13 +252,15 @@ def _connectors(
 
 
 def _make_trainable(
-    config: TrainingConfig, transformer: Any, objective: Objective
+    config: TrainingConfig, transformer: Any, objective: Objective, master: MasterWeights
 ) -> tuple[list[nn.Parameter], Continued]:
     """The parameters that train, and what is kept beside them of a LoRA that the run begins from."""
     if config.model.training_mode == "full":
+        # wide first: a checkpoint in float32 then loses nothing
+        trained = train_fully(transformer, objective, torch.float32 if master == "float32" else None)
         if config.model.load_checkpoint is not None:
             load_full(transformer, Path(config.model.load_checkpoint))
-        return train_fully(transformer, objective), Continued()
+        return trained, Continued()
     assert config.lora is not None
     kind = config.ltx_agent.lora
     parameters = add_lora(transformer, config.lora, objective, config.seed, kind)
@@ -237,7 +270,9 @@ def _make_trainable(
     return parameters, continue_lora(transformer, path, config.lora, kind, objective, others)
 
 
-def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+def _autocast(
+    config: TrainingConfig, precision: str, device: torch.device
+) -> Callable[[], AbstractContextManager[Any]]:
     if precision == "fp16":
         raise ConfigError(
             "mixed_precision_mode fp16 is not available: fp16 gradients vanish unless the loss is scaled, which this "
@@ -246,4 +281,6 @@ def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractCont
         )
     if precision == "no":
         return nullcontext
-    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+    # float32 weights would all be kept as bf16 copies until the forward ends; each is used once, so none is kept
+    cached = config.model.training_mode == "lora"
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=cached)

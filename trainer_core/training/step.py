@@ -3,7 +3,7 @@
 B samples, T target tokens, R reference tokens, C channels as tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,9 +78,13 @@ class StepInput:
 
 
 def draw(
-    batch: Batch, objective: Objective, sampler: SigmaSampler, generator: torch.Generator | Sequence[torch.Generator]
+    batch: Batch,
+    objective: Objective,
+    sampler: SigmaSampler | Mapping[ModalityName, SigmaSampler],
+    generator: torch.Generator | Sequence[torch.Generator],
 ) -> Draws:
-    """Draw sigma, noise and conditions of a batch, from one generator or from one for each sample."""
+    """Draw sigma, noise and conditions of a batch, from one generator or from one for each sample; sigma from one
+    sampler or from one for each modality."""
     generators = [generator] * len(batch) if isinstance(generator, torch.Generator) else list(generator)
     assert len(generators) == len(batch), "one generator for each sample"
     draws = Draws()
@@ -89,7 +93,8 @@ def draw(
         if side is None or not role.present:
             continue
         if role.generated:
-            sigmas = [sampler(side.tokens, one) for one in generators]
+            one_sigma = sampler[name] if isinstance(sampler, Mapping) else sampler
+            sigmas = [one_sigma(side.tokens, one) for one in generators]
             draws.sigma[name] = torch.tensor(sigmas, dtype=torch.float32)
             draws.noise[name] = torch.empty(len(batch), side.tokens, side.width)
             for noise, one in zip(draws.noise[name], generators, strict=True):
@@ -108,7 +113,7 @@ def training_step(
     objective: Objective,
     *,
     draws: Draws | None = None,
-    sampler: SigmaSampler | None = None,
+    sampler: SigmaSampler | Mapping[ModalityName, SigmaSampler] | None = None,
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
 ) -> StepLoss:
     """Return the per-sample losses of a batch, from given `draws` or from `sampler` and `generator`."""

@@ -6,6 +6,7 @@ The trainer and every reader call this one function, so that they agree. No torc
 from typing import Any
 
 from trainer_core.verdict.heldout import FEWEST_EVALUATIONS, best_evaluated, judge_heldout
+from trainer_core.verdict.lost_updates import LEAST_RATE_SHARE, lost_words, updates_lost
 from trainer_core.verdict.training import judge_training
 from trainer_core.verdict.verdict import Verdict, is_finite
 
@@ -30,7 +31,7 @@ def judge(steps: list[dict[str, Any]], heldout: list[dict[str, Any]], diverged: 
 
 
 def _plain_facts(measured: list[dict[str, Any]], diverged: str | None) -> Verdict | None:
-    """What needs no statistics: the trainer gave up, a loss is not a number, there is no gradient."""
+    """What needs no statistics: the trainer gave up, a loss is no number, no gradient, or no update that stays."""
     if diverged is not None:
         return Verdict(kind="diverging", confidence=1.0, evidence=[diverged])
     for row in measured:
@@ -42,4 +43,9 @@ def _plain_facts(measured: list[dict[str, Any]], diverged: str | None) -> Verdic
     if len(latest) == DEAD_STEPS and all(row["grad_norm"] == 0 for row in latest):
         evidence = f"the gradient was exactly 0 in each of the last {DEAD_STEPS} steps: nothing is being learned"
         return Verdict(kind="dead", confidence=1.0, evidence=[evidence])
+    sampled = [row for row in measured if row.get("changed_weights") is not None]
+    highest = max((row["lr"] for row in sampled), default=0.0)
+    shares = [row["changed_weights"] for row in sampled if row["lr"] >= LEAST_RATE_SHARE * highest]
+    if updates_lost(shares):
+        return Verdict(kind="dead", confidence=0.95, evidence=[lost_words(shares)])
     return None

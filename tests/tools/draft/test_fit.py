@@ -80,3 +80,20 @@ def test_a_draft_shows_what_its_rehearsal_measured(make_project: Any) -> None:
     plan = (project.path / "plan.md").read_text(encoding="utf-8")
     assert "Rehearsed on no GPU: the CPU:" in plan
     assert f"{seen.trials[-1].step_s:.2f} s a step" in plan
+
+
+def test_every_weight_on_96_gb_is_held_in_24_bits_with_the_reason(tmp_path: Path) -> None:
+    config = {
+        **CONFIG,
+        "model": {"model_path": str(tmp_path / "none"), "training_mode": "full"},
+        "lora": None,
+        "optimization": {"enable_gradient_checkpointing": True, "batch_size": 1},
+        "ltx_agent": {"buckets": "512x288x49", "training": {"master_weights": "auto"}},
+    }
+    no_split: Any = None
+    draft = Draft("t2v", "full", True, config, {}, [], [], [], [], no_split, no_split)
+    made = fitted(draft, tmp_path, lambda: 96 * 10**9)
+    assert made.config["ltx_agent"]["training"]["master_weights"] == "float24"
+    assert made.config["optimization"]["optimizer_type"] == "adamw8bit"
+    assert made.reasons["ltx_agent.training.master_weights"].startswith("estimated: needed on a card of 96 GB")
+    parse_config_of(made.config)

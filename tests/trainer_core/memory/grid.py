@@ -53,6 +53,10 @@ def cells() -> dict[str, Cell]:
         "full fused sound alone": Cell("2.3", None, Side(400), rank=0, fused=True),
         "2.0 full fused": replace(base, version="2.0", rank=0, fused=True),
         "full fused 8-bit": replace(base, rank=0, fused=True, moments_8bit=True),
+        "full float24": replace(base, rank=0, master="float24"),
+        "full float24 fused": replace(base, rank=0, fused=True, master="float24"),
+        "full float24 fused sound alone": Cell("2.3", None, Side(400), rank=0, fused=True, master="float24"),
+        "full stochastic picture alone": replace(base, audio=None, rank=0, master="stochastic"),
         "int8 chunked offload": replace(base, quantization="int8", chunk_tokens=1024, offload=True),
         "video ic": replace(base, audio=None, targets=("attn1.*", "attn2.*", "ff.net.0.proj", "ff.net.2")),
     }

@@ -8,7 +8,7 @@ import pytest
 from memory_trace import step, trace
 
 from trainer_core.memory.cell import Cell, Side
-from trainer_core.memory.estimate import CARDS_GB, estimate
+from trainer_core.memory.estimate import CARDS_GB, estimate, trained_weights
 from trainer_core.memory.sizes import adapted, block_linears, block_small_weights, outer_weights
 from trainer_core.model.released import released_transformer
 
@@ -20,7 +20,7 @@ grid = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(grid)
 CELLS: dict[str, Cell] = grid.cells()
 DRAWN: dict[str, Cell] = grid.drawn()
-SAMPLED = ("2.5 sound alone 140", "full fused sound alone", "offload sound alone")
+SAMPLED = ("2.5 sound alone 140", "full fused sound alone", "full float24 fused sound alone", "offload sound alone")
 BASE = Cell("2.3", Side(4000), Side(93))
 
 
@@ -129,6 +129,19 @@ def test_each_switch_saves_what_it_is_for():
     assert saved(checkpointing=False)["activations"] < -50e9
     full = estimate(replace(BASE, rank=0))
     assert full.parts["activations"] - estimate(replace(BASE, rank=0, fused=True)).parts["activations"] > 35e9
+
+
+def test_what_full_training_holds_its_weights_in_decides_what_it_takes():
+    def a_weight(**cell) -> float:
+        found = estimate(replace(BASE, rank=0, **cell))
+        return (found.parts["weights"] + found.parts["optimizer"]) / trained_weights(replace(BASE, rank=0))
+
+    assert a_weight() == pytest.approx(4 + 8)
+    assert a_weight(moments_8bit=True) == pytest.approx(4 + 2, rel=0.01)
+    assert a_weight(master="float24") == pytest.approx(2 + 1 + 2, rel=0.03)
+    assert a_weight(master="stochastic") == pytest.approx(2 + 2, rel=0.01)
+    assert a_weight(optimizer="lion") == pytest.approx(4 + 4)
+    assert a_weight(optimizer="adafactor") == pytest.approx(4, rel=0.01)
 
 
 def test_int8_brings_a_lora_to_32_gb():

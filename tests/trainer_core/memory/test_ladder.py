@@ -8,6 +8,7 @@ import yaml
 from trainer_core.config import TrainingConfig, parse_config
 from trainer_core.memory.ladder import RUNGS, ladder_of, next_rung, value_at
 from trainer_core.objective import load_recipe, merged
+from trainer_core.resume_config import is_changeable
 
 
 def config_with(overlay: dict[str, Any] | None = None) -> TrainingConfig:
@@ -32,6 +33,19 @@ def test_a_full_training_is_never_told_to_pack_or_swap_its_base() -> None:
     assert "fused-optimizer" not in {step.rung for step in steps}
     alone = ladder_of(config_with(merged(FULL, {"optimization": {"batch_size": 1}})))
     assert "fused-optimizer" in {step.rung for step in alone}
+
+
+def test_a_full_training_gives_up_precision_last_and_a_resume_never_does() -> None:
+    steps = ladder_of(config_with(merged(FULL, {"optimization": {"batch_size": 1}})))
+    names = [step.rung for step in steps]
+    order = ["8-bit-optimizer", "fused-optimizer", "24-bit-weights", "stochastic-rounding"]
+    assert [name for name in names if name in order] == order
+    assert steps[-1].config.ltx_agent.training.master_weights == "stochastic"
+    assert not is_changeable("ltx_agent.training.master_weights")
+    in_float32 = ladder_of(config_with(merged(FULL, {"acceleration": {"mixed_precision_mode": "no"}})))
+    assert {"24-bit-weights", "stochastic-rounding"}.isdisjoint({step.rung for step in in_float32})
+    lion = ladder_of(config_with(merged(FULL, {"optimization": {"optimizer_type": "lion"}})))
+    assert {"8-bit-optimizer", "24-bit-weights", "fused-optimizer"}.isdisjoint({step.rung for step in lion})
 
 
 def test_a_step_changes_what_it_says_and_nothing_else() -> None:

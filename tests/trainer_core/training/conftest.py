@@ -113,3 +113,21 @@ def exact_run(config_for: Callable[..., TrainingConfig]) -> Callable[..., Traini
         return config_for("t2v", merged(everything, overlay))
 
     return build
+
+
+@pytest.fixture
+def equal_states() -> Callable[[Any, Any], bool]:
+    """`equal_states(one, other)`: whether nested states are the same, tensors bit for bit."""
+    return _equal
+
+
+def _equal(one: Any, other: Any) -> bool:
+    import torch
+
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(_equal(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other)

@@ -27,7 +27,7 @@ from trainer_core.training.checkpointing.checkpoints import Checkpoints
 
 CONTRACT = {
     "step", "time_s", "epoch", "loss", "loss_video", "loss_audio", "sigma_video", "sigma_audio", "lr", "grad_norm",
-    "step_s", "memory_bytes", "samples_seen", "clips",
+    "step_s", "memory_bytes", "samples_seen", "clips", "changed_weights",
 }  # fmt: skip
 
 

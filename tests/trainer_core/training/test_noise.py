@@ -9,7 +9,18 @@ import pytest
 import torch
 
 from trainer_core.errors import ConfigError
-from trainer_core.training.noise import noised, shifted_logit_normal, sigma_sampler, uniform, velocity_target
+from trainer_core.sections.own import NoiseSection
+from trainer_core.sections.run import FlowMatchingSection
+from trainer_core.training.noise import (
+    logit_normal,
+    noised,
+    shifted,
+    shifted_logit_normal,
+    sigma_sampler,
+    sigma_samplers,
+    uniform,
+    velocity_target,
+)
 
 DRAWS = 2000
 
@@ -198,3 +209,33 @@ def test_the_global_generator_is_left_alone(sampler: Callable[..., float]) -> No
     before = torch.get_rng_state()
     sampler(1024, torch.Generator().manual_seed(0))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_logit_normal_is_the_formula_and_knows_no_size() -> None:
+    normal = torch.randn((), generator=torch.Generator().manual_seed(5), dtype=torch.float64).item()
+    for tokens in (10, 8000):
+        found = logit_normal(tokens, torch.Generator().manual_seed(5), mean=0.5, std=0.8)
+        assert found == pytest.approx(1 / (1 + math.exp(-(0.5 + 0.8 * normal))))
+
+
+@pytest.mark.parametrize(
+    ("sigma", "shift", "wanted"),
+    [(0.5, 3.0, 0.75), (0.5, 1.0, 0.5), (0.75, 1 / 3, 0.5), (0.0, 5.0, 0.0), (1.0, 5.0, 1.0)],
+)
+def test_a_shift_moves_sigma_and_leaves_the_ends(sigma: float, shift: float, wanted: float) -> None:
+    assert shifted(sigma, shift) == pytest.approx(wanted)
+
+
+def test_each_modality_has_its_own_shift() -> None:
+    own = NoiseSection(sampling_mode="logit_normal", mean=0.2, video_shift=4.0)
+    samplers = sigma_samplers(FlowMatchingSection(), own)
+    video, audio = (samplers[name](900, torch.Generator().manual_seed(2)) for name in ("video", "audio"))
+    assert audio == logit_normal(900, torch.Generator().manual_seed(2), mean=0.2)
+    assert video == pytest.approx(shifted(audio, 4.0))
+
+
+def test_without_our_section_the_noise_levels_are_upstreams() -> None:
+    samplers = sigma_samplers(FlowMatchingSection(), NoiseSection())
+    for name in ("video", "audio"):
+        found = samplers[name](2048, torch.Generator().manual_seed(3))  # type: ignore[index]
+        assert found == shifted_logit_normal(2048, torch.Generator().manual_seed(3))

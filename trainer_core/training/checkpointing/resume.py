@@ -78,6 +78,7 @@ def restore(session: Session, saved: SavedState) -> tuple[list[str], list[str]]:
             "or seed differ), so it can't go on where it was.",
             "Restore the dataset, or start a new run from its weights (model.load_checkpoint).",
         )
+    _refuse_other_precision(session, content)
     _restore_weights(session, content["weights"])
     overridden = _restore_optimizer(session, content, saved.step)
     scaler = getattr(session.accelerator, "scaler", None)
@@ -163,6 +164,18 @@ def _refuse_to_start_over(session: Session) -> None:
             "(checkpoints.save_training_state off, or no_resume).",
             "Start a new run from its weights: model.load_checkpoint.",
         )
+
+
+def _refuse_other_precision(session: Session, content: dict[str, Any]) -> None:
+    before, now = content.get("master_weights", "plain bf16"), session.master_weights
+    in_bf16 = session.config.acceleration.mixed_precision_mode == "bf16"
+    if before == now or session.config.model.training_mode == "lora" or not in_bf16:
+        return
+    raise ConfigError(
+        f"The run's weights were held in {before}, and ltx_agent.training.master_weights now is {now}: its state would "
+        "lose its meaning.",
+        "Resume without that change, or start a new run from its weights (model.load_checkpoint).",
+    )
 
 
 @torch.no_grad()

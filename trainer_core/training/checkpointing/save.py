@@ -14,6 +14,7 @@ from trainer_core.resume_config import SCHEDULE_SETTINGS
 from trainer_core.training.checkpointing.checkpoints import weights_by_step
 from trainer_core.training.checkpointing.state import write_state
 from trainer_core.training.monitoring.status_writer import StatusKeeper
+from trainer_core.training.optim.optimizers import finished_weights
 from trainer_core.training.randomness import random_states
 from trainer_core.training.setup import Session, adapter_facts
 from trainer_core.verdict.heldout import best_evaluated
@@ -43,7 +44,8 @@ def save(session: Session, step: int, keeper: StatusKeeper) -> None:
 
 def write_weights(session: Session, step: int) -> Path:
     """Write the weights file of `step`."""
-    return session.checkpoints.save(session.model.transformer, adapter_facts(session, step), session.average)
+    with finished_weights(session.optimizer):
+        return session.checkpoints.save(session.model.transformer, adapter_facts(session, step), session.average)
 
 
 def best_saved(session: Session) -> int | None:
@@ -73,6 +75,7 @@ def capture(session: Session, step: int) -> dict[str, Any]:
         "ranks": session.accelerator.num_processes,
         "order": sample_order(session),
         "settings": schedule_settings(session),
+        "master_weights": session.master_weights,
         "weights": trained_weights(session),
         "optimizer": session.optimizer.state_dict(),
         "schedule": session.schedule.state_dict(),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trainer_core.errors import ConfigError, LtxError
 from trainer_core.files import file_digest, read_json, replacing, write_json
+from trainer_core.optimizer_names import MasterWeights
 from trainer_core.training.checkpointing.tree import join_tensors, split_tensors
 
 FORMAT = 1
@@ -108,6 +109,17 @@ def newest_state(states: Path, up_to: int | None = None) -> tuple[SavedState | N
         except (OSError, KeyError, TypeError, ValueError) as error:
             problems.append(f"{path} can't be read ({type(error).__name__}: {error})")
     return None, problems
+
+
+def saved_master_weights(states: Path) -> MasterWeights | None:
+    """What the newest state holds its weights in, by its manifest alone; None where there is none that says."""
+    for _, path in reversed(list_states(states)):
+        try:
+            found: MasterWeights | None = read_json(path / MANIFEST)["content"].get("master_weights")
+        except (LtxError, OSError, KeyError, TypeError, ValueError):  # a damaged one is passed over later, and named
+            continue
+        return found
+    return None
 
 
 def remove_state(path: Path) -> None:

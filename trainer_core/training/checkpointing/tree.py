@@ -1,10 +1,11 @@
 """Nested training state (dicts, lists, tuples, numbers, tensors) as JSON beside named tensors: never a pickle."""
 
+import math
 from typing import Any
 
 from torch import Tensor
 
-_TENSOR, _TUPLE, _KEYED, _BYTES = "$tensor", "$tuple", "$keyed", "$bytes"
+_TENSOR, _TUPLE, _KEYED, _BYTES, _FLOAT = "$tensor", "$tuple", "$keyed", "$bytes", "$float"
 
 
 def split_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -25,6 +26,8 @@ def split_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return items if isinstance(value, list) else {_TUPLE: items}
     if isinstance(value, bytes):
         return {_BYTES: value.hex()}
+    if isinstance(value, float) and not math.isfinite(value):  # JSON has no word for it
+        return {_FLOAT: repr(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"{name} is a {type(value).__name__}, which a training state can't hold")
@@ -44,4 +47,6 @@ def join_tensors(document: Any, tensors: dict[str, Tensor]) -> Any:
         return {key: join_tensors(part, tensors) for key, part in document[_KEYED]}
     if _BYTES in document:
         return bytes.fromhex(document[_BYTES])
+    if _FLOAT in document:
+        return float(document[_FLOAT])
     return {key: join_tensors(part, tensors) for key, part in document.items()}

@@ -20,6 +20,7 @@ from trainer_core.files import read_json, write_json
 from trainer_core.metrics import append_heldout, heldout_rows
 from trainer_core.run_folder import RunFolder
 from trainer_core.training.noise import SigmaSampler
+from trainer_core.training.optim.optimizers import finished_weights
 from trainer_core.training.setup import Session
 from trainer_core.training.step import MODALITIES, draw, training_step
 
@@ -238,7 +239,7 @@ def evaluating(session: Session) -> Iterator[None]:
     training = [module for module in session.model.modules() if module.training]
     session.model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), finished_weights(session.optimizer):
             if session.average is None:
                 yield
             else:

@@ -1,4 +1,4 @@
-"""Spikes of the gradient norm and explosions of the loss, told from the noise of a healthy run. No torch.
+"""Spikes of the gradient norm, explosions of the loss, lost updates: told from the noise of a healthy run. No torch.
 
 Both compare with the run's own recent past by medians, so that one odd step moves nothing.
 """
@@ -8,6 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
+
+from trainer_core.verdict.lost_updates import LEAST_RATE_SHARE, LOST_STEPS, lost_words, updates_lost
 
 WINDOW = 100
 FEWEST = 20
@@ -38,6 +40,9 @@ class Alarms:
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     quiet_until: int = 0
     """No second explosion is reported before this step."""
+    shares: deque[float] = field(default_factory=lambda: deque(maxlen=LOST_STEPS))
+    highest_rate: float = 0.0
+    lost_told: bool = False
 
     def observe(self, step: int, loss: float, grad_norm: float) -> Alarm | None:
         """Take one finite step in."""
@@ -46,13 +51,34 @@ class Alarms:
         self.losses.append(loss)
         return alarm
 
+    def observe_change(self, step: int, share: float, rate: float) -> Alarm | None:
+        """Take in the share of the weights that an update at a learning rate of `rate` changed; told once a run."""
+        self.highest_rate = max(self.highest_rate, rate)
+        if rate < LEAST_RATE_SHARE * self.highest_rate:
+            return None
+        self.shares.append(share)
+        if self.lost_told or not updates_lost(list(self.shares)):
+            return None
+        self.lost_told = True
+        return Alarm("updates rounded away", step, f"Step {step}: {lost_words(list(self.shares))}.")
+
     def state(self) -> dict[str, Any]:
-        return {"norms": list(self.norms), "losses": list(self.losses), "quiet_until": self.quiet_until}
+        return {
+            "norms": list(self.norms),
+            "losses": list(self.losses),
+            "quiet_until": self.quiet_until,
+            "shares": list(self.shares),
+            "highest_rate": self.highest_rate,
+            "lost_told": self.lost_told,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.norms = deque(state["norms"], maxlen=WINDOW)
         self.losses = deque(state["losses"], maxlen=WINDOW)
         self.quiet_until = state["quiet_until"]
+        self.shares = deque(state.get("shares", ()), maxlen=LOST_STEPS)
+        self.highest_rate = state.get("highest_rate", 0.0)
+        self.lost_told = state.get("lost_told", False)
 
     def _spike(self, step: int, norm: float) -> Alarm | None:
         # the cheap comparison first: medians are computed for the rare candidates alone

@@ -19,7 +19,6 @@ class FusedOptimizer(Optimizer):
         super().__init__(parameters, {"lr": lr})
         self._inner = {parameter: make([parameter]) for parameter in parameters}
         self._squares: list[Tensor] = []
-        self._share_state()
         for parameter in parameters:
             parameter.register_post_accumulate_grad_hook(self._update)
 
@@ -31,20 +30,38 @@ class FusedOptimizer(Optimizer):
         squares, self._squares = self._squares, []
         return math.sqrt(float(torch.stack(squares).sum())) if squares else 0.0
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self._share_state()
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's; `inner` are the groups of the parameters' own optimizers, where some count their steps."""
+        inner = [self._inner[parameter].state_dict() for parameter in self._parameters()]
+        return {
+            "state": {number: one["state"][0] for number, one in enumerate(inner) if one["state"]},
+            "param_groups": super().state_dict()["param_groups"],
+            "inner": [one["param_groups"][0] for one in inner],
+        }
 
-    def _share_state(self) -> None:
-        for optimizer in self._inner.values():
-            optimizer.state = self.state
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Each parameter's optimizer restores its own: torch's way turns any state into the weights' precision."""
+        super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
+        for number, parameter in enumerate(self._parameters()):
+            state = {0: state_dict["state"][number]} if number in state_dict["state"] else {}
+            inner = self._inner[parameter]
+            inner.load_state_dict({"state": state, "param_groups": [state_dict["inner"][number]]})
+            self.state[parameter] = inner.state[parameter]
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
 
     def _update(self, parameter: nn.Parameter) -> None:
         assert parameter.grad is not None
         square = parameter.grad.float().square().sum()
         self._squares.append(square.detach())
         if math.isfinite(float(square)):
-            inner = self._inner[parameter]
-            inner.param_groups[0]["lr"] = self.param_groups[0]["lr"]
-            inner.step()
+            self.step_one(parameter)
         parameter.grad = None
+
+    def step_one(self, parameter: nn.Parameter) -> None:
+        """Update one parameter by its own optimizer, whose state is then seen here too."""
+        inner = self._inner[parameter]
+        inner.param_groups[0]["lr"] = self.param_groups[0]["lr"]
+        inner.step()
+        self.state[parameter] = inner.state[parameter]
