@@ -13,14 +13,14 @@ from langgraph.types import Command
 
 from agent.approvals.nodes import approve_call, approve_captions, approve_fallback, approve_inputs, approve_plan
 from agent.approvals.reviews import missing_review
-from agent.context import Desk, desk_of
+from agent.context import AgentContext, context_of
 from agent.nodes.caption import caption, caption_tools
 from agent.nodes.draft import draft, draft_tools
 from agent.nodes.inspect import inspect, inspect_tools
 from agent.nodes.monitor import monitor, monitor_tools
 from agent.state import STAGES, AgentState, note_from_graph
 
-Graph = CompiledStateGraph[AgentState, Desk, AgentState, AgentState]
+Graph = CompiledStateGraph[AgentState, AgentContext, AgentState, AgentState]
 _REVIEW_NODES: dict[str, Literal["approve_captions", "approve_inputs", "approve_plan"]] = {
     "captions": "approve_captions",
     "inputs": "approve_inputs",
@@ -29,12 +29,12 @@ _REVIEW_NODES: dict[str, Literal["approve_captions", "approve_inputs", "approve_
 
 
 def route(
-    state: AgentState, runtime: Runtime[Desk]
+    state: AgentState, runtime: Runtime[AgentContext]
 ) -> Command[
     Literal["inspect", "caption", "draft", "monitor", "approve_captions", "approve_inputs", "approve_plan", "__end__"]
 ]:
     """Send the turn to the stage it is in; once that stage is finished, through its reviews to the next one."""
-    finished, project = state["finished"], desk_of(state, runtime).project
+    finished, project = state["finished"], context_of(state, runtime).project
     if finished is None:
         unseen = project.captions_path.exists() and missing_review("caption", state, project)
         if state["stage"] == "draft" and unseen:  # however the talk got here, captions come before the plan
@@ -52,7 +52,7 @@ def route(
 
 def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Graph:
     """Compile the graph. Interrupts need a checkpointer; the drawing doesn't."""
-    builder = StateGraph(AgentState, context_schema=Desk)
+    builder = StateGraph(AgentState, context_schema=AgentContext)
     nodes = (inspect, inspect_tools, caption, caption_tools, draft, draft_tools, monitor, monitor_tools)
     approvals = (approve_captions, approve_inputs, approve_plan, approve_call, approve_fallback)
     for node in (route, *nodes, *approvals):

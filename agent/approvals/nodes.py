@@ -12,7 +12,7 @@ from langgraph.types import Command, interrupt
 
 from agent.approvals import cards
 from agent.approvals.reviews import fingerprint_of
-from agent.context import Desk, desk_of
+from agent.context import AgentContext, context_of
 from agent.session.events import Approval, Question
 from agent.state import AgentState, Stage, note_from_graph
 from agent.turn.policies.fallback import useless_end
@@ -27,29 +27,29 @@ def answer_of(approved: bool, words: str = "", seen: str = "") -> dict[str, Any]
     return {"approved": approved, "words": words, "seen": seen}
 
 
-def approve_captions(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
+def approve_captions(state: AgentState, runtime: Runtime[AgentContext]) -> Command[Literal["route"]]:
     """Let the person look at some captions before they shape the plan."""
-    project = desk_of(state, runtime).project
+    project = context_of(state, runtime).project
     answer = _ask(cards.captions_card(project), fingerprint_of("captions", project))
     return _reviewed("captions", "caption", answer, state, project)
 
 
-def approve_inputs(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
+def approve_inputs(state: AgentState, runtime: Runtime[AgentContext]) -> Command[Literal["route"]]:
     """Let the person confirm what the training is given beside the text; nothing is made up for it."""
-    project = desk_of(state, runtime).project
+    project = context_of(state, runtime).project
     return _reviewed(
         "inputs", "draft", _ask(cards.inputs_card(project), fingerprint_of("inputs", project)), state, project
     )
 
 
-def approve_plan(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
+def approve_plan(state: AgentState, runtime: Runtime[AgentContext]) -> Command[Literal["route"]]:
     """Let the person read the plan before anything follows from it."""
-    project = desk_of(state, runtime).project
+    project = context_of(state, runtime).project
     return _reviewed("plan", "draft", _ask(cards.plan_card(project), fingerprint_of("plan", project)), state, project)
 
 
 def approve_call(
-    state: AgentState, runtime: Runtime[Desk]
+    state: AgentState, runtime: Runtime[AgentContext]
 ) -> Command[
     Literal[
         "approve_call",
@@ -64,28 +64,28 @@ def approve_call(
     ]
 ]:
     """Ask before a tool that costs something or can't be taken back: start, change, overwrite, resume, push."""
-    desk, stage = desk_of(state, runtime), state["stage"]
+    context, stage = context_of(state, runtime), state["stage"]
     reply = state["messages"][-1]
     assert isinstance(reply, AIMessage)
-    waiting = first_unapproved(reply, state, desk)
+    waiting = first_unapproved(reply, state, context)
     if waiting is None:
         return Command(goto=f"{stage}_tools")  # type: ignore[arg-type]  # one of the four
     call, card = waiting
-    answer = _ask(card, call_fingerprint(call, desk.project))
+    answer = _ask(card, call_fingerprint(call, context.project))
     if answer["approved"]:
-        granted = {**state.get("granted", {}), call_fingerprint(call, desk.project): card.approval}
+        granted = {**state.get("granted", {}), call_fingerprint(call, context.project): card.approval}
         return Command(goto="approve_call", update={"granted": granted})
     answers = [answer_to(call, DECLINED, failed=True) for call in calls_of(reply)]
     words = [HumanMessage(answer["words"])] if answer["words"] else []
     declined = state.get("declined", {})
     if not words:  # words are a wish for something else, not a no to this for good
-        declined = {**declined, card.approval: fingerprint_of("plan", desk.project)}
+        declined = {**declined, card.approval: fingerprint_of("plan", context.project)}
     return Command(goto=stage, update={"messages": [*answers, *words], "declined": declined})
 
 
 def approve_fallback(
     state: AgentState,
-    runtime: Runtime[Desk],  # noqa: ARG001 (a node's signature)
+    runtime: Runtime[AgentContext],  # noqa: ARG001 (a node's signature)
 ) -> Command[Literal["inspect", "caption", "draft", "monitor", "__end__"]]:
     """Ask before rules take over from a language model that failed."""
     error = state["error"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.headless.policy import Policy
 from agent.llm.choose import PLANNER
 from agent.session.events import Alerted, Called, Event, Progressed, Question, Returned, Said
@@ -34,22 +34,22 @@ ENDS_TURN = 8
 """A language model that ends its turn this often without having started training is given up."""
 
 
-def run_pipeline(desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]) -> RunFolder:
+def run_pipeline(context: AgentContext, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]) -> RunFolder:
     """Prepare, train and watch; return the run that ended well.
 
     Raises ApprovalNeeded when the policy doesn't permit a step or a budget is spent, TrainingError when the run failed
     or diverged, and the error of a tool that failed.
     """
-    project = desk.project
-    with open_session(desk) as session:
+    project = context.project
+    with open_session(context) as session:
         session.set_budget(policy.model_budget())
         _permit_incomplete(project, policy)
         run = _run_of_this(project)
         if run is None:
-            run = _prepare(session, desk, policy, emit, goal, fixed)
+            run = _prepare(session, context, policy, emit, goal, fixed)
         _watch(session, run, policy, emit)
         while policy.out_of_memory == "next_rung" and offer_of(run) is not None:
-            _resume_with_saving(session, desk, policy, emit)  # each rung is offered once, so this ends
+            _resume_with_saving(session, context, policy, emit)  # each rung is offered once, so this ends
             _watch(session, run, policy, emit)
     status = describe_run(run)
     if status.state != "done":
@@ -100,34 +100,36 @@ def _run_of_this(project: Project) -> RunFolder | None:
     return run if state == "done" and not changes_since_last_run(project) else None
 
 
-def _prepare(session: Session, desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]) -> RunFolder:
+def _prepare(
+    session: Session, context: AgentContext, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]
+) -> RunFolder:
     """Bring the conversation to a started run and return it, however it has ended since."""
-    heard = _Heard(emit, desk)
+    heard = _Heard(emit, context)
     if session.is_unfinished:
         events = session.resume()
     elif session.pending() is not None:
         events = iter(())
-    elif _was_cut_off(desk) and desk.tool("resume_training") is not None and "resume" in policy.approvals:
+    elif _was_cut_off(context) and context.tool("resume_training") is not None and "resume" in policy.approvals:
         events = session.say("resume")
     else:
         events = session.begin(goal, until="monitor", fixed=fixed)
     for _ in range(ENDS_TURN):
         _hear_out(session, heard, events, policy, emit)
-        run = newest_run_of(desk.project)
+        run = newest_run_of(context.project)
         if run is not None and (heard.resumed or run != heard.run_before):
             return run
         _fit_to_memory(session, heard, policy, emit)
-        run = newest_run_of(desk.project)
+        run = newest_run_of(context.project)
         if run is not None and run != heard.run_before:
             return run
         events = session.say("start" if session.state.get("stage") == "monitor" else "go on")
     raise ExternalError("The language model ended without starting to train.", "Try --llm builtin.")
 
 
-def _resume_with_saving(session: Session, desk: Desk, policy: Policy, emit: Emit) -> None:
+def _resume_with_saving(session: Session, context: AgentContext, policy: Policy, emit: Emit) -> None:
     """Let the run that ran out of memory go on with what its trainer offers; the rules say it, whatever model talks."""
     session.set_model(PLANNER)
-    heard = _Heard(emit, desk)
+    heard = _Heard(emit, context)
     _hear_out(session, heard, session.say("resume"), policy, emit)
 
 
@@ -185,8 +187,8 @@ def _answered(session: Session, question: Question, policy: Policy, emit: Emit) 
     return session.answer(True, until="monitor")
 
 
-def _was_cut_off(desk: Desk) -> bool:
-    run = newest_run_of(desk.project)
+def _was_cut_off(context: AgentContext) -> bool:
+    run = newest_run_of(context.project)
     return run is not None and run.read_status().state == "failed" and run.read_status().last_checkpoint is not None
 
 
@@ -223,12 +225,12 @@ def _size_of(folder: Path) -> int:
 class _Heard:
     """Turns what a conversation says into headless events."""
 
-    def __init__(self, emit: Emit, desk: Desk) -> None:
-        self.run_before = newest_run_of(desk.project)
+    def __init__(self, emit: Emit, context: AgentContext) -> None:
+        self.run_before = newest_run_of(context.project)
         self.resumed = False
         """Whether a run was resumed, which is then the one to watch."""
         self._emit = emit
-        self._stage_of = {tool.name: stage for stage, tools in desk.tools.items() for tool in tools}
+        self._stage_of = {tool.name: stage for stage, tools in context.tools.items() for tool in tools}
         self._stage = ""
         self._told = 0.0
 

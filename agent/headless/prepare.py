@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.llm.settings import load_settings
 from agent.session.events import Asked, Event, Question, Returned, Said
 from agent.session.session import Session, open_session
@@ -29,7 +29,7 @@ def prepare(
 
     Raises ApprovalNeeded when `approve` declines, and the error of a tool that failed.
     """
-    with open_session(Desk(project, model, settings=load_settings())) as session:
+    with open_session(AgentContext(project, model, settings=load_settings())) as session:
         results, words = _run(session, project, fixed, approve, show)
         error = session.state["error"]
     if error is not None and not error.get("by_model"):

@@ -17,7 +17,7 @@ from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
 
 from agent.approvals.nodes import answer_of
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.graph import Graph, build_graph
 from agent.llm.choose import choose_model, name_of
 from agent.llm.settings import Budget
@@ -41,14 +41,14 @@ class Session:
     `begin`, `say`, `answer` and `resume` each give the events of one turn, to be read to their end.
     """
 
-    def __init__(self, desk: Desk, graph: Graph, store: Store) -> None:
-        self._desk = desk
+    def __init__(self, context: AgentContext, graph: Graph, store: Store) -> None:
+        self._context = context
         self._graph = graph
         self._store = store
-        self._watch = Watch(desk.project)
+        self._watch = Watch(context.project)
         self._news: list[Alerted] = []
         self._config: RunnableConfig = {
-            "configurable": {"thread_id": desk.conversation},
+            "configurable": {"thread_id": context.conversation},
             "recursion_limit": MOST_STEPS_A_TURN,
         }
 
@@ -58,11 +58,11 @@ class Session:
 
     @property
     def name(self) -> str:
-        return self._desk.conversation
+        return self._context.conversation
 
     @property
     def project(self) -> Project:
-        return self._desk.project
+        return self._context.project
 
     def pending(self) -> Question | None:
         """The approval that the conversation waits for, if any."""
@@ -74,9 +74,9 @@ class Session:
         goal = printable(goal)
         about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
         start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), "questions": 0}
-        facts = self._desk.project.facts
+        facts = self._context.project.facts
         if facts.assumed:  # they belonged to the way before
-            self._desk.project.write_facts(facts.model_copy(update={"assumed": []}))
+            self._context.project.write_facts(facts.model_copy(update={"assumed": []}))
         messages = [*self._unanswered(), note_from_graph(f"{about}\nNext stage: inspect.")]
         return self._turn({**start, "messages": messages}, goal or "begin")
 
@@ -97,7 +97,7 @@ class Session:
 
     def interrupt(self) -> None:
         """End the turn that goes on, from another thread; a tool stops at its next report and keeps what it did."""
-        self._desk.stop.set()
+        self._context.stop.set()
 
     @property
     def is_unfinished(self) -> bool:
@@ -125,8 +125,8 @@ class Session:
         if not decisions:
             raise ConfigError("There is no decision to undo.", "")
         last = decisions[-1]
-        with database_errors(self._desk.project.session_path):
-            lines = restore_files(self._desk.project, last, self._store)
+        with database_errors(self._context.project.session_path):
+            lines = restore_files(self._context.project, last, self._store)
             self._store.undo(self.name, last)
         return [f"Undone: {last.what}.", *lines]
 
@@ -138,24 +138,24 @@ class Session:
 
     @property
     def model_name(self) -> str:
-        return "builtin" if self.state.get("fallback") else name_of(self._desk.model)
+        return "builtin" if self.state.get("fallback") else name_of(self._context.model)
 
     def set_model(self, name: str) -> None:
         """Talk to another model from now on: one of the configured endpoint, or "builtin"."""
-        model = choose_model(name, self._desk.settings)
-        self._desk = dataclasses.replace(self._desk, model=model)
+        model = choose_model(name, self._context.settings)
+        self._context = dataclasses.replace(self._context, model=model)
         self._store.write_settings(self.name, {**self._store.settings(self.name), "model": name})
         if self.state.get("fallback"):
             self._graph.update_state(self._config, {"fallback": False}, as_node="route")
 
     @property
     def budget(self) -> Budget:
-        return self._desk.settings.budget
+        return self._context.settings.budget
 
     def set_budget(self, budget: Budget) -> None:
         """Limit what this conversation may spend on its model; None lifts a limit."""
-        settings = self._desk.settings.model_copy(update={"budget": budget})
-        self._desk = dataclasses.replace(self._desk, settings=settings)
+        settings = self._context.settings.model_copy(update={"budget": budget})
+        self._context = dataclasses.replace(self._context, settings=settings)
         self._store.write_settings(self.name, {**self._store.settings(self.name), "budget": budget.model_dump()})
 
     def spent(self) -> Spent:
@@ -167,7 +167,7 @@ class Session:
         return self._store.conversations()
 
     def _turn(self, update: dict[str, Any], what: str) -> Iterator[Event]:
-        project = self._desk.project
+        project = self._context.project
         before = self.state
         facts: dict[str, Any] = {
             "project": printable(str(project.path)),
@@ -194,16 +194,16 @@ class Session:
         return [answer_to(call, "Not run: the conversation went on.", failed=True) for call in calls_of(messages[-1])]
 
     def _stream(self, step: Any, decision: str | None) -> Iterator[Event]:
-        self._desk.stop.clear()
-        with database_errors(self._desk.project.session_path):
+        self._context.stop.clear()
+        with database_errors(self._context.project.session_path):
             if decision is not None:
                 self._store.use(self.name, decision)
-                self._store.decide(self.name, self._last_checkpoint(), decision, deciding_files(self._desk.project))
+                self._store.decide(self.name, self._last_checkpoint(), decision, deciding_files(self._context.project))
             try:
                 for mode, chunk in self._graph.stream(
                     step,
                     self._config,
-                    context=self._desk,
+                    context=self._context,
                     stream_mode=["updates", "custom"],
                     durability="sync",
                 ):
@@ -224,18 +224,18 @@ class Session:
 
 
 @contextlib.contextmanager
-def open_session(desk: Desk) -> Iterator[Session]:
-    """Open the conversation of the desk, for one process of the project at a time.
+def open_session(context: AgentContext) -> Iterator[Session]:
+    """Open the conversation of the context, for one process of the project at a time.
 
     Raises ConfigError when another process is in it or when session.sqlite can't be read or written.
     """
-    with open_store(desk.project.session_path) as (connection, store):
+    with open_store(context.project.session_path) as (connection, store):
         # None allows LangGraph's list of safe types alone: a foreign session file can't make us import anything
         saver = SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
         saver.setup()
-        kept = store.settings(desk.conversation).get("budget")
-        settings = desk.settings.model_copy(update={"budget": Budget(**kept)}) if kept else desk.settings
-        yield Session(dataclasses.replace(desk, store=store, settings=settings), build_graph(saver), store)
+        kept = store.settings(context.conversation).get("budget")
+        settings = context.settings.model_copy(update={"budget": Budget(**kept)}) if kept else context.settings
+        yield Session(dataclasses.replace(context, store=store, settings=settings), build_graph(saver), store)
 
 
 def _events(mode: str, chunk: Any) -> Iterator[Event]:

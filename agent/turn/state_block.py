@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.state import AgentState, Stage
 from agent.turn.policies.question_limit import MOST_QUESTIONS
 from agent.turn.tool_output import printable
@@ -22,9 +22,9 @@ _PLAN = {
 }
 
 
-def seen(stage: Stage, state: AgentState, desk: Desk) -> dict[str, Any]:
+def seen(stage: Stage, state: AgentState, context: AgentContext) -> dict[str, Any]:
     """Return the state block of the system prompt."""
-    project = desk.project
+    project = context.project
     return {
         "stage": stage,
         "finished": state["finished"],

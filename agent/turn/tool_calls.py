@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from agent.approvals.cards import call_card
 from agent.approvals.path_guard import refuse_foreign_paths
 from agent.approvals.reviews import fingerprint_of, is_approved, unreviewed
-from agent.context import Desk, desk_of
+from agent.context import AgentContext, context_of
 from agent.session.events import Question, Returned
 from agent.session.slash import BY_NAME
 from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of, is_from_person, told_by_rules
@@ -44,13 +44,13 @@ class WrongArguments(WrongCall):
         self.schema = json.dumps(tool.schema()["function"]["parameters"])
 
 
-def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Command[Any]:
+def run_tools(stage: Stage, state: AgentState, runtime: Runtime[AgentContext]) -> Command[Any]:
     """Run every call of the last reply, in order; a call that fails answers with its error and ends the list.
 
     Back to the stage's node; to the router when the model asked for another stage; to the end of the turn when the
     same error came twice in a row or the same call brought the same result too often.
     """
-    desk = desk_of(state, runtime)
+    context = context_of(state, runtime)
     reply = state["messages"][-1]
     assert isinstance(reply, AIMessage)
     answers: list[AnyMessage] = []
@@ -59,7 +59,7 @@ def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     started, worked = False, False
     working: AgentState = {**state}
     for index, call in enumerate(calls_of(reply)):
-        text, failed = _answer(stage, call, f"{reply.id}:{index}", working, update, runtime, desk)
+        text, failed = _answer(stage, call, f"{reply.id}:{index}", working, update, runtime, context)
         started = started or (call["name"] == "start_training" and not failed)
         worked = worked or not failed
         mark = _digest(call["name"], call["args"], text)
@@ -69,7 +69,7 @@ def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     error = update["error"]
     useless = state.get("useless", 0) + 1 if error is not None and error.get("by_model") and not worked else 0
     update["useless"] = useless
-    if desk.stop.is_set():
+    if context.stop.is_set():
         if error is not None:
             answers.append(told_by_rules(_told(error)))
         goto = END
@@ -86,17 +86,17 @@ def run_tools(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Comman
     changed: dict[str, Any] = {name: working.get(name) for name in ("stage", "finished", "approvals", "granted")}
     if started:  # the way from clips to start is over: what comes is another one
         changed["questions"] = 0
-    return Command(goto=goto, update={**update, **changed, "artifacts": artifacts_of(desk.project)})
+    return Command(goto=goto, update={**update, **changed, "artifacts": artifacts_of(context.project)})
 
 
-def first_unapproved(reply: AIMessage, state: AgentState, desk: Desk) -> tuple[Any, Question] | None:
+def first_unapproved(reply: AIMessage, state: AgentState, context: AgentContext) -> tuple[Any, Question] | None:
     """The first call of `reply` that waits for an approval, with its card. Calls that will fail wait for none."""
     for call in calls_of(reply):
-        tool = next((tool for tool in desk.tools[state["stage"]] if tool.name == call["name"]), None)
+        tool = next((tool for tool in context.tools[state["stage"]] if tool.name == call["name"]), None)
         if tool is None or tool.needs_approval is None:
             continue
         try:
-            card = _needed_card(tool, _permitted_arguments(tool, call["args"], state, desk), call, state, desk)
+            card = _needed_card(tool, _permitted_arguments(tool, call["args"], state, context), call, state, context)
         except LtxError:
             continue
         if card is not None:
@@ -138,12 +138,12 @@ def checked_arguments(tool: Tool, arguments: Any, state: AgentState) -> BaseMode
         raise WrongArguments(tool, _faults(error)) from error
 
 
-def _permitted_arguments(tool: Tool, arguments: Any, state: AgentState, desk: Desk) -> BaseModel:
+def _permitted_arguments(tool: Tool, arguments: Any, state: AgentState, context: AgentContext) -> BaseModel:
     """The same, refused when they name files that are neither the project's nor in the person's words."""
     checked = checked_arguments(tool, arguments, state)
     said = [state["goal"], *words_of(state.get("earlier", []))]
     said += [message.text for message in state["messages"] if is_from_person(message)]
-    refuse_foreign_paths(tool, checked, desk.project, said)
+    refuse_foreign_paths(tool, checked, context.project, said)
     return checked
 
 
@@ -153,8 +153,8 @@ def _answer(
     key: str,
     working: AgentState,
     update: dict[str, Any],
-    runtime: Runtime[Desk],
-    desk: Desk,
+    runtime: Runtime[AgentContext],
+    context: AgentContext,
 ) -> tuple[str, bool]:
     """Run one call; return what it answers and whether it failed. Writes what it changed into `working`."""
     try:
@@ -163,7 +163,7 @@ def _answer(
         if call["name"] == "go_to":
             working["stage"], working["finished"] = _wanted_stage(call["args"], working["until"]), None
             return f"The stage is now {working['stage']}.", False
-        text, failed = _run_once(_known_tool(stage, call["name"] or "", desk), call, key, working, runtime, desk)
+        text, failed = _run_once(_known_tool(stage, call["name"] or "", context), call, key, working, runtime, context)
         if failed:
             error: dict[str, Any] = json.loads(text)
             update["error"] = error
@@ -178,29 +178,29 @@ def _answer(
 
 
 def _run_once(
-    tool: Tool, call: Any, key: str, working: AgentState, runtime: Runtime[Desk], desk: Desk
+    tool: Tool, call: Any, key: str, working: AgentState, runtime: Runtime[AgentContext], context: AgentContext
 ) -> tuple[str, bool]:
     """Run a call, or give the answer it had before a crash; return its text (an error's JSON) and whether it failed.
 
     The ledger is written before and after the tool: a call that ended is never run again, one that was cut off is
     first looked for in what it left behind.
     """
-    arguments = _permitted_arguments(tool, call["args"], working, desk)
-    name, project = desk.conversation, desk.project
+    arguments = _permitted_arguments(tool, call["args"], working, context)
+    name, project = context.conversation, context.project
     granted, fingerprint = dict(working.get("granted", {})), call_fingerprint(call, project)
     plan_stood = is_approved("plan", working, project)
-    known = desk.store.call(name, key) if desk.store is not None else None
-    if known is None and _needed_card(tool, arguments, call, working, desk) is not None:
+    known = context.store.call(name, key) if context.store is not None else None
+    if known is None and _needed_card(tool, arguments, call, working, context) is not None:
         needed = tool.needs_approval
         raise ApprovalNeeded(f"{tool.name} needs the approval `{needed}`.", "Ask the person for it.")
     if known is not None and known.answer is not None:
         text, failed = known.answer, known.status == "error"
     else:
-        if desk.store is not None and known is None:
-            desk.store.begin_call(name, key, tool.name, call["args"])
-        text, failed = _run(tool, arguments, runtime, desk, known.started_at if known else None)
-        if desk.store is not None:
-            desk.store.end_call(name, key, "error" if failed else "success", text)
+        if context.store is not None and known is None:
+            context.store.begin_call(name, key, tool.name, call["args"])
+        text, failed = _run(tool, arguments, runtime, context, known.started_at if known else None)
+        if context.store is not None:
+            context.store.end_call(name, key, "error" if failed else "success", text)
     approval = granted.pop(fingerprint, None)  # an approval is good for one run of the call
     if approval == "change" and plan_stood and not failed:  # the person read the change of a plan they had approved
         working["approvals"] = {
@@ -215,16 +215,16 @@ def _run_once(
 
 
 def _run(
-    tool: Tool, arguments: BaseModel, runtime: Runtime[Desk], desk: Desk, cut_off_at: float | None
+    tool: Tool, arguments: BaseModel, runtime: Runtime[AgentContext], context: AgentContext, cut_off_at: float | None
 ) -> tuple[str, bool]:
-    project = desk.project
+    project = context.project
 
     last: tuple[str, int, int] | None = None
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal last
         last = what, done, total
-        if desk.stop.is_set():
+        if context.stop.is_set():
             raise Stopped
         runtime.stream_writer({"what": what, "done": done, "total": total})
 
@@ -250,16 +250,18 @@ def _where_it_stopped(tool: Tool, last: tuple[str, int, int] | None) -> str:
     return f"{at}What is done is kept; {further}."
 
 
-def _needed_card(tool: Tool, arguments: BaseModel, call: Any, state: AgentState, desk: Desk) -> Question | None:
+def _needed_card(
+    tool: Tool, arguments: BaseModel, call: Any, state: AgentState, context: AgentContext
+) -> Question | None:
     """The card of a call that still waits for its approval.
 
     A change of a plan that nobody has approved yet needs no card of its own: the plan's review follows it.
     """
-    project = desk.project
+    project = context.project
     if tool.needs_approval is None or call_fingerprint(call, project) in state.get("granted", {}):
         return None
     unseen = unreviewed(state, project) if tool.needs_approval == "start" else []
-    card = call_card(tool, arguments, project, unseen, desk.settings)
+    card = call_card(tool, arguments, project, unseen, context.settings)
     of_plan = card is not None and card.approval == "change" and FINISHED_BY.get(tool.name) == "draft"
     if of_plan and not is_approved("plan", state, project):
         return None
@@ -280,11 +282,11 @@ def _wanted_stage(arguments: Any, until: Stage) -> Stage:
     raise WrongCall(f"There is no stage {wanted!r:.100}.", f"Stages: {', '.join(STAGES)}.")
 
 
-def _known_tool(stage: Stage, name: str, desk: Desk) -> Tool:
-    tools = {tool.name: tool for tool in desk.tools[stage]}
+def _known_tool(stage: Stage, name: str, context: AgentContext) -> Tool:
+    tools = {tool.name: tool for tool in context.tools[stage]}
     if name in tools:
         return tools[name]
-    elsewhere = next((other for other, found in desk.tools.items() if name in [tool.name for tool in found]), None)
+    elsewhere = next((other for other, found in context.tools.items() if name in [tool.name for tool in found]), None)
     hint = f"It has: {', '.join(sorted(tools))}, go_to."
     if elsewhere is not None:
         hint = f"The stage {elsewhere} has it: call go_to first. {hint}"

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.message import Message
 
 from agent.ui.tui.commands import SlashCommands
-from agent.ui.tui.conversation import Began, Closed, Conversation, Ended, Happened, Opened, desk_of_project
+from agent.ui.tui.conversation import Began, Closed, Conversation, Ended, Happened, Opened, context_of_project
 from agent.ui.tui.pane_messages import PaneWishes
 from agent.ui.tui.screens.workbench import PANES, Workbench
 from agent.ui.tui.themes import DARK, THEMES, fitting_theme, opposite
@@ -63,10 +63,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         *,
         theme: str | None = None,
         picture_kind: Any = None,
-        open_desk: "Callable[[Project, str], Any]" = desk_of_project,
+        open_context: "Callable[[Project, str], Any]" = context_of_project,
     ) -> None:
         super().__init__(ansi_color=None)
-        self._target, self._llm, self._open_desk = target, llm, open_desk
+        self._target, self._llm, self._open_context = target, llm, open_context
         for known in THEMES:
             self.register_theme(known)
         self.theme = theme or fitting_theme(self.console.color_system)
@@ -150,7 +150,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.talk.prompt.past = PromptHistory(project.path / ".prompt-history.jsonl")
         self.watcher = Watcher(project, self._post)
         self.watcher.start()
-        self.conversation = Conversation(lambda: self._open_desk(project, self._llm), self._post)
+        self.conversation = Conversation(lambda: self._open_context(project, self._llm), self._post)
         self.conversation.start()
         self.talk.working("opening the conversation")
         self.show_head()
