@@ -20,6 +20,9 @@ Approval = Literal[
 ]
 """What a person may be asked to allow. A tool may name others; a policy file lists them by these names."""
 
+INTERRUPTED = "Interrupted by the person."
+"""How the refusal of a tool begins that the person interrupted."""
+
 AlertLevel = Literal["note", "warn", "stop"]
 
 
@@ -78,6 +81,11 @@ class Returned:
     """What the tool returned, shortened; None when it failed or only moved the conversation."""
     refusal: str = ""
     """Why it did not run to its end."""
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether the person interrupted this call: its refusal says then how far it came."""
+        return self.refusal.startswith(INTERRUPTED)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.errors import GraphRecursionError
-from langgraph.types import Command
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.types import Command, StateSnapshot
 
+from agent.approvals.calls import answer_to, calls_of
 from agent.approvals.nodes import answer_of
 from agent.context import AgentContext
 from agent.graph import Graph, build_graph
@@ -25,8 +27,8 @@ from agent.session.alerts import Watch
 from agent.session.events import Alerted, Asked, Called, Event, Heard, Progressed, Question, Returned, Said, Streamed
 from agent.session.store import Conversation, Decision, Spent, Store, database_errors, open_store
 from agent.session.undo import deciding_files, restore_files
-from agent.state import GOAL, AgentState, Stage, artifacts_of, is_from_person, note_from_graph
-from agent.turn.tool_calls import answer_to, calls_of
+from agent.state import GOAL, STAGES, Stage, artifacts_of, is_from_person, note_from_graph
+from agent.turn.policies.active import at_each_goal, at_each_turn
 from agent.turn.tool_output import fenced, printable
 from prompts.fence import unfence
 from tools.project import Project
@@ -53,8 +55,11 @@ class Session:
         }
 
     @property
-    def state(self) -> AgentState:
-        return self._graph.get_state(self._config).values  # type: ignore[return-value]
+    def state(self) -> dict[str, Any]:
+        """The graph's state with its policies' parts; of a turn that broke off, as its stage left it."""
+        snapshot = self._graph.get_state(self._config, subgraphs=True)
+        within = [task.state for task in snapshot.tasks if isinstance(task.state, StateSnapshot)]
+        return {**snapshot.values, **(within[0].values if within else {})}
 
     @property
     def name(self) -> str:
@@ -73,7 +78,7 @@ class Session:
         """Start the work at its first stage, with a goal in the person's words."""
         goal = printable(goal)
         about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
-        start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), "questions": 0}
+        start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), **at_each_goal()}
         facts = self._context.project.facts
         if facts.assumed:  # they belonged to the way before
             self._context.project.write_facts(facts.model_copy(update={"assumed": []}))
@@ -174,17 +179,18 @@ class Session:
             "artifacts": artifacts_of(project),
             "finished": None,
             "error": None,
-            "repeats": {},
+            "jump_to": None,
             "goal": before.get("goal", printable(project.facts.goal)),
             "stage": before.get("stage", "inspect"),
             "approvals": before.get("approvals", {}),
             "granted": {},
-            "held": [],
             "fixed": {},
+            **at_each_turn(),
         }
         news = [note_from_graph(f"News:\n{fenced(alert.message)}") for alert in self._news]
         self._news = []
-        return self._stream({**facts, **update, "messages": [*news, *update["messages"]]}, what)
+        messages = [*_brought_up(self._graph.get_state(self._config).values, before), *news, *update["messages"]]
+        return self._stream({**before, **facts, **update, "messages": messages}, what)
 
     def _unanswered(self) -> list[ToolMessage]:
         """Answers to calls that a question left open or a crash cut off: endpoints refuse a call without one."""
@@ -200,11 +206,12 @@ class Session:
                 self._store.use(self.name, decision)
                 self._store.decide(self.name, self._last_checkpoint(), decision, deciding_files(self._context.project))
             try:
-                for mode, chunk in self._graph.stream(
+                for _, mode, chunk in self._graph.stream(
                     step,
                     self._config,
                     context=self._context,
                     stream_mode=["updates", "custom"],
+                    subgraphs=True,
                     durability="sync",
                 ):
                     yield from _events(mode, chunk)
@@ -238,13 +245,21 @@ def open_session(context: AgentContext) -> Iterator[Session]:
         yield Session(dataclasses.replace(context, store=store, settings=settings), build_graph(saver), store)
 
 
+def _brought_up(known: Mapping[str, Any], state: Mapping[str, Any]) -> list[AnyMessage]:
+    """What makes the graph's messages (`known`) those of `state`: a stage that broke off has not handed on its own."""
+    ours, theirs = known.get("messages", []), state.get("messages", [])
+    if [message.id for message in ours] == [message.id for message in theirs]:
+        return []
+    return [RemoveMessage(id=REMOVE_ALL_MESSAGES), *theirs]
+
+
 def _events(mode: str, chunk: Any) -> Iterator[Event]:
     if mode == "custom":
         yield Streamed(chunk["streamed"]) if "streamed" in chunk else Progressed(**chunk)
         return
     for node, update in chunk.items():
-        if node == "__interrupt__" or not update:
-            continue
+        if node in ("__interrupt__", *STAGES) or not update:
+            continue  # a stage's messages were heard one by one from within it
         for message in update.get("messages", []):
             if not is_from_person(message):
                 yield from _heard(message)

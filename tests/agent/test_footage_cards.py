@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from agent.approvals.nodes import DECLINED
 from agent.context import AgentContext
+from agent.state import DECLINED
 from agent.session.events import Asked, Returned
 from agent.session.session import Session, open_session
 from tools.inspect.inputs.ledger import read_inputs

@@ -4,10 +4,9 @@ import sys
 import time
 from typing import Protocol
 
-from agent.approvals.nodes import DECLINED
 from agent.session.events import Alerted, Called, Event, Progressed, Returned, Said, Streamed
+from agent.state import DECLINED
 from agent.text.sanitize import clean, clean_lines
-from agent.turn.tool_calls import was_interrupted
 
 TOLD_EVERY_S = 5.0
 """How often a line tells how far long work is."""
@@ -71,7 +70,7 @@ class Shown:
         elif isinstance(event, Alerted):
             say(alert_text(event))
         elif isinstance(event, Returned):
-            self.told_interruption |= was_interrupted(event)
+            self.told_interruption |= event.was_interrupted
             if _has_failed(event):
                 say(f"Failed: {clean(event.tool)}")
         self._streamed = False
@@ -79,7 +78,7 @@ class Shown:
 
 def _has_failed(event: Returned) -> bool:
     """Whether it ended by itself without a result; a person who declined or interrupted it knows why."""
-    return bool(event.refusal) and event.refusal != DECLINED and not was_interrupted(event)
+    return bool(event.refusal) and event.refusal != DECLINED and not event.was_interrupted
 
 
 def alert_text(event: Alerted) -> str:

@@ -210,8 +210,8 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
 
     async def _happened(self, event: Any) -> None:
         from agent.approvals.cards import cost_lines
-        from agent.approvals.nodes import DECLINED
         from agent.session import events
+        from agent.state import DECLINED
 
         talk = self.talk
         if isinstance(event, events.Streamed):

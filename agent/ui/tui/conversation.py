@@ -139,14 +139,13 @@ class Conversation:
 
     def _hear(self, session: "Session", turn: Turn) -> Ended:
         from agent.session.events import Progressed, Returned, Streamed
-        from agent.turn.tool_calls import was_interrupted
 
         self._interrupted.clear()
         is_told = False
         try:
             with contextlib.closing(turn(session)) as events:  # type: ignore[type-var]  # sessions answer with generators
                 for event in events:
-                    is_told |= isinstance(event, Returned) and was_interrupted(event)
+                    is_told |= isinstance(event, Returned) and event.was_interrupted
                     if not self._interrupted.is_set() or not isinstance(event, Progressed | Streamed):
                         self._post(Happened(event))
         except LtxError as error:

@@ -1,15 +1,28 @@
-"""What the chat model may spend and has spent: tokens as the endpoint counts them, money by the settings' prices."""
+"""SpendingLimit: what the chat model may spend and has spent, tokens by the endpoint's count, money by set prices."""
 
 import json
-from collections.abc import Sequence
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
 
 from agent.context import AgentContext
 from agent.llm.choose import is_endpoint, name_of
 from agent.turn.policies.compaction import CHARACTERS_A_TOKEN
+from agent.turn.turn import Request, Turn, TurnPolicy
 from trainer_core.errors import ApprovalNeeded
+
+
+class SpendingLimit(TurnPolicy[None]):
+    """Refuses to ask a model whose budget is spent, and writes down what each reply cost; rules cost nothing."""
+
+    def before_model(self, turn: Turn) -> Turn:
+        if turn.reply is None and not turn.state.get("fallback"):
+            refuse_overspending(turn.context, turn.context.model)
+        return turn
+
+    def after_model(self, turn: Turn) -> Turn:
+        if turn.request is not None and not turn.state.get("fallback"):
+            charge(turn.context, turn.context.model, turn.request)
+        return turn
 
 
 def refuse_overspending(context: AgentContext, model: BaseChatModel) -> None:
@@ -28,10 +41,11 @@ def refuse_overspending(context: AgentContext, model: BaseChatModel) -> None:
         )
 
 
-def charge(context: AgentContext, model: BaseChatModel, messages: Sequence[BaseMessage], reply: AIMessage) -> None:
+def charge(context: AgentContext, model: BaseChatModel, request: Request) -> None:
     """Write down what a reply cost; where the endpoint counts no tokens, they are estimated from the text."""
     if context.store is None or not is_endpoint(model):
         return
+    messages, reply = request.messages, request.reply
     usage = reply.usage_metadata
     if usage is not None:
         tokens_in, tokens_out = usage["input_tokens"], usage["output_tokens"]
