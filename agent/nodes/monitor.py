@@ -8,5 +8,5 @@ from agent.turn.stage import stage_graph
 
 
 def monitor() -> Runnable[Any, Any]:
-    """Return the stage with the tools of tools/monitor/tool.py and tools/deliver/tool.py and the prompt of prompts/monitor.md."""
+    """Return the stage with the tools of tools/{monitor,deliver}/tool.py and the prompt of prompts/monitor.md."""
     return stage_graph("monitor")

@@ -43,7 +43,7 @@ def call_model(stage: Stage, state: AgentState, runtime: Runtime[AgentContext]) 
     try:
         turn = _before_model(turn)
         while turn.jump_to is None:
-            turn = _after_model(turn if turn.reply is not None else _asked(turn))
+            turn = _after_model(turn if turn.reply else _asked(turn))
         if (
             turn.jump_to == "tools"
             and turn.reply is not None
