@@ -10,9 +10,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from agent.context import AgentContext
-from agent.state import DECLINED
 from agent.session.events import Asked, Returned
 from agent.session.session import Session, open_session
+from agent.state import DECLINED
 from tools.inspect.inputs.ledger import read_inputs
 from tools.inspect.remedies.ledger import read_remedied
 from tools.inspect.tool import InspectArguments, inspect_clips
