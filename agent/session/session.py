@@ -29,12 +29,15 @@ from agent.session.store import Conversation, Decision, Spent, Store, database_e
 from agent.session.undo import deciding_files, restore_files
 from agent.state import GOAL, STAGES, Stage, artifacts_of, is_from_person, note_from_graph
 from agent.turn.policies.active import at_each_goal, at_each_turn
+from agent.turn.policies.begin_with_tool import first_due
 from agent.turn.tool_output import fenced, printable
 from prompts.fence import unfence
 from tools.project import Project
 from trainer_core.errors import ConfigError, ExternalError
 
 MOST_STEPS_A_TURN = 60
+DONE_IN_ORDER = frozenset({"caption_clips", "draft_config", "start_training"})
+"""Tools whose work builds on what the stages before them made."""
 
 
 class Session:
@@ -89,6 +92,24 @@ class Session:
         """Say something, as the person."""
         words = printable(words)
         return self._turn({"until": "monitor", "messages": [*self._unanswered(), HumanMessage(words)]}, words)
+
+    def order(self, tool: str, words: str) -> Iterator[Event]:
+        """Call a tool in the person's name; `words` are the slash command as typed.
+
+        A stage whose first work is not done yet, up to the tool's own, is begun instead: its model knows what was
+        asked for. Raises ConfigError when no stage has the tool.
+        """
+        tools = self._context.tools
+        stage = next((stage for stage in STAGES if any(each.name == tool for each in tools.get(stage, []))), None)
+        if stage is None:
+            raise ConfigError(f"{words} can't be done here: no stage has the tool {tool}.", "Say it in words.")
+        update: dict[str, Any] = {"until": "monitor", "stage": stage, "ordered": {"name": tool, "args": {}}}
+        messages: list[AnyMessage] = [*self._unanswered(), HumanMessage(words)]
+        due = first_due(stage, artifacts_of(self._context.project)) if tool in DONE_IN_ORDER else None
+        if due is not None:
+            update = {"until": "monitor", "stage": due}
+            messages.append(note_from_graph(f"Next stage: {due}."))
+        return self._turn({**update, "messages": messages}, words)
 
     def answer(self, approved: bool, words: str = "", until: Stage | None = None) -> Iterator[Event]:
         """Answer the pending approval; `until` lets the work go on further than what asked for it."""

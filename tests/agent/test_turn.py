@@ -15,6 +15,7 @@ from agent.session.events import Asked, Called
 from agent.session.session import open_session
 from agent.turn.policies.active import POLICIES, state_schema
 from tools.project import Project
+from trainer_core.errors import ConfigError
 
 HERE = Path(__file__).parent
 
@@ -48,6 +49,37 @@ def test_a_stage_that_broke_off_hands_on_what_it_did(
     shown = context.model.seen[0]  # type: ignore[attr-defined]
     assert [message.name for message in shown if isinstance(message, ToolMessage)] == ["inspect_clips"]
     assert shown[-1].text == "are you there?"
+
+
+def test_a_slash_command_calls_its_tool_without_asking_the_model(
+    scripted: Callable[..., AgentContext], project: Project
+) -> None:
+    context = scripted(AIMessage("Two clips."), AIMessage("Captions are next."), AIMessage("It trains."))
+    with open_session(context) as session:
+        events = list(session.order("inspect_clips", "/inspect"))
+        assert [event.tool for event in events if isinstance(event, Called)] == ["inspect_clips"]
+        assert context.model.seen[0][-1].name == "inspect_clips"  # type: ignore[attr-defined]
+        list(session.order("run_status", "/status"))
+        assert session.state["stage"] == "monitor"
+
+
+def test_an_ordered_start_waits_for_its_approval_and_begins_what_is_missing(
+    context: AgentContext, project: Project
+) -> None:
+    with open_session(context) as session:
+        events = list(session.order("start_training", "/start"))
+        assert next(event.tool for event in events if isinstance(event, Called)) == "inspect_clips"
+        project.config_path.write_text('{"steps":25}')
+        events = list(session.order("start_training", "/start"))  # leaves the card of the captions
+        assert [event.question.approval for event in events if isinstance(event, Asked)] == ["start"]
+        assert not (project.path / "started").exists()
+        list(session.answer(True, until="monitor"))
+    assert (project.path / "started").read_text() == "x"
+
+
+def test_an_order_for_a_tool_that_no_stage_has_is_refused(context: AgentContext) -> None:
+    with open_session(context) as session, pytest.raises(ConfigError, match="/fly can't be done"):
+        session.order("fly", "/fly")
 
 
 @pytest.fixture

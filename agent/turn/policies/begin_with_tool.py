@@ -1,10 +1,11 @@
 """BeginWithTool: a stage begins with its own tool; a model that begins with words is asked once more, for the tool."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from agent.approvals.calls import calls_of
 from agent.llm.choose import is_endpoint
-from agent.state import AgentState, Stage, is_from_person
+from agent.state import STAGES, AgentState, Stage, is_from_person
 from agent.turn.turn import Turn, TurnPolicy
 
 FIRST_TOOL: dict[Stage, str] = {"inspect": "inspect_clips", "caption": "caption_clips", "draft": "draft_config"}
@@ -29,3 +30,9 @@ class BeginWithTool(TurnPolicy[None]):
 def is_tool_due(stage: Stage, state: AgentState) -> bool:
     """Whether the stage has a tool to begin with and what that makes is not there yet."""
     return stage in FIRST_TOOL and _MADE[stage] not in state["artifacts"]
+
+
+def first_due(last: Stage, artifacts: Mapping[str, str]) -> Stage | None:
+    """The first stage up to `last` whose first work is not done yet; None when all is."""
+    upto = STAGES[: STAGES.index(last) + 1]
+    return next((stage for stage in upto if stage in _MADE and _MADE[stage] not in artifacts), None)

@@ -22,8 +22,11 @@ def obey(face: Face, parsed: Parsed) -> None:
     try:
         if command is None:
             lines = [unknown(parsed)]
-        elif command.says or (parsed.name == "goal" and parsed.argument):
-            face.say(command.says or parsed.argument)
+        elif command.calls:
+            face.hear(face.session.order(command.calls, f"/{command.name}"))
+            return
+        elif parsed.name == "goal" and parsed.argument:
+            face.say(parsed.argument)
             return
         elif parsed.name in _IN_LINES:
             lines = _IN_LINES[parsed.name](face, parsed.argument)

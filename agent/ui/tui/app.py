@@ -22,6 +22,7 @@ from agent.ui.tui.themes import DARK, THEMES, fitting_theme, opposite
 from agent.ui.tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
+    from agent.session.slash import Command
     from agent.ui.tui.widgets.entries import ApprovalCard
     from tools.project import Project
 
@@ -351,6 +352,19 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             return
         self.talk.heard(words)
         self.in_conversation(lambda session: session.say(words))
+        if self.is_working:
+            self.talk.notice("It is at work; that comes next. Esc interrupts it.")
+
+    def order(self, command: "Command") -> None:
+        """Have the tool of a slash command called; an approval that waits is left for it."""
+        if self.conversation is None:
+            self.notify("There is no conversation to talk in.", severity="warning")
+            return
+        if self.talk.card is not None:
+            self.talk.answered("left open")
+        words, tool = f"/{command.name}", command.calls
+        self.talk.heard(words)
+        self.in_conversation(lambda session: session.order(tool, words))
         if self.is_working:
             self.talk.notice("It is at work; that comes next. Esc interrupts it.")
 
