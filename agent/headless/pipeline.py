@@ -12,7 +12,7 @@ from typing import Any
 from agent.context import AgentContext
 from agent.headless.policy import Policy
 from agent.llm.choose import PLANNER
-from agent.session.events import Alerted, Called, Event, Progressed, Question, Returned, Said
+from agent.session.events import Alerted, Called, Event, Listener, Progressed, Question, Returned, Said
 from agent.session.session import Session, open_session
 from agent.state import artifacts_of
 from agent.turn.state_block import offer_of
@@ -222,7 +222,7 @@ def _size_of(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-class _Heard:
+class _Heard(Listener[None]):
     """Turns what a conversation says into headless events."""
 
     def __init__(self, emit: Emit, context: AgentContext) -> None:
@@ -236,25 +236,33 @@ class _Heard:
 
     def turn(self, events: Iterator[Event]) -> None:
         for event in events:
-            self._tell(event)
+            event.tell(self)
 
-    def _tell(self, event: Event) -> None:
-        if isinstance(event, Called):
-            stage = self._stage_of.get(event.tool, self._stage)
-            if stage != self._stage:
-                self._stage = stage
-                self._emit("node", node=stage)
-            if event.tool != "go_to":
-                self._emit("tool", tool=event.tool, arguments=event.arguments, state="called")
-        elif isinstance(event, Returned) and event.tool != "go_to":
-            state = "failed" if event.refusal else "returned"
-            self.resumed = self.resumed or (event.tool == "resume_training" and not event.refusal)
-            self._emit("tool", tool=event.tool, state=state, result=event.result, error=event.refusal or None)
-        elif isinstance(event, Said):
-            self._emit("node", node=self._stage, said=event.text)
-        elif isinstance(event, Progressed):
-            if event.done == event.total or time.monotonic() - self._told >= PROGRESS_EVERY_S:
-                self._told = time.monotonic()
-                self._emit("progress", what=event.what, done=event.done, total=event.total)
-        elif isinstance(event, Alerted):
-            self._emit("alert", about=event.about, level=event.level, message=event.message, evidence=event.evidence)
+    def called(self, event: Called) -> None:
+        stage = self._stage_of.get(event.tool, self._stage)
+        if stage != self._stage:
+            self._stage = stage
+            self._emit("node", node=stage)
+        if event.tool != "go_to":
+            self._emit("tool", tool=event.tool, arguments=event.arguments, state="called")
+
+    def returned(self, event: Returned) -> None:
+        if event.tool == "go_to":
+            return
+        state = "failed" if event.refusal else "returned"
+        self.resumed = self.resumed or (event.tool == "resume_training" and not event.refusal)
+        self._emit("tool", tool=event.tool, state=state, result=event.result, error=event.refusal or None)
+
+    def said(self, event: Said) -> None:
+        self._emit("node", node=self._stage, said=event.text)
+
+    def progressed(self, event: Progressed) -> None:
+        if event.done == event.total or time.monotonic() - self._told >= PROGRESS_EVERY_S:
+            self._told = time.monotonic()
+            self._emit("progress", what=event.what, done=event.done, total=event.total)
+
+    def alerted(self, event: Alerted) -> None:
+        self._emit("alert", about=event.about, level=event.level, message=event.message, evidence=event.evidence)
+
+    def other(self, event: Event) -> None:
+        """Streamed words come again whole; what is asked is answered when the turn has ended."""

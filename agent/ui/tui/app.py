@@ -22,12 +22,11 @@ from agent.ui.tui.themes import DARK, THEMES, fitting_theme, opposite
 from agent.ui.tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
+    from agent.session.events import Event
     from agent.session.slash import Command
     from agent.ui.tui.widgets.entries import ApprovalCard
     from tools.project import Project
 
-BESIDE = {"captions": "clips", "start": "run", "resume": "run"}
-"""The pane that shows what an approval is about; the plan for all others."""
 SHOWN_AT_FIRST = 60
 """How many events of an earlier talk are shown on opening; /export writes all of them."""
 
@@ -209,36 +208,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
                 self.talk.heard(goal)
             self.in_conversation(lambda session: session.begin(goal, until="monitor"))
 
-    async def _happened(self, event: Any) -> None:
-        from agent.approvals.cards import cost_lines
-        from agent.session import events
-        from agent.state import DECLINED
+    async def _happened(self, event: "Event") -> None:
+        from agent.ui.tui.listener import OnScreen
 
-        talk = self.talk
-        if isinstance(event, events.Streamed):
-            await talk.streamed(event.text)
-        elif isinstance(event, events.Said):
-            await talk.said(event.text)
-        elif isinstance(event, events.Heard):
-            talk.heard(event.text)
-        elif isinstance(event, events.Called):
-            if event.tool != "go_to":
-                talk.called(event.tool, event.arguments)
-                talk.working(event.tool.replace("_", " "))
-        elif isinstance(event, events.Returned):
-            if event.tool != "go_to":
-                refusal = "declined" if event.refusal == DECLINED else event.refusal
-                talk.returned(event.result, refusal, _summary(event.tool, event.result))
-        elif isinstance(event, events.Progressed):
-            talk.working(event.what, event.done, event.total)
-        elif isinstance(event, events.Alerted):
-            talk.notice(event.message, event.level, event.evidence)
-            if event.level != "note":
-                self.notify(event.message, severity="warning" if event.level == "warn" else "error")
-        elif isinstance(event, events.Asked):
-            question = event.question
-            talk.ask(question.approval, question.question, question.details, cost_lines(question.costs))
-            self.workbench.show_beside(BESIDE.get(question.approval, "plan"))
+        await event.tell(OnScreen(self))
 
     def _ended(self, ended: Ended) -> None:
         self.is_working = False
@@ -446,14 +419,3 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         if self.watcher is not None:
             self.watcher.close()
         return self.conversation is None or self.conversation.close(wait_s)
-
-
-def _summary(tool: str, result: dict[str, Any] | None) -> list[str]:
-    from agent.text.results import SUMMARIES
-
-    if result is None or tool not in SUMMARIES:
-        return []
-    try:
-        return list(SUMMARIES[tool](result))
-    except (KeyError, TypeError):  # a result that was shortened for the session file, or of an earlier version
-        return []
