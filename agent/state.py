@@ -1,5 +1,6 @@
 """What the conversation remembers: typed artefacts in plain JSON beside the messages, never tensors or logs."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
@@ -22,6 +23,10 @@ FINISHED_BY: dict[str, Stage] = {
 FROM_GRAPH = "graph"
 FROM_RULES = "rules"
 DECLINED = "The person declined."
+NONE_LEFT = "No question is left"
+"""How the note begins that has a model go on without an answer."""
+PERSON = "person: "
+"""How a line of what was forgotten begins that holds the person's words."""
 GOAL = "The person"
 """How the note begins that starts the work with a goal."""
 
@@ -74,6 +79,17 @@ def artifacts_of(project: Project) -> dict[str, str]:
         "plan": project.plan_path,
     }
     return {name: path.name for name, path in paths.items() if path.exists()}
+
+
+def earlier_of(state: Mapping[str, object]) -> list[str]:
+    """The lines that forgotten messages left in the state (`Compaction` writes them), oldest first."""
+    lines = state.get("earlier")
+    return list(lines) if isinstance(lines, list) else []
+
+
+def words_of(lines: Sequence[str]) -> list[str]:
+    """The person's words among such lines, oldest first."""
+    return [line.removeprefix(PERSON) for line in lines if line.startswith(PERSON)]
 
 
 def note_from_graph(text: str) -> HumanMessage:

@@ -9,8 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent.approvals.path_guard import refuse_foreign_paths
 from agent.context import AgentContext
-from agent.state import AgentState, is_from_person
-from agent.turn.policies.compaction import earlier_of, words_of
+from agent.state import AgentState, earlier_of, is_from_person, words_of
 from agent.turn.tool_output import printable
 from tools.spec import Tool
 from trainer_core.errors import ConfigError, LtxError

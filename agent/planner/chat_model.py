@@ -17,9 +17,7 @@ from langchain_core.runnables import Runnable
 
 from agent.planner.intents import understand
 from agent.planner.next_action import Call, after_tool, answer, begin_stage, goal_wish
-from agent.state import DECLINED, GOAL, is_from_person, told_by_rules
-from agent.turn.policies.compaction import words_of
-from agent.turn.policies.question_limit import NONE_LEFT
+from agent.state import DECLINED, GOAL, NONE_LEFT, is_from_person, told_by_rules, words_of
 from prompts.fence import unfence
 from prompts.render import section
 

@@ -3,8 +3,7 @@
 from typing import Any
 
 from agent.context import AgentContext
-from agent.state import AgentState, Stage
-from agent.turn.policies.compaction import earlier_of
+from agent.state import AgentState, Stage, earlier_of
 from agent.turn.policies.question_limit import questions_left
 from agent.turn.tool_output import printable
 from tools.project import Project

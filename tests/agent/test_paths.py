@@ -17,7 +17,7 @@ from agent.approvals.path_guard import refuse_foreign_paths
 from agent.context import AgentContext
 from agent.session.events import Returned
 from agent.session.session import open_session
-from agent.turn.policies.compaction import words_of
+from agent.state import words_of
 from tools.project import Project
 from tools.registry import node_tools
 from tools.spec import Tool

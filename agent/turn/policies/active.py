@@ -35,7 +35,7 @@ def state_schema() -> type[AgentState]:
     """Return the graph's state: what all of it shares, and each policy's own part."""
     parts = [AgentState, *(policy.state_schema for policy in POLICIES if policy.state_schema is not None)]
     fields = {name: kind for part in parts for name, kind in get_type_hints(part, include_extras=True).items()}
-    return TypedDict("TurnState", fields, total=False)  # type: ignore[operator, return-value]
+    return TypedDict("TurnState", fields, total=False)  # type: ignore[operator]
 
 
 def at_each_turn() -> dict[str, Any]:

@@ -4,12 +4,12 @@ An old message becomes a line, a person's words stay words. No model writes the 
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TypedDict, cast
+from collections.abc import Sequence
+from typing import TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 
-from agent.state import is_from_person
+from agent.state import PERSON, is_from_person
 from agent.text.results import SUMMARIES
 from agent.turn.turn import Turn, TurnPolicy
 from prompts.fence import unfence
@@ -22,7 +22,6 @@ KEPT = 0.3
 """The share that stays when the rest is forgotten, so that forgetting is rare."""
 LINE = 300
 MOST_LINES = 200
-PERSON = "person: "
 
 
 class CompactionState(TypedDict, total=False):
@@ -43,11 +42,6 @@ class Compaction(TurnPolicy[CompactionState]):
         return turn.forget(*forgotten).set(earlier=_bounded([*self.own(turn).get("earlier", []), *lines]))
 
 
-def earlier_of(state: Mapping[str, object]) -> list[str]:
-    """The lines that forgotten messages left."""
-    return list(cast(CompactionState, state).get("earlier", []))
-
-
 def surplus(messages: Sequence[AnyMessage], context_tokens: int) -> list[AnyMessage]:
     """Return the messages to forget now, oldest first; none while they fit."""
     if _tokens(messages) <= context_tokens * FULL:
@@ -60,11 +54,6 @@ def surplus(messages: Sequence[AnyMessage], context_tokens: int) -> list[AnyMess
     if isinstance(messages[cut], ToolMessage):
         cut = _call_of(messages, cut)
     return list(messages[:cut])
-
-
-def words_of(lines: Sequence[str]) -> list[str]:
-    """The person's words among the lines, oldest first."""
-    return [line.removeprefix(PERSON) for line in lines if line.startswith(PERSON)]
 
 
 def _call_of(messages: Sequence[AnyMessage], answer: int) -> int:

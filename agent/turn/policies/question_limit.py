@@ -7,13 +7,12 @@ from typing import TypedDict, cast
 from langchain_core.messages import AIMessage
 
 from agent.approvals.calls import calls_of
-from agent.state import note_from_graph
+from agent.state import NONE_LEFT, note_from_graph
 from agent.turn.tool_output import printable
 from agent.turn.turn import Turn, TurnPolicy
 from tools.project import Project
 
 MOST_QUESTIONS = 5
-NONE_LEFT = "No question is left"
 SAID = "I have asked my five questions, so I assume the likeliest answer to this one; the plan says so: {question}"
 ORDER = f"{NONE_LEFT}: take the likeliest answer yourself, say what you assume, and go on with a tool."
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|`[^`]*`|'[^']*\?'")
