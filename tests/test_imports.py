@@ -99,9 +99,7 @@ def test_no_modules_import_each_other() -> None:
 
     graph = grimp.build_graph("agent", "prompts", "tools", "trainer_core", exclude_type_checking_imports=True)
     left = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
-    while free := {
-        module for module, imported in left.items() if not imported
-    }:  # the rest is in a cycle or above it
+    while free := {module for module, imported in left.items() if not imported}:  # the rest is in a cycle or above it
         left = {module: imported - free for module, imported in left.items() if module not in free}
     while unused := left.keys() - set().union(*left.values()):
         left = {module: imported for module, imported in left.items() if module not in unused}

@@ -42,7 +42,7 @@ from trainer_core.training.text_contexts import StoredContexts
 
 
 @dataclass
-class Session:
+class TrainingSession:
     """Everything a running training holds."""
 
     config: TrainingConfig
@@ -78,7 +78,7 @@ class Session:
     """The random states at the beginning of a step that is under way, where the model draws any (dropout)."""
 
 
-def set_up(config: TrainingConfig, run: RunFolder) -> Session:
+def set_up(config: TrainingConfig, run: RunFolder) -> TrainingSession:
     """Load the model and the data and put the adapter on; refuses what can't work before anything big is loaded."""
     from accelerate import Accelerator
 
@@ -115,7 +115,7 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
         transformer.compile_repeated_blocks()
     optimizer = build_optimizer(config.optimization, parameters, fused=savings.fused_optimizer)
     decay = config.ltx_agent.training.ema_decay
-    return Session(
+    return TrainingSession(
         config=config,
         run=run,
         accelerator=accelerator,
@@ -136,7 +136,7 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
     )
 
 
-def adapter_facts(session: Session, step: int) -> AdapterFacts:
+def adapter_facts(session: TrainingSession, step: int) -> AdapterFacts:
     """What the file will say about itself."""
     scales = _reference_scales(session.stream.samples, session.objective)
     spatial, temporal = next((scales[one.latents_dir] for one in session.objective.video.references), (1, 1))

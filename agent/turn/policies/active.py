@@ -14,12 +14,12 @@ from agent.turn.policies.question_limit import QuestionLimit
 from agent.turn.policies.rehearse_before_start import RehearseBeforeStart
 from agent.turn.policies.repeat_guard import RepeatGuard
 from agent.turn.policies.spending_limit import SpendingLimit
-from agent.turn.policies.stop_request import StopRequest
+from agent.turn.policies.stop_on_request import StopOnRequest
 from agent.turn.policies.user_order import UserOrder
 from agent.turn.turn import TurnPolicy
 
 POLICIES: list[TurnPolicy[Any]] = [
-    StopRequest(),
+    StopOnRequest(),
     UserOrder(),
     FallBackToPlanner(),
     QuestionLimit(),

@@ -37,7 +37,7 @@ class SpokenProgress:
         """Nothing is drawn, so nothing stands in the way."""
 
 
-class Shown(Listener[None]):
+class EventLines(Listener[None]):
     """Shows the events of one turn; `last_said` is the answer as a whole.
 
     `told_interruption`: an event said how far the work came that the person interrupted.

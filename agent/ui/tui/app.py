@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.message import Message
 
 from agent.ui.tui.commands import SlashCommands
-from agent.ui.tui.conversation import Began, Closed, Conversation, Ended, Happened, Opened, context_of_project
+from agent.ui.tui.conversation import Began, Closed, ConversationThread, Ended, Happened, Opened, context_of_project
 from agent.ui.tui.pane_messages import PaneWishes
 from agent.ui.tui.screens.workbench import PANES, Workbench
 from agent.ui.tui.themes import DARK, THEMES, fitting_theme, opposite
@@ -74,7 +74,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.stylesheet.set_variables(self._colours)
         self.picture_kind = picture_kind
         self.project: Project | None = None
-        self.conversation: Conversation | None = None
+        self.conversation: ConversationThread | None = None
         self.watcher: Any = None
         self.workbench = Workbench()
         self.is_working = False
@@ -137,7 +137,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     async def open_project(self, project: "Project", goal: str | None = None) -> None:
         """Show this project and take up its conversation where it was."""
         from agent.ui.shared.history import PromptHistory
-        from agent.ui.shared.watch import Watcher
+        from agent.ui.shared.watch import ProjectWatcher
         from agent.ui.tui.screens.welcome import Welcome
 
         if isinstance(self.screen, Welcome):
@@ -148,9 +148,9 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.model, self._turns_waiting, self._missed = "", 0, []
         await self.talk.clear()
         self.talk.prompt.past = PromptHistory(project.path / ".prompt-history.jsonl")
-        self.watcher = Watcher(project, self._post)
+        self.watcher = ProjectWatcher(project, self._post)
         self.watcher.start()
-        self.conversation = Conversation(lambda: self._open_context(project, self._llm), self._post)
+        self.conversation = ConversationThread(lambda: self._open_context(project, self._llm), self._post)
         self.conversation.start()
         self.talk.working("opening the conversation")
         self.show_head()

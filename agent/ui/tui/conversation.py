@@ -68,7 +68,7 @@ def context_of_project(project: "Project", llm: str) -> "AgentContext":
     return open_context(project, llm)
 
 
-class Conversation:
+class ConversationThread:
     """A session in a thread of its own; `post` is called from that thread."""
 
     def __init__(self, open_context: Callable[[], "AgentContext"], post: Post) -> None:

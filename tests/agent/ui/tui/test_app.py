@@ -27,7 +27,7 @@ from agent.ui.tui.panes.plan import PlanPane
 from agent.ui.tui.screens.keys import Keys
 from agent.ui.tui.screens.question import YesNo
 from agent.ui.tui.screens.welcome import Welcome
-from agent.ui.tui.widgets.entries import ApprovalCard, Notice, Said, ToolCall, Words
+from agent.ui.tui.widgets.entries import ApprovalCard, Notice, SaidEntry, ToolCall, Words
 from tools.project import Project
 from trainer_core.files import read_jsonl, write_json, write_text
 
@@ -64,7 +64,7 @@ def test_the_whole_talk_goes_by_keys(context: AgentContext, drive: Drive, settle
         await pilot.press("y")
         await settle(pilot)
         assert (context.project.path / "started").exists()
-        assert "Training started" in app.query(Said).last().text
+        assert "Training started" in app.query(SaidEntry).last().text
 
     drive(context, steps)
 
@@ -144,7 +144,7 @@ def test_an_answer_comes_in_pieces(finished: Project, context: AgentContext, dri
         for piece in ("Rank is the *width*", " of the adapter.\n\n```\nrank: 8\n", "```\n"):
             app.post_message(Posted(Happened(Streamed(piece))))
             await pilot.pause()
-        shown = app.query(Said).last()
+        shown = app.query(SaidEntry).last()
         assert "width" in shown.text
         await typed(pilot, "what is rank?")
         await settle(pilot)
@@ -583,6 +583,6 @@ def test_words_of_a_model_steer_no_terminal(
         await settle(pilot)
         svg = app.export_screenshot()
         assert "\x1b" not in svg
-        assert "[bold]x[/bold]" in app.query(Said).last().text
+        assert "[bold]x[/bold]" in app.query(SaidEntry).last().text
 
     drive(context, steps)

@@ -1,11 +1,11 @@
-"""StopRequest: the person ended the turn from another thread; a tool that was at work has told how far it came."""
+"""StopOnRequest: the person ended the turn from another thread; a tool that was at work has told how far it came."""
 
 from agent.state import told_by_rules
 from agent.turn.tool_output import told
 from agent.turn.turn import Turn, TurnPolicy
 
 
-class StopRequest(TurnPolicy[None]):
+class StopOnRequest(TurnPolicy[None]):
     """Ends the turn before the model is asked and after the tools; what was done stays."""
 
     def before_model(self, turn: Turn) -> Turn:
