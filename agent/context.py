@@ -23,7 +23,7 @@ CONVERSATION = "conversation"
 
 
 @dataclass(frozen=True)
-class Desk:
+class AgentContext:
     """The context of one conversation; LangGraph hands it to every node. `store` is set by `open_session`."""
 
     project: Project
@@ -40,8 +40,8 @@ class Desk:
         return next((tool for tools in self.tools.values() for tool in tools if tool.name == name), None)
 
 
-def open_desk(project: Project, llm: str = "auto", conversation: str | None = None) -> Desk:
-    """Return the desk of a conversation, the one used last unless it is named, with the model it was set to talk to.
+def open_context(project: Project, llm: str = "auto", conversation: str | None = None) -> AgentContext:
+    """Return the context of a conversation, the one used last unless it is named, with the model it was set to talk to.
 
     `llm` other than "auto" wins over that. Raises ConfigError when the model or the settings won't do.
     """
@@ -51,17 +51,17 @@ def open_desk(project: Project, llm: str = "auto", conversation: str | None = No
     name = conversation or last_conversation(project.session_path) or CONVERSATION
     settings = load_settings()
     kept = stored_settings(project.session_path, name).get("model")
-    return Desk(
+    return AgentContext(
         project, choose_model(kept if kept and llm == "auto" else llm, settings), settings=settings, conversation=name
     )
 
 
-def desk_of(state: AgentState, runtime: Runtime[Desk]) -> Desk:
-    """Return the conversation's desk; for tools of LangGraph that know none, one for the project the state names."""
-    if isinstance(runtime.context, Desk):
+def context_of(state: AgentState, runtime: Runtime[AgentContext]) -> AgentContext:
+    """Return the conversation's context; for tools of LangGraph that know none, one for the project the state names."""
+    if isinstance(runtime.context, AgentContext):
         return runtime.context
     from agent.llm.choose import choose_model
     from agent.session.projects import existing_project
 
     named = state.get("project")
-    return Desk(existing_project(Path(named) if named else None), choose_model("auto"))
+    return AgentContext(existing_project(Path(named) if named else None), choose_model("auto"))

@@ -1,9 +1,9 @@
-"""The state machine: four tool-calling nodes around one router, with the approvals between them.
+"""The state machine: one router, four stages, and the approvals; each of them comes back to the router.
 
 `python -m agent.graph` prints its drawing; `langgraph.json` hands `build_graph` to LangGraph's own tools.
 """
 
-from typing import Literal
+from typing import Any, Literal, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import START, StateGraph
@@ -13,28 +13,36 @@ from langgraph.types import Command
 
 from agent.approvals.nodes import approve_call, approve_captions, approve_fallback, approve_inputs, approve_plan
 from agent.approvals.reviews import missing_review
-from agent.context import Desk, desk_of
-from agent.nodes.caption import caption, caption_tools
-from agent.nodes.draft import draft, draft_tools
-from agent.nodes.inspect import inspect, inspect_tools
-from agent.nodes.monitor import monitor, monitor_tools
+from agent.context import AgentContext, context_of
+from agent.nodes.caption import caption
+from agent.nodes.draft import draft
+from agent.nodes.inspect import inspect
+from agent.nodes.monitor import monitor
 from agent.state import STAGES, AgentState, note_from_graph
+from agent.turn.policies.active import state_schema
 
-Graph = CompiledStateGraph[AgentState, Desk, AgentState, AgentState]
-_REVIEW_NODES: dict[str, Literal["approve_captions", "approve_inputs", "approve_plan"]] = {
-    "captions": "approve_captions",
-    "inputs": "approve_inputs",
-    "plan": "approve_plan",
-}
+Graph = CompiledStateGraph[AgentState, AgentContext, AgentState, AgentState]
+Node = Literal[
+    "inspect",
+    "caption",
+    "draft",
+    "monitor",
+    "approve_captions",
+    "approve_inputs",
+    "approve_plan",
+    "approve_call",
+    "approve_fallback",
+    "__end__",
+]
+_REVIEW_NODES: dict[str, Node] = {"captions": "approve_captions", "inputs": "approve_inputs", "plan": "approve_plan"}
 
 
-def route(
-    state: AgentState, runtime: Runtime[Desk]
-) -> Command[
-    Literal["inspect", "caption", "draft", "monitor", "approve_captions", "approve_inputs", "approve_plan", "__end__"]
-]:
-    """Send the turn to the stage it is in; once that stage is finished, through its reviews to the next one."""
-    finished, project = state["finished"], desk_of(state, runtime).project
+def route(state: AgentState, runtime: Runtime[AgentContext]) -> Command[Node]:
+    """Send the turn where a stage or an approval wants it; else to the stage it is in; else through the reviews on."""
+    jump_to = state.get("jump_to")
+    if jump_to is not None:
+        return Command(goto=cast(Node, jump_to), update={"jump_to": None})
+    finished, project = state["finished"], context_of(state, runtime).project
     if finished is None:
         unseen = project.captions_path.exists() and missing_review("caption", state, project)
         if state["stage"] == "draft" and unseen:  # however the talk got here, captions come before the plan
@@ -52,11 +60,13 @@ def route(
 
 def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Graph:
     """Compile the graph. Interrupts need a checkpointer; the drawing doesn't."""
-    builder = StateGraph(AgentState, context_schema=Desk)
-    nodes = (inspect, inspect_tools, caption, caption_tools, draft, draft_tools, monitor, monitor_tools)
+    builder = StateGraph(state_schema(), context_schema=AgentContext)
+    builder.add_node("route", route)
+    stages: dict[str, Any] = {"inspect": inspect(), "caption": caption(), "draft": draft(), "monitor": monitor()}
     approvals = (approve_captions, approve_inputs, approve_plan, approve_call, approve_fallback)
-    for node in (route, *nodes, *approvals):
-        builder.add_node(node.__name__, node)
+    for name, node in {**stages, **{approval.__name__: approval for approval in approvals}}.items():
+        builder.add_node(name, node)
+        builder.add_edge(name, "route")
     builder.add_edge(START, "route")
     return builder.compile(checkpointer=checkpointer)
 

@@ -1,5 +1,6 @@
 """What the conversation remembers: typed artefacts in plain JSON beside the messages, never tensors or logs."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
@@ -21,6 +22,11 @@ FINISHED_BY: dict[str, Stage] = {
 
 FROM_GRAPH = "graph"
 FROM_RULES = "rules"
+DECLINED = "The person declined."
+NONE_LEFT = "No question is left"
+"""How the note begins that has a model go on without an answer."""
+PERSON = "person: "
+"""How a line of what was forgotten begins that holds the person's words."""
 GOAL = "The person"
 """How the note begins that starts the work with a goal."""
 
@@ -31,7 +37,10 @@ def _latest(_: Stage, given: Stage) -> Stage:
 
 
 class AgentState(TypedDict, total=False):
-    """The graph's state. Every value but the messages is plain JSON."""
+    """The graph's state without what the policies of a turn count (each has its own part, in its own file).
+
+    Every value but the messages is plain JSON.
+    """
 
     messages: Annotated[list[AnyMessage], add_messages]
     project: str
@@ -45,8 +54,6 @@ class AgentState(TypedDict, total=False):
     """What was reviewed and approved, by name, with the fingerprint of the file as the person saw it."""
     granted: dict[str, str]
     """Tool calls that may run, by the fingerprint of the call and its config, with the approval each was given."""
-    held: list[dict[str, Any]]
-    """Calls of this turn that wait for the rehearsal which comes before them."""
     declined: dict[str, str]
     """What the person did without, by approval, with the fingerprint of the plan it was declined for."""
     fixed: dict[str, Any]
@@ -55,16 +62,10 @@ class AgentState(TypedDict, total=False):
     """Files of the project that exist, relative to it."""
     error: dict[str, Any] | None
     """The error of the last tool call, if it failed: message, hint, exit_code; by_model: no tool takes such a call."""
-    repeats: dict[str, int]
-    """How often this turn's calls were made with the same arguments and the same result, by their hash."""
-    questions: int
-    """How many questions the model has put to the person since the work began, or since the last start."""
-    earlier: list[str]
-    """What older messages came to, a line each: the person's words, decisions and results, when they are forgotten."""
-    useless: int
-    """How many replies of the language model in a row led nowhere."""
     fallback: bool
     """Whether the person let the built-in planner take over from a language model that failed."""
+    jump_to: str | None
+    """The node that a stage or an approval has the router go to next; None: as the stages follow each other."""
 
 
 def artifacts_of(project: Project) -> dict[str, str]:
@@ -78,6 +79,17 @@ def artifacts_of(project: Project) -> dict[str, str]:
         "plan": project.plan_path,
     }
     return {name: path.name for name, path in paths.items() if path.exists()}
+
+
+def earlier_of(state: Mapping[str, object]) -> list[str]:
+    """The lines that forgotten messages left in the state (`Compaction` writes them), oldest first."""
+    lines = state.get("earlier")
+    return list(lines) if isinstance(lines, list) else []
+
+
+def words_of(lines: Sequence[str]) -> list[str]:
+    """The person's words among such lines, oldest first."""
+    return [line.removeprefix(PERSON) for line in lines if line.startswith(PERSON)]
 
 
 def note_from_graph(text: str) -> HumanMessage:

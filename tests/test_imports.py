@@ -91,3 +91,16 @@ def test_the_talk_opens_without_the_table_of_verbs(tmp_path: Path) -> None:
 def test_the_first_frame_waits_for_no_graph_and_no_numbers(tmp_path: Path) -> None:
     loaded = loaded_by("import agent.ui.tui.open, agent.ui.tui.screens.workbench", tmp_path)
     assert not loaded & {*HEAVY, "langgraph", "langchain_core", "markdown_it", "numpy", "pydantic", "yaml"}
+
+
+def test_no_modules_import_each_other() -> None:
+    """No cycle between modules anywhere, imports within functions included; those for types alone are not counted."""
+    import grimp
+
+    graph = grimp.build_graph("agent", "prompts", "tools", "trainer_core", exclude_type_checking_imports=True)
+    left = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    while free := {module for module, imported in left.items() if not imported}:  # the rest is in a cycle or above it
+        left = {module: imported - free for module, imported in left.items() if module not in free}
+    while unused := left.keys() - set().union(*left.values()):
+        left = {module: imported for module, imported in left.items() if module not in unused}
+    assert sorted(left) == []

@@ -1,25 +1,27 @@
 """The approvals, each a node of its own: nothing happens in it before the person answers.
 
-A node with an interrupt runs again from its top when the answer comes, so these only read.
+A node with an interrupt runs again from its top when the answer comes, so these only read. Each comes back to the
+router; `jump_to` says where to from there, if it is not the way of the stages.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.runtime import Runtime
-from langgraph.types import Command, interrupt
+from langgraph.types import interrupt
 
 from agent.approvals import cards
+from agent.approvals.calls import answer_to, calls_of
 from agent.approvals.reviews import fingerprint_of
-from agent.context import Desk, desk_of
+from agent.approvals.waiting import call_fingerprint, first_unapproved
+from agent.context import AgentContext, context_of
 from agent.session.events import Approval, Question
-from agent.state import AgentState, Stage, note_from_graph
-from agent.turn.policies.fallback import useless_end
-from agent.turn.tool_calls import answer_to, call_fingerprint, calls_of, first_unapproved
+from agent.state import DECLINED, AgentState, Stage, note_from_graph
 from tools.project import Project
 
-DECLINED = "The person declined."
+Update = dict[str, Any]
+"""What a node changes in the state."""
 
 
 def answer_of(approved: bool, words: str = "", seen: str = "") -> dict[str, Any]:
@@ -27,74 +29,55 @@ def answer_of(approved: bool, words: str = "", seen: str = "") -> dict[str, Any]
     return {"approved": approved, "words": words, "seen": seen}
 
 
-def approve_captions(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
+def approve_captions(state: AgentState, runtime: Runtime[AgentContext]) -> Update:
     """Let the person look at some captions before they shape the plan."""
-    project = desk_of(state, runtime).project
+    project = context_of(state, runtime).project
     answer = _ask(cards.captions_card(project), fingerprint_of("captions", project))
     return _reviewed("captions", "caption", answer, state, project)
 
 
-def approve_inputs(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
+def approve_inputs(state: AgentState, runtime: Runtime[AgentContext]) -> Update:
     """Let the person confirm what the training is given beside the text; nothing is made up for it."""
-    project = desk_of(state, runtime).project
+    project = context_of(state, runtime).project
     return _reviewed(
         "inputs", "draft", _ask(cards.inputs_card(project), fingerprint_of("inputs", project)), state, project
     )
 
 
-def approve_plan(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["route"]]:
+def approve_plan(state: AgentState, runtime: Runtime[AgentContext]) -> Update:
     """Let the person read the plan before anything follows from it."""
-    project = desk_of(state, runtime).project
+    project = context_of(state, runtime).project
     return _reviewed("plan", "draft", _ask(cards.plan_card(project), fingerprint_of("plan", project)), state, project)
 
 
-def approve_call(
-    state: AgentState, runtime: Runtime[Desk]
-) -> Command[
-    Literal[
-        "approve_call",
-        "inspect_tools",
-        "caption_tools",
-        "draft_tools",
-        "monitor_tools",
-        "inspect",
-        "caption",
-        "draft",
-        "monitor",
-    ]
-]:
+def approve_call(state: AgentState, runtime: Runtime[AgentContext]) -> Update:
     """Ask before a tool that costs something or can't be taken back: start, change, overwrite, resume, push."""
-    desk, stage = desk_of(state, runtime), state["stage"]
+    context, stage = context_of(state, runtime), state["stage"]
     reply = state["messages"][-1]
     assert isinstance(reply, AIMessage)
-    waiting = first_unapproved(reply, state, desk)
+    waiting = first_unapproved(reply, state, context)
     if waiting is None:
-        return Command(goto=f"{stage}_tools")  # type: ignore[arg-type]  # one of the four
+        return {"jump_to": stage}
     call, card = waiting
-    answer = _ask(card, call_fingerprint(call, desk.project))
+    answer = _ask(card, call_fingerprint(call, context.project))
     if answer["approved"]:
-        granted = {**state.get("granted", {}), call_fingerprint(call, desk.project): card.approval}
-        return Command(goto="approve_call", update={"granted": granted})
+        granted = {**state.get("granted", {}), call_fingerprint(call, context.project): card.approval}
+        return {"granted": granted, "jump_to": "approve_call"}  # another call of the reply may wait
     answers = [answer_to(call, DECLINED, failed=True) for call in calls_of(reply)]
     words = [HumanMessage(answer["words"])] if answer["words"] else []
     declined = state.get("declined", {})
     if not words:  # words are a wish for something else, not a no to this for good
-        declined = {**declined, card.approval: fingerprint_of("plan", desk.project)}
-    return Command(goto=stage, update={"messages": [*answers, *words], "declined": declined})
+        declined = {**declined, card.approval: fingerprint_of("plan", context.project)}
+    return {"messages": [*answers, *words], "declined": declined, "jump_to": stage}
 
 
-def approve_fallback(
-    state: AgentState,
-    runtime: Runtime[Desk],  # noqa: ARG001 (a node's signature)
-) -> Command[Literal["inspect", "caption", "draft", "monitor", "__end__"]]:
+def approve_fallback(state: AgentState) -> Update:
     """Ask before rules take over from a language model that failed."""
     error = state["error"]
     assert error is not None
     if not _ask(cards.fallback_card(error))["approved"]:
-        return Command(goto="__end__", update={"useless": 0})
-    led_nowhere = useless_end(state["messages"]) if state.get("useless") else []
-    removed = [RemoveMessage(id=message.id or "") for message in led_nowhere]
-    return Command(goto=state["stage"], update={"fallback": True, "error": None, "useless": 0, "messages": removed})
+        return {"useless": 0, "jump_to": "__end__"}
+    return {"fallback": True, "error": None, "jump_to": state["stage"]}
 
 
 def _ask(card: Question, seen: str = "") -> dict[str, Any]:
@@ -106,11 +89,8 @@ def _ask(card: Question, seen: str = "") -> dict[str, Any]:
             return answer_of(bool(answer["approved"]), str(answer["words"]))
 
 
-def _reviewed(
-    approval: Approval, stage: Stage, answer: dict[str, Any], state: AgentState, project: Project
-) -> Command[Literal["route"]]:
+def _reviewed(approval: Approval, stage: Stage, answer: dict[str, Any], state: AgentState, project: Project) -> Update:
     if answer["approved"]:
-        approvals = {**state["approvals"], approval: fingerprint_of(approval, project)}
-        return Command(goto="route", update={"approvals": approvals})
+        return {"approvals": {**state["approvals"], approval: fingerprint_of(approval, project)}}
     words = HumanMessage(answer["words"]) if answer["words"] else note_from_graph(f"{DECLINED} ({approval})")
-    return Command(goto="route", update={"messages": [words], "finished": None, "stage": stage})
+    return {"messages": [words], "finished": None, "stage": stage}

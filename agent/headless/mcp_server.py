@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from agent.approvals.cards import call_card, cost_lines
 from agent.approvals.path_guard import refuse_foreign_paths
 from agent.approvals.reviews import fingerprint_of, unreviewed
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.headless.policy import Policy
 from agent.session.events import Question
 from agent.session.store import open_store
@@ -36,24 +36,24 @@ INSTRUCTIONS = (
 )
 
 
-def serve(desk: Desk, policy: Policy | None) -> None:
+def serve(context: AgentContext, policy: Policy | None) -> None:
     """Serve the project's tools on stdin and stdout until the client leaves."""
-    with open_store(desk.project.session_path):
-        anyio.run(_serve, server_of(desk, policy))
+    with open_store(context.project.session_path):
+        anyio.run(_serve, server_of(context, policy))
 
 
-def server_of(desk: Desk, policy: Policy | None) -> "Server[Any]":
+def server_of(context: AgentContext, policy: Policy | None) -> "Server[Any]":
     """Return the server without its transport."""
-    tools = {tool.name: tool for node in desk.tools.values() for tool in node}
+    tools = {tool.name: tool for node in context.tools.values() for tool in node}
 
     async def list_tools(_context: ServerRequestContext[Any], _page: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_described(tool) for tool in tools.values()])
 
     async def call_tool(
-        context: ServerRequestContext[Any], params: types.CallToolRequestParams
+        request: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         try:
-            return await _call(context, params, tools, desk, policy)
+            return await _call(request, params, tools, context, policy)
         except LtxError as error:
             return _failed(str(error))
 
@@ -66,10 +66,10 @@ async def _serve(server: "Server[Any]") -> None:
 
 
 async def _call(
-    context: ServerRequestContext[Any],
+    request: ServerRequestContext[Any],
     params: types.CallToolRequestParams,
     tools: dict[str, Tool],
-    desk: Desk,
+    context: AgentContext,
     policy: Policy | None,
 ) -> types.CallToolResult | types.InputRequiredResult:
     tool = tools.get(params.name)
@@ -80,31 +80,31 @@ async def _call(
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'arguments'}: {f['msg']}" for f in error.errors())
         return _failed(f"The arguments of {tool.name} are wrong: {faults}.")
-    refuse_foreign_paths(tool, arguments, desk.project, [])
-    card = await anyio.to_thread.run_sync(_card, tool, arguments, desk)
+    refuse_foreign_paths(tool, arguments, context.project, [])
+    card = await anyio.to_thread.run_sync(_card, tool, arguments, context)
     if card is not None and (policy is None or policy.refusal(card)):
-        mark = _mark(tool.name, arguments, desk)
-        allowed = await _asked(context, params, card, mark)
+        mark = _mark(tool.name, arguments, context)
+        allowed = await _asked(request, params, card, mark)
         if isinstance(allowed, types.InputRequiredResult):
             return allowed
         if not allowed:
             why = policy.refusal(card) if policy is not None else "no policy file and nobody said yes"
             return _failed(f"Not run: the approval `{card.approval}` is needed ({why}).")
-        if _mark(tool.name, arguments, desk) != mark:
+        if _mark(tool.name, arguments, context) != mark:
             return _failed("Not run: config.yaml changed while the person was asked. Call it again.")
-    result = await anyio.to_thread.run_sync(tool.function, desk.project, arguments, _silent)
+    result = await anyio.to_thread.run_sync(tool.function, context.project, arguments, _silent)
     # no structured content: clients hand it to their model as it is, without the fence
     return types.CallToolResult(content=[types.TextContent(type="text", text=fenced(as_text(result)))])
 
 
-def _card(tool: Tool, arguments: BaseModel, desk: Desk) -> Question | None:
+def _card(tool: Tool, arguments: BaseModel, context: AgentContext) -> Question | None:
     nothing: AgentState = {"approvals": {}}
-    unseen = unreviewed(nothing, desk.project) if tool.needs_approval == "start" else []
-    return call_card(tool, arguments, desk.project, unseen, desk.settings)
+    unseen = unreviewed(nothing, context.project) if tool.needs_approval == "start" else []
+    return call_card(tool, arguments, context.project, unseen, context.settings)
 
 
 async def _asked(
-    context: ServerRequestContext[Any], params: types.CallToolRequestParams, card: Question, mark: str
+    request: ServerRequestContext[Any], params: types.CallToolRequestParams, card: Question, mark: str
 ) -> bool | types.InputRequiredResult:
     """Whether the person at the client allows it; on newer protocols first the request to ask them.
 
@@ -116,7 +116,7 @@ async def _asked(
         "properties": {"allow": {"type": "boolean", "title": card.question}},
         "required": ["allow"],
     }
-    if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+    if request.protocol_version in MODERN_PROTOCOL_VERSIONS:
         answer = (params.input_responses or {}).get(APPROVAL)
         if isinstance(answer, types.ElicitResult) and params.request_state == mark:
             return _is_yes(answer)
@@ -125,7 +125,7 @@ async def _asked(
             input_requests={APPROVAL: types.ElicitRequest(params=form)}, request_state=mark
         )
     try:
-        return _is_yes(await context.session.elicit_form(message, schema, context.request_id))
+        return _is_yes(await request.session.elicit_form(message, schema, request.request_id))
     except MCPError:  # a client that can't ask its person gives no approval
         return False
 
@@ -134,9 +134,9 @@ def _is_yes(answer: types.ElicitResult) -> bool:
     return answer.action == "accept" and (answer.content or {}).get("allow") is True
 
 
-def _mark(name: str, arguments: BaseModel, desk: Desk) -> str:
+def _mark(name: str, arguments: BaseModel, context: AgentContext) -> str:
     """What an answer is good for: this tool, these arguments, the config as it is."""
-    parts = [name, arguments.model_dump(mode="json"), fingerprint_of("plan", desk.project)]
+    parts = [name, arguments.model_dump(mode="json"), fingerprint_of("plan", context.project)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

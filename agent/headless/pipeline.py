@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.headless.policy import Policy
 from agent.llm.choose import PLANNER
-from agent.session.events import Alerted, Called, Event, Progressed, Question, Returned, Said
+from agent.session.events import Alerted, Called, Event, Listener, Progressed, Question, Returned, Said
 from agent.session.session import Session, open_session
 from agent.state import artifacts_of
 from agent.turn.state_block import offer_of
@@ -34,22 +34,22 @@ ENDS_TURN = 8
 """A language model that ends its turn this often without having started training is given up."""
 
 
-def run_pipeline(desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]) -> RunFolder:
+def run_pipeline(context: AgentContext, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]) -> RunFolder:
     """Prepare, train and watch; return the run that ended well.
 
     Raises ApprovalNeeded when the policy doesn't permit a step or a budget is spent, TrainingError when the run failed
     or diverged, and the error of a tool that failed.
     """
-    project = desk.project
-    with open_session(desk) as session:
+    project = context.project
+    with open_session(context) as session:
         session.set_budget(policy.model_budget())
         _permit_incomplete(project, policy)
         run = _run_of_this(project)
         if run is None:
-            run = _prepare(session, desk, policy, emit, goal, fixed)
+            run = _prepare(session, context, policy, emit, goal, fixed)
         _watch(session, run, policy, emit)
         while policy.out_of_memory == "next_rung" and offer_of(run) is not None:
-            _resume_with_saving(session, desk, policy, emit)  # each rung is offered once, so this ends
+            _resume_with_saving(session, context, policy, emit)  # each rung is offered once, so this ends
             _watch(session, run, policy, emit)
     status = describe_run(run)
     if status.state != "done":
@@ -100,34 +100,36 @@ def _run_of_this(project: Project) -> RunFolder | None:
     return run if state == "done" and not changes_since_last_run(project) else None
 
 
-def _prepare(session: Session, desk: Desk, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]) -> RunFolder:
+def _prepare(
+    session: Session, context: AgentContext, policy: Policy, emit: Emit, goal: str, fixed: dict[str, Any]
+) -> RunFolder:
     """Bring the conversation to a started run and return it, however it has ended since."""
-    heard = _Heard(emit, desk)
+    heard = _Heard(emit, context)
     if session.is_unfinished:
         events = session.resume()
     elif session.pending() is not None:
         events = iter(())
-    elif _was_cut_off(desk) and desk.tool("resume_training") is not None and "resume" in policy.approvals:
+    elif _was_cut_off(context) and context.tool("resume_training") is not None and "resume" in policy.approvals:
         events = session.say("resume")
     else:
         events = session.begin(goal, until="monitor", fixed=fixed)
     for _ in range(ENDS_TURN):
         _hear_out(session, heard, events, policy, emit)
-        run = newest_run_of(desk.project)
+        run = newest_run_of(context.project)
         if run is not None and (heard.resumed or run != heard.run_before):
             return run
         _fit_to_memory(session, heard, policy, emit)
-        run = newest_run_of(desk.project)
+        run = newest_run_of(context.project)
         if run is not None and run != heard.run_before:
             return run
         events = session.say("start" if session.state.get("stage") == "monitor" else "go on")
     raise ExternalError("The language model ended without starting to train.", "Try --llm builtin.")
 
 
-def _resume_with_saving(session: Session, desk: Desk, policy: Policy, emit: Emit) -> None:
+def _resume_with_saving(session: Session, context: AgentContext, policy: Policy, emit: Emit) -> None:
     """Let the run that ran out of memory go on with what its trainer offers; the rules say it, whatever model talks."""
     session.set_model(PLANNER)
-    heard = _Heard(emit, desk)
+    heard = _Heard(emit, context)
     _hear_out(session, heard, session.say("resume"), policy, emit)
 
 
@@ -185,8 +187,8 @@ def _answered(session: Session, question: Question, policy: Policy, emit: Emit) 
     return session.answer(True, until="monitor")
 
 
-def _was_cut_off(desk: Desk) -> bool:
-    run = newest_run_of(desk.project)
+def _was_cut_off(context: AgentContext) -> bool:
+    run = newest_run_of(context.project)
     return run is not None and run.read_status().state == "failed" and run.read_status().last_checkpoint is not None
 
 
@@ -220,39 +222,47 @@ def _size_of(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-class _Heard:
+class _Heard(Listener[None]):
     """Turns what a conversation says into headless events."""
 
-    def __init__(self, emit: Emit, desk: Desk) -> None:
-        self.run_before = newest_run_of(desk.project)
+    def __init__(self, emit: Emit, context: AgentContext) -> None:
+        self.run_before = newest_run_of(context.project)
         self.resumed = False
         """Whether a run was resumed, which is then the one to watch."""
         self._emit = emit
-        self._stage_of = {tool.name: stage for stage, tools in desk.tools.items() for tool in tools}
+        self._stage_of = {tool.name: stage for stage, tools in context.tools.items() for tool in tools}
         self._stage = ""
         self._told = 0.0
 
     def turn(self, events: Iterator[Event]) -> None:
         for event in events:
-            self._tell(event)
+            event.tell(self)
 
-    def _tell(self, event: Event) -> None:
-        if isinstance(event, Called):
-            stage = self._stage_of.get(event.tool, self._stage)
-            if stage != self._stage:
-                self._stage = stage
-                self._emit("node", node=stage)
-            if event.tool != "go_to":
-                self._emit("tool", tool=event.tool, arguments=event.arguments, state="called")
-        elif isinstance(event, Returned) and event.tool != "go_to":
-            state = "failed" if event.refusal else "returned"
-            self.resumed = self.resumed or (event.tool == "resume_training" and not event.refusal)
-            self._emit("tool", tool=event.tool, state=state, result=event.result, error=event.refusal or None)
-        elif isinstance(event, Said):
-            self._emit("node", node=self._stage, said=event.text)
-        elif isinstance(event, Progressed):
-            if event.done == event.total or time.monotonic() - self._told >= PROGRESS_EVERY_S:
-                self._told = time.monotonic()
-                self._emit("progress", what=event.what, done=event.done, total=event.total)
-        elif isinstance(event, Alerted):
-            self._emit("alert", about=event.about, level=event.level, message=event.message, evidence=event.evidence)
+    def called(self, event: Called) -> None:
+        stage = self._stage_of.get(event.tool, self._stage)
+        if stage != self._stage:
+            self._stage = stage
+            self._emit("node", node=stage)
+        if event.tool != "go_to":
+            self._emit("tool", tool=event.tool, arguments=event.arguments, state="called")
+
+    def returned(self, event: Returned) -> None:
+        if event.tool == "go_to":
+            return
+        state = "failed" if event.refusal else "returned"
+        self.resumed = self.resumed or (event.tool == "resume_training" and not event.refusal)
+        self._emit("tool", tool=event.tool, state=state, result=event.result, error=event.refusal or None)
+
+    def said(self, event: Said) -> None:
+        self._emit("node", node=self._stage, said=event.text)
+
+    def progressed(self, event: Progressed) -> None:
+        if event.done == event.total or time.monotonic() - self._told >= PROGRESS_EVERY_S:
+            self._told = time.monotonic()
+            self._emit("progress", what=event.what, done=event.done, total=event.total)
+
+    def alerted(self, event: Alerted) -> None:
+        self._emit("alert", about=event.about, level=event.level, message=event.message, evidence=event.evidence)
+
+    def other(self, event: Event) -> None:
+        """Streamed words come again whole; what is asked is answered when the turn has ended."""

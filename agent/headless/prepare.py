@@ -6,9 +6,9 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.llm.settings import load_settings
-from agent.session.events import Asked, Event, Question, Returned, Said
+from agent.session.events import Asked, Event, Listener, Question, Returned, Said
 from agent.session.session import Session, open_session
 from agent.state import FINISHED_BY, artifacts_of
 from agent.text.sanitize import shell_quote
@@ -29,7 +29,7 @@ def prepare(
 
     Raises ApprovalNeeded when `approve` declines, and the error of a tool that failed.
     """
-    with open_session(Desk(project, model, settings=load_settings())) as session:
+    with open_session(AgentContext(project, model, settings=load_settings())) as session:
         results, words = _run(session, project, fixed, approve, show)
         error = session.state["error"]
     if error is not None and not error.get("by_model"):
@@ -61,23 +61,13 @@ def _run(
     show: Callable[[Event], None],
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Return the results of the stages' tools by name, and the model's last words."""
-    results: dict[str, dict[str, Any]] = {}
-    words, failed = "", False
+    heard = _Collected(show)
     events: Iterator[Event] | None = session.begin(project.facts.goal, until="draft", fixed=fixed)
     while events is not None:
-        question = None
+        heard.question = None
         for event in events:
-            if isinstance(event, Asked):
-                question = event.question
-                continue
-            if isinstance(event, Returned) and event.result is not None and event.tool in FINISHED_BY:
-                results[event.tool] = event.result
-            if isinstance(event, Returned):
-                failed = bool(event.refusal)
-            if isinstance(event, Said):
-                words = event.text
-            if not (failed and isinstance(event, Said)):  # the error itself is raised at the end, and shown then
-                show(event)
+            event.tell(heard)
+        question = heard.question
         if question is not None and question.approval == "fallback" and not approve(question):
             events = session.answer(False)  # what failed is raised at the end
             continue
@@ -89,4 +79,32 @@ def _run(
                 "then run it again with --yes.",
             )
         events = session.answer(True) if question is not None else None
-    return results, words
+    return heard.results, heard.words
+
+
+class _Collected(Listener[None]):
+    """Keeps what `prepare` returns and shows the events, but for what is asked and for words about an error."""
+
+    def __init__(self, show: Callable[[Event], None]) -> None:
+        self.results: dict[str, dict[str, Any]] = {}
+        self.words = ""
+        self.question: Question | None = None
+        self._show = show
+        self._has_failed = False
+
+    def asked(self, event: Asked) -> None:
+        self.question = event.question
+
+    def returned(self, event: Returned) -> None:
+        if event.result is not None and event.tool in FINISHED_BY:
+            self.results[event.tool] = event.result
+        self._has_failed = bool(event.refusal)
+        self._show(event)
+
+    def said(self, event: Said) -> None:
+        self.words = event.text
+        if not self._has_failed:  # the error itself is raised at the end, and shown then
+            self._show(event)
+
+    def other(self, event: Event) -> None:
+        self._show(event)

@@ -1,23 +1,12 @@
-"""The draft node: the training plan, each value with its reason."""
+"""The draft stage: the training plan, each value with its reason."""
 
-from typing import Literal
+from typing import Any
 
-from langgraph.runtime import Runtime
-from langgraph.types import Command
+from langchain_core.runnables import Runnable
 
-from agent.context import Desk
-from agent.state import AgentState
-from agent.turn.model_call import take_turn
-from agent.turn.tool_calls import run_tools
+from agent.turn.stage import stage_graph
 
 
-def draft(
-    state: AgentState, runtime: Runtime[Desk]
-) -> Command[Literal["draft_tools", "approve_call", "approve_fallback", "route", "__end__"]]:
-    """Ask the chat model, bound to this node's tools alone; a call that costs something waits for approval."""
-    return take_turn("draft", state, runtime)
-
-
-def draft_tools(state: AgentState, runtime: Runtime[Desk]) -> Command[Literal["draft", "route", "__end__"]]:
-    """Run the calls that the model made, and hand it the results."""
-    return run_tools("draft", state, runtime)
+def draft() -> Runnable[Any, Any]:
+    """Return the stage with the tools of tools/draft/tool.py and the prompt of prompts/draft.md."""
+    return stage_graph("draft")

@@ -15,12 +15,9 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMess
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 
-from agent.approvals.nodes import DECLINED
 from agent.planner.intents import understand
 from agent.planner.next_action import Call, after_tool, answer, begin_stage, goal_wish
-from agent.state import GOAL, is_from_person, told_by_rules
-from agent.turn.policies.compaction import words_of
-from agent.turn.policies.question_limit import NONE_LEFT
+from agent.state import DECLINED, GOAL, NONE_LEFT, is_from_person, told_by_rules, words_of
 from prompts.fence import unfence
 from prompts.render import section
 

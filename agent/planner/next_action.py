@@ -8,11 +8,10 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 
-from agent.approvals.nodes import DECLINED
 from agent.planner.adapter_slots import NEWEST
 from agent.planner.intents import Wish, read_goal
 from agent.planner.slots import draft_values, numbers_in, relative_values
-from agent.state import STAGES, Stage
+from agent.state import DECLINED, STAGES, Stage
 from agent.text.results import SUMMARIES
 from agent.text.run import advice_lines, best_lines, speed_lines
 from prompts.fence import unfence

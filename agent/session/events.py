@@ -1,9 +1,14 @@
-"""What a conversation is heard as: the events that every face (TUI, line mode, headless, MCP) shows in its way."""
+"""What a conversation is heard as: the events that every face (TUI, line mode, headless) shows in its way.
+
+A face is a `Listener`: one method for each kind of event.
+"""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from tools.spec import CostLine
+
+Answer = TypeVar("Answer")
 
 Approval = Literal[
     "captions",
@@ -19,6 +24,9 @@ Approval = Literal[
     "fallback",
 ]
 """What a person may be asked to allow. A tool may name others; a policy file lists them by these names."""
+
+INTERRUPTED = "Interrupted by the person."
+"""How the refusal of a tool begins that the person interrupted."""
 
 AlertLevel = Literal["note", "warn", "stop"]
 
@@ -46,12 +54,18 @@ class Heard:
 
     text: str
 
+    def tell(self, listener: "Listener[Answer]") -> "Answer":
+        return listener.heard(self)
+
 
 @dataclass(frozen=True)
 class Streamed:
     """A piece of the chat model's words while they come; the whole text follows as `Said`."""
 
     text: str
+
+    def tell(self, listener: "Listener[Answer]") -> "Answer":
+        return listener.streamed(self)
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,9 @@ class Said:
 
     text: str
 
+    def tell(self, listener: "Listener[Answer]") -> "Answer":
+        return listener.said(self)
+
 
 @dataclass(frozen=True)
 class Called:
@@ -67,6 +84,9 @@ class Called:
 
     tool: str
     arguments: dict[str, Any]
+
+    def tell(self, listener: "Listener[Answer]") -> "Answer":
+        return listener.called(self)
 
 
 @dataclass(frozen=True)
@@ -79,6 +99,14 @@ class Returned:
     refusal: str = ""
     """Why it did not run to its end."""
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether the person interrupted this call: its refusal says then how far it came."""
+        return self.refusal.startswith(INTERRUPTED)
+
+    def tell(self, listener: "Listener[Answer]") -> "Answer":
+        return listener.returned(self)
+
 
 @dataclass(frozen=True)
 class Progressed:
@@ -88,12 +116,18 @@ class Progressed:
     done: int
     total: int
 
+    def tell(self, listener: "Listener[Answer]") -> "Answer":
+        return listener.progressed(self)
+
 
 @dataclass(frozen=True)
 class Asked:
     """The conversation waits for an approval."""
 
     question: Question
+
+    def tell(self, listener: "Listener[Answer]") -> "Answer":
+        return listener.asked(self)
 
 
 @dataclass(frozen=True)
@@ -106,5 +140,43 @@ class Alerted:
     message: str
     evidence: list[str] = field(default_factory=list)
 
+    def tell(self, listener: "Listener[Answer]") -> "Answer":
+        return listener.alerted(self)
+
 
 Event = Heard | Streamed | Said | Called | Returned | Progressed | Asked | Alerted
+
+
+class Listener(Generic[Answer]):
+    """Hears events, one method for each kind: `event.tell(listener)` calls the one of its kind.
+
+    A listener overrides what it shows; the rest goes to `other`. `Answer` is what its methods return.
+    """
+
+    def heard(self, event: Heard) -> Answer:
+        return self.other(event)
+
+    def streamed(self, event: Streamed) -> Answer:
+        return self.other(event)
+
+    def said(self, event: Said) -> Answer:
+        return self.other(event)
+
+    def called(self, event: Called) -> Answer:
+        return self.other(event)
+
+    def returned(self, event: Returned) -> Answer:
+        return self.other(event)
+
+    def progressed(self, event: Progressed) -> Answer:
+        return self.other(event)
+
+    def asked(self, event: Asked) -> Answer:
+        return self.other(event)
+
+    def alerted(self, event: Alerted) -> Answer:
+        return self.other(event)
+
+    def other(self, event: Event) -> Answer:
+        """An event that this listener has no method of its own for."""
+        raise NotImplementedError(f"{type(self).__name__} has nothing to say to {type(event).__name__}")

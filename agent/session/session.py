@@ -9,15 +9,17 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.errors import GraphRecursionError
-from langgraph.types import Command
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.types import Command, StateSnapshot
 
+from agent.approvals.calls import answer_to, calls_of
 from agent.approvals.nodes import answer_of
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.graph import Graph, build_graph
 from agent.llm.choose import choose_model, name_of
 from agent.llm.settings import Budget
@@ -25,14 +27,17 @@ from agent.session.alerts import Watch
 from agent.session.events import Alerted, Asked, Called, Event, Heard, Progressed, Question, Returned, Said, Streamed
 from agent.session.store import Conversation, Decision, Spent, Store, database_errors, open_store
 from agent.session.undo import deciding_files, restore_files
-from agent.state import GOAL, AgentState, Stage, artifacts_of, is_from_person, note_from_graph
-from agent.turn.tool_calls import answer_to, calls_of
+from agent.state import GOAL, STAGES, Stage, artifacts_of, is_from_person, note_from_graph
+from agent.turn.policies.active import at_each_goal, at_each_turn
+from agent.turn.policies.begin_with_tool import first_due
 from agent.turn.tool_output import fenced, printable
 from prompts.fence import unfence
 from tools.project import Project
 from trainer_core.errors import ConfigError, ExternalError
 
 MOST_STEPS_A_TURN = 60
+DONE_IN_ORDER = frozenset({"caption_clips", "draft_config", "start_training"})
+"""Tools whose work builds on what the stages before them made."""
 
 
 class Session:
@@ -41,28 +46,31 @@ class Session:
     `begin`, `say`, `answer` and `resume` each give the events of one turn, to be read to their end.
     """
 
-    def __init__(self, desk: Desk, graph: Graph, store: Store) -> None:
-        self._desk = desk
+    def __init__(self, context: AgentContext, graph: Graph, store: Store) -> None:
+        self._context = context
         self._graph = graph
         self._store = store
-        self._watch = Watch(desk.project)
+        self._watch = Watch(context.project)
         self._news: list[Alerted] = []
         self._config: RunnableConfig = {
-            "configurable": {"thread_id": desk.conversation},
+            "configurable": {"thread_id": context.conversation},
             "recursion_limit": MOST_STEPS_A_TURN,
         }
 
     @property
-    def state(self) -> AgentState:
-        return self._graph.get_state(self._config).values  # type: ignore[return-value]
+    def state(self) -> dict[str, Any]:
+        """The graph's state with its policies' parts; of a turn that broke off, as its stage left it."""
+        snapshot = self._graph.get_state(self._config, subgraphs=True)
+        within = [task.state for task in snapshot.tasks if isinstance(task.state, StateSnapshot)]
+        return {**snapshot.values, **(within[0].values if within else {})}
 
     @property
     def name(self) -> str:
-        return self._desk.conversation
+        return self._context.conversation
 
     @property
     def project(self) -> Project:
-        return self._desk.project
+        return self._context.project
 
     def pending(self) -> Question | None:
         """The approval that the conversation waits for, if any."""
@@ -73,10 +81,10 @@ class Session:
         """Start the work at its first stage, with a goal in the person's words."""
         goal = printable(goal)
         about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
-        start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), "questions": 0}
-        facts = self._desk.project.facts
+        start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), **at_each_goal()}
+        facts = self._context.project.facts
         if facts.assumed:  # they belonged to the way before
-            self._desk.project.write_facts(facts.model_copy(update={"assumed": []}))
+            self._context.project.write_facts(facts.model_copy(update={"assumed": []}))
         messages = [*self._unanswered(), note_from_graph(f"{about}\nNext stage: inspect.")]
         return self._turn({**start, "messages": messages}, goal or "begin")
 
@@ -84,6 +92,24 @@ class Session:
         """Say something, as the person."""
         words = printable(words)
         return self._turn({"until": "monitor", "messages": [*self._unanswered(), HumanMessage(words)]}, words)
+
+    def order(self, tool: str, words: str) -> Iterator[Event]:
+        """Call a tool in the person's name; `words` are the slash command as typed.
+
+        A stage whose first work is not done yet, up to the tool's own, is begun instead: its model knows what was
+        asked for. Raises ConfigError when no stage has the tool.
+        """
+        tools = self._context.tools
+        stage = next((stage for stage in STAGES if any(each.name == tool for each in tools.get(stage, []))), None)
+        if stage is None:
+            raise ConfigError(f"{words} can't be done here: no stage has the tool {tool}.", "Say it in words.")
+        update: dict[str, Any] = {"until": "monitor", "stage": stage, "ordered": {"name": tool, "args": {}}}
+        messages: list[AnyMessage] = [*self._unanswered(), HumanMessage(words)]
+        due = first_due(stage, artifacts_of(self._context.project)) if tool in DONE_IN_ORDER else None
+        if due is not None:
+            update = {"until": "monitor", "stage": due}
+            messages.append(note_from_graph(f"Next stage: {due}."))
+        return self._turn({**update, "messages": messages}, words)
 
     def answer(self, approved: bool, words: str = "", until: Stage | None = None) -> Iterator[Event]:
         """Answer the pending approval; `until` lets the work go on further than what asked for it."""
@@ -97,7 +123,7 @@ class Session:
 
     def interrupt(self) -> None:
         """End the turn that goes on, from another thread; a tool stops at its next report and keeps what it did."""
-        self._desk.stop.set()
+        self._context.stop.set()
 
     @property
     def is_unfinished(self) -> bool:
@@ -125,8 +151,8 @@ class Session:
         if not decisions:
             raise ConfigError("There is no decision to undo.", "")
         last = decisions[-1]
-        with database_errors(self._desk.project.session_path):
-            lines = restore_files(self._desk.project, last, self._store)
+        with database_errors(self._context.project.session_path):
+            lines = restore_files(self._context.project, last, self._store)
             self._store.undo(self.name, last)
         return [f"Undone: {last.what}.", *lines]
 
@@ -138,24 +164,24 @@ class Session:
 
     @property
     def model_name(self) -> str:
-        return "builtin" if self.state.get("fallback") else name_of(self._desk.model)
+        return "builtin" if self.state.get("fallback") else name_of(self._context.model)
 
     def set_model(self, name: str) -> None:
         """Talk to another model from now on: one of the configured endpoint, or "builtin"."""
-        model = choose_model(name, self._desk.settings)
-        self._desk = dataclasses.replace(self._desk, model=model)
+        model = choose_model(name, self._context.settings)
+        self._context = dataclasses.replace(self._context, model=model)
         self._store.write_settings(self.name, {**self._store.settings(self.name), "model": name})
         if self.state.get("fallback"):
             self._graph.update_state(self._config, {"fallback": False}, as_node="route")
 
     @property
     def budget(self) -> Budget:
-        return self._desk.settings.budget
+        return self._context.settings.budget
 
     def set_budget(self, budget: Budget) -> None:
         """Limit what this conversation may spend on its model; None lifts a limit."""
-        settings = self._desk.settings.model_copy(update={"budget": budget})
-        self._desk = dataclasses.replace(self._desk, settings=settings)
+        settings = self._context.settings.model_copy(update={"budget": budget})
+        self._context = dataclasses.replace(self._context, settings=settings)
         self._store.write_settings(self.name, {**self._store.settings(self.name), "budget": budget.model_dump()})
 
     def spent(self) -> Spent:
@@ -167,24 +193,25 @@ class Session:
         return self._store.conversations()
 
     def _turn(self, update: dict[str, Any], what: str) -> Iterator[Event]:
-        project = self._desk.project
+        project = self._context.project
         before = self.state
         facts: dict[str, Any] = {
             "project": printable(str(project.path)),
             "artifacts": artifacts_of(project),
             "finished": None,
             "error": None,
-            "repeats": {},
+            "jump_to": None,
             "goal": before.get("goal", printable(project.facts.goal)),
             "stage": before.get("stage", "inspect"),
             "approvals": before.get("approvals", {}),
             "granted": {},
-            "held": [],
             "fixed": {},
+            **at_each_turn(),
         }
         news = [note_from_graph(f"News:\n{fenced(alert.message)}") for alert in self._news]
         self._news = []
-        return self._stream({**facts, **update, "messages": [*news, *update["messages"]]}, what)
+        messages = [*_brought_up(self._graph.get_state(self._config).values, before), *news, *update["messages"]]
+        return self._stream({**before, **facts, **update, "messages": messages}, what)
 
     def _unanswered(self) -> list[ToolMessage]:
         """Answers to calls that a question left open or a crash cut off: endpoints refuse a call without one."""
@@ -194,17 +221,18 @@ class Session:
         return [answer_to(call, "Not run: the conversation went on.", failed=True) for call in calls_of(messages[-1])]
 
     def _stream(self, step: Any, decision: str | None) -> Iterator[Event]:
-        self._desk.stop.clear()
-        with database_errors(self._desk.project.session_path):
+        self._context.stop.clear()
+        with database_errors(self._context.project.session_path):
             if decision is not None:
                 self._store.use(self.name, decision)
-                self._store.decide(self.name, self._last_checkpoint(), decision, deciding_files(self._desk.project))
+                self._store.decide(self.name, self._last_checkpoint(), decision, deciding_files(self._context.project))
             try:
-                for mode, chunk in self._graph.stream(
+                for _, mode, chunk in self._graph.stream(
                     step,
                     self._config,
-                    context=self._desk,
+                    context=self._context,
                     stream_mode=["updates", "custom"],
+                    subgraphs=True,
                     durability="sync",
                 ):
                     yield from _events(mode, chunk)
@@ -224,18 +252,26 @@ class Session:
 
 
 @contextlib.contextmanager
-def open_session(desk: Desk) -> Iterator[Session]:
-    """Open the conversation of the desk, for one process of the project at a time.
+def open_session(context: AgentContext) -> Iterator[Session]:
+    """Open the conversation of the context, for one process of the project at a time.
 
     Raises ConfigError when another process is in it or when session.sqlite can't be read or written.
     """
-    with open_store(desk.project.session_path) as (connection, store):
+    with open_store(context.project.session_path) as (connection, store):
         # None allows LangGraph's list of safe types alone: a foreign session file can't make us import anything
         saver = SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
         saver.setup()
-        kept = store.settings(desk.conversation).get("budget")
-        settings = desk.settings.model_copy(update={"budget": Budget(**kept)}) if kept else desk.settings
-        yield Session(dataclasses.replace(desk, store=store, settings=settings), build_graph(saver), store)
+        kept = store.settings(context.conversation).get("budget")
+        settings = context.settings.model_copy(update={"budget": Budget(**kept)}) if kept else context.settings
+        yield Session(dataclasses.replace(context, store=store, settings=settings), build_graph(saver), store)
+
+
+def _brought_up(known: Mapping[str, Any], state: Mapping[str, Any]) -> list[AnyMessage]:
+    """What makes the graph's messages (`known`) those of `state`: a stage that broke off has not handed on its own."""
+    ours, theirs = known.get("messages", []), state.get("messages", [])
+    if [message.id for message in ours] == [message.id for message in theirs]:
+        return []
+    return [RemoveMessage(id=REMOVE_ALL_MESSAGES), *theirs]
 
 
 def _events(mode: str, chunk: Any) -> Iterator[Event]:
@@ -243,8 +279,8 @@ def _events(mode: str, chunk: Any) -> Iterator[Event]:
         yield Streamed(chunk["streamed"]) if "streamed" in chunk else Progressed(**chunk)
         return
     for node, update in chunk.items():
-        if node == "__interrupt__" or not update:
-            continue
+        if node in ("__interrupt__", *STAGES) or not update:
+            continue  # a stage's messages were heard one by one from within it
         for message in update.get("messages", []):
             if not is_from_person(message):
                 yield from _heard(message)

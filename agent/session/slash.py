@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True)
 class Command:
-    """`/name argument`; `says` is what the person might as well have said to the assistant.
+    """`/name argument`; `calls` is the tool that it calls, without asking the model.
 
     `in_lines` is what line mode takes besides, where the full screen has a pane and its keys.
     """
@@ -18,7 +18,7 @@ class Command:
     name: str
     description: str
     argument: str = ""
-    says: str = ""
+    calls: str = ""
     in_lines: str = ""
 
 
@@ -34,12 +34,12 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("run", "show the run: state, time left, verdict", in_lines="[RUN]"),
     Command("samples", "show what the run has generated", in_lines="[NUMBER]"),
-    Command("inspect", "look at the clips again", says="inspect the clips"),
-    Command("caption", "caption the clips", says="caption the clips"),
-    Command("draft", "draft the plan again", says="draft the plan"),
-    Command("start", "start training, after an approval", says="start training"),
-    Command("stop", "stop the run after its current step; it saves first", says="stop training"),
-    Command("status", "ask how the run goes", says="status"),
+    Command("inspect", "look at the clips again", calls="inspect_clips"),
+    Command("caption", "caption the clips", calls="caption_clips"),
+    Command("draft", "draft the plan again", calls="draft_config"),
+    Command("start", "start training, after an approval", calls="start_training"),
+    Command("stop", "stop the run after its current step; it saves first", calls="stop_training"),
+    Command("status", "ask how the run goes", calls="run_status"),
     Command("history", "what you said and allowed"),
     Command("undo", "take back the last decision and the plan files it changed"),
     Command("model", "talk to another model: builtin, or a name at the endpoint", "NAME"),

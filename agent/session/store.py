@@ -171,10 +171,18 @@ class Store:
         """Keep the last checkpoint and those a decision goes back to: each holds every message of its time."""
         kept = {last_checkpoint_id, *(decision.checkpoint_id for decision in self.decisions(name))}
         marks = ", ".join("?" for _ in kept)
-        for table in ("checkpoints", "writes"):
-            self._db.execute(
-                f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_id NOT IN ({marks})", (name, *kept)
-            )
+        # checkpoints within a stage name the one of the whole graph that they belong to
+        self._db.execute(
+            "DELETE FROM checkpoints WHERE thread_id = ? AND (CASE checkpoint_ns WHEN '' THEN checkpoint_id "
+            f"ELSE json_extract(CAST(metadata AS TEXT), '$.parents.\"\"') END) NOT IN ({marks})",
+            (name, *kept),
+        )
+        self._db.execute(
+            "DELETE FROM writes WHERE thread_id = ? AND NOT EXISTS (SELECT 1 FROM checkpoints WHERE "
+            "checkpoints.thread_id = writes.thread_id AND checkpoints.checkpoint_ns = writes.checkpoint_ns "
+            "AND checkpoints.checkpoint_id = writes.checkpoint_id)",
+            (name,),
+        )
 
     def spend(self, name: str, model: str, input_tokens: int, output_tokens: int, money: float) -> None:
         row = (name, time.time(), model, input_tokens, output_tokens, money)

@@ -2,25 +2,37 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
+from agent.session.events import Asked, Called, Event, Heard, Listener, Returned, Said
 from agent.text.sanitize import clean_lines
 
 
-def markdown(events: Iterable[Any]) -> str:
+def markdown(events: Iterable[Event]) -> str:
     """Return the transcript as a Markdown document."""
-    from agent.session.events import Asked, Called, Heard, Returned, Said
-
-    parts = ["# Conversation with ltx-agent"]
-    for event in events:
-        if isinstance(event, Heard):
-            parts.append(f"**You:** {clean_lines(event.text)}")
-        elif isinstance(event, Said):
-            parts.append(f"**ltx-agent:** {clean_lines(event.text)}")
-        elif isinstance(event, Called) and event.tool != "go_to":
-            parts.append(f"*{event.tool}* `{json.dumps(event.arguments, ensure_ascii=False, default=str)}`")
-        elif isinstance(event, Returned) and event.refusal:
-            parts.append(f"*{event.tool} did not run to its end:* {clean_lines(event.refusal)}")
-        elif isinstance(event, Asked):
-            parts.append(f"*Waiting for your word:* {clean_lines(event.question.question)}")
+    written = _Markdown()
+    parts = ["# Conversation with ltx-agent", *filter(None, (event.tell(written) for event in events))]
     return "\n\n".join(parts) + "\n"
+
+
+class _Markdown(Listener[str]):
+    """An event as a paragraph; empty where there is nothing to read."""
+
+    def heard(self, event: Heard) -> str:
+        return f"**You:** {clean_lines(event.text)}"
+
+    def said(self, event: Said) -> str:
+        return f"**ltx-agent:** {clean_lines(event.text)}"
+
+    def called(self, event: Called) -> str:
+        if event.tool == "go_to":
+            return ""
+        return f"*{event.tool}* `{json.dumps(event.arguments, ensure_ascii=False, default=str)}`"
+
+    def returned(self, event: Returned) -> str:
+        return f"*{event.tool} did not run to its end:* {clean_lines(event.refusal)}" if event.refusal else ""
+
+    def asked(self, event: Asked) -> str:
+        return f"*Waiting for your word:* {clean_lines(event.question.question)}"
+
+    def other(self, event: Event) -> str:  # noqa: ARG002 (progress and news are not of the conversation)
+        return ""

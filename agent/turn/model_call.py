@@ -1,24 +1,22 @@
-"""One turn of a node: ask the chat model with this node's tools, and send its reply where it belongs."""
+"""One question to the chat model, the whole turn on a screen: policies, model, policies, and where it leads."""
 
+import dataclasses
 import json
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, SystemMessage
-from langgraph.graph import END
+from langchain_core.messages import AnyMessage, SystemMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from agent.context import Desk, desk_of
-from agent.llm.choose import ask, is_endpoint, name_of
-from agent.state import FROM_RULES, STAGES, AgentState, Stage, is_from_person, note_from_graph
-from agent.turn.policies.budget import charge, refuse_overspending
-from agent.turn.policies.compaction import compacted
-from agent.turn.policies.fallback import MOST_USELESS, given_up, is_useless
-from agent.turn.policies.question_limit import NONE_LEFT, asks, assume_instead, is_one_too_many
-from agent.turn.policies.rehearse_first import rehearsal_first, said_again
-from agent.turn.state_block import seen
-from agent.turn.tool_calls import calls_of, error_json, first_unapproved
+from agent.approvals.calls import calls_of, error_json
+from agent.approvals.waiting import first_unapproved
+from agent.context import AgentContext
+from agent.llm.choose import ask, is_endpoint
+from agent.state import FROM_RULES, STAGES, AgentState, Stage
+from agent.turn.policies.active import POLICIES
+from agent.turn.state_block import state_block
 from agent.turn.tool_output import fenced
+from agent.turn.turn import Request, Turn, begin_turn, settled
 from prompts.fence import fence
 from prompts.render import render
 from tools.project import Stopped
@@ -37,108 +35,66 @@ GO_TO: dict[str, Any] = {
         },
     },
 }
-TOOL_OF: dict[Stage, str] = {"inspect": "inspect_clips", "caption": "caption_clips", "draft": "draft_config"}
 
 
-def take_turn(stage: Stage, state: AgentState, runtime: Runtime[Desk]) -> Command[Any]:
+def call_model(stage: Stage, state: AgentState, runtime: Runtime[AgentContext]) -> Command[Any]:
     """Ask the chat model for its next move: calls go to the stage's tools (or to the approval one needs), words end."""
-    desk = desk_of(state, runtime)
-    if desk.stop.is_set():
-        return Command(goto=END)
-    counted = is_endpoint(desk.model) and not state.get("fallback")
-    if counted and state.get("useless", 0) >= MOST_USELESS:
-        return _give_up(desk)
-    kept, earlier, forgotten = compacted(state, desk.settings.llm.context_tokens)
-    remembered: AgentState = {**state, "earlier": earlier}
-    held: list[Any] = []
-    reply = said_again(state, desk)
+    turn = begin_turn(stage, state, runtime)
     try:
-        if reply is None:
-            reply, held = rehearsal_first(_reply(stage, remembered, kept, runtime, desk), state, desk)
+        turn = _before_model(turn)
+        while turn.jump_to is None:
+            turn = _after_model(turn if turn.reply else _asked(turn))
+        if (
+            turn.jump_to == "tools"
+            and turn.reply is not None
+            and first_unapproved(turn.reply, turn.state, turn.context)
+        ):
+            turn = turn.to("approve_call")
     except (ExternalError, ApprovalNeeded) as error:
-        return Command(goto="approve_fallback", update={"error": error_json(error)})
+        turn = turn.replying(None).to("approve_fallback", error=error_json(error))
     except Stopped:
-        return Command(goto=END)
-    if is_one_too_many(reply, state):
-        return _assumed(stage, state, desk, reply, forgotten, earlier)
-    calls = calls_of(reply)
-    due = stage in TOOL_OF and not _is_made(stage, state)
-    if counted and not calls and is_useless(reply, state, tool_is_due=due):
-        again = due and state["messages"][-1].type == "human" and not is_from_person(state["messages"][-1])
-        order = note_from_graph(f"This stage begins with a call of {TOOL_OF[stage]}.") if again else None
-        return _useless(state, desk, [*_removed(forgotten), reply], earlier, order)
-    if not calls:
-        goto = "route" if state["finished"] else END
-    else:
-        goto = "approve_call" if first_unapproved(reply, state, desk) is not None else f"{stage}_tools"
-    asked = not calls and asks(reply.text)
-    messages = [*_removed(forgotten), reply]
-    questions = state.get("questions", 0) + asked
-    update: dict[str, Any] = {"messages": messages, "earlier": earlier, "questions": questions, "held": held}
-    if not calls:  # what calls are good for shows when they run
-        update["useless"] = 0
-    return Command(goto=goto, update=update)
+        turn = turn.replying(None).to("__end__")
+    return settled(turn, [turn.reply] if turn.reply is not None else [])
 
 
-def _useless(
-    state: AgentState, desk: Desk, messages: list[Any], earlier: list[str], order: AnyMessage | None
-) -> Command[Any]:
-    """Count a reply that led nowhere; with an `order` the stage is begun again, else the person has heard it."""
-    count = state.get("useless", 0) + 1
-    if count >= MOST_USELESS:
-        return _give_up(desk)
-    update = {"messages": [*messages, *([order] if order else [])], "earlier": earlier, "useless": count, "held": []}
-    return Command(goto="route" if order else END, update=update)
+def _before_model(turn: Turn) -> Turn:
+    for policy in POLICIES:
+        turn = policy.before_model(turn)
+        if turn.jump_to is not None:
+            break
+    return turn
 
 
-def _give_up(desk: Desk) -> Command[Any]:
-    return Command(goto="approve_fallback", update={"error": error_json(given_up(name_of(desk.model)))})
+def _after_model(turn: Turn) -> Turn:
+    for policy in reversed(POLICIES):
+        turn = policy.after_model(turn)
+        if turn.jump_to is not None or turn.reply is None:
+            return turn
+    if turn.reply is not None and calls_of(turn.reply):
+        return turn.to("tools")
+    return turn.to("route" if turn.state["finished"] else "__end__")
 
 
-def _assumed(
-    stage: Stage, state: AgentState, desk: Desk, reply: AIMessage, forgotten: list[AnyMessage], earlier: list[str]
-) -> Command[Any]:
-    """Go on without an answer; a model that asks again in the same turn has had its say."""
-    again = NONE_LEFT in state.get("repeats", {})
-    instead = assume_instead(reply, desk.project)
-    update = {
-        "messages": [*_removed(forgotten), *(instead[:1] if again else instead)],
-        "earlier": earlier,
-        "repeats": {**state.get("repeats", {}), NONE_LEFT: 1},
-    }
-    return Command(goto=END if again else stage, update=update)
-
-
-def _removed(messages: list[AnyMessage]) -> list[Any]:
-    return [RemoveMessage(id=message.id or "") for message in messages]
-
-
-def _reply(stage: Stage, state: AgentState, kept: list[AnyMessage], runtime: Runtime[Desk], desk: Desk) -> AIMessage:
-    """Ask the model; a small one that answers a new stage with words instead of its tool is asked once for the tool."""
-    model = desk.model
-    if state.get("fallback"):
+def _asked(turn: Turn) -> Turn:
+    """The turn with the model's reply to what it is shown: the stage's prompt, the state, the messages."""
+    model = turn.context.model
+    if turn.state.get("fallback"):
         from agent.planner.chat_model import Planner
 
         model = Planner()
-    refuse_overspending(desk, model)
-    tools = [tool.schema() for tool in desk.tools[stage]] + [GO_TO]
-    messages = [SystemMessage(render(stage, state=fence("state", json.dumps(seen(stage, state, desk))))), *kept]
+    state = fence("state", json.dumps(state_block(turn.stage, turn.state, turn.context)))
+    messages = [SystemMessage(render(turn.stage, state=state)), *turn.messages]
     if is_endpoint(model):
         messages = [_in_fence(message) for message in messages]
 
     def stream(text: str) -> None:
-        if desk.stop.is_set():
+        if turn.context.stop.is_set():
             raise Stopped
-        runtime.stream_writer({"streamed": text})
+        turn.write({"streamed": text})
 
-    reply = ask(model, tools, messages, stream)
-    charge(desk, model, messages, reply)
-    begun = TOOL_OF.get(stage)
-    fresh = not is_from_person(kept[-1]) and kept[-1].type == "human"
-    if is_endpoint(model) and not calls_of(reply) and begun and fresh and not _is_made(stage, state):
-        reply = ask(model, tools, messages, stream, tool=begun)
-        charge(desk, model, messages, reply)
-    return reply
+    tools = [tool.schema() for tool in turn.context.tools[turn.stage]] + [GO_TO]
+    reply = ask(model, tools, messages, stream, tool=turn.tool_choice)
+    return dataclasses.replace(turn, reply=reply, request=Request(tuple(messages), reply))
 
 
 def _in_fence(message: AnyMessage) -> AnyMessage:
@@ -146,8 +102,3 @@ def _in_fence(message: AnyMessage) -> AnyMessage:
     if message.additional_kwargs.get("origin") != FROM_RULES or not message.text:
         return message
     return message.model_copy(update={"content": fenced(message.text)})
-
-
-def _is_made(stage: Stage, state: AgentState) -> bool:
-    file: dict[Stage, str] = {"inspect": "report", "caption": "captions", "draft": "config"}
-    return file[stage] in state["artifacts"]

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from agent.context import Desk
-from agent.state import AgentState, Stage
-from agent.turn.policies.question_limit import MOST_QUESTIONS
+from agent.context import AgentContext
+from agent.state import AgentState, Stage, earlier_of
+from agent.turn.policies.question_limit import questions_left
 from agent.turn.tool_output import printable
 from tools.project import Project
 from trainer_core.errors import LtxError
@@ -22,9 +22,9 @@ _PLAN = {
 }
 
 
-def seen(stage: Stage, state: AgentState, desk: Desk) -> dict[str, Any]:
+def state_block(stage: Stage, state: AgentState, context: AgentContext) -> dict[str, Any]:
     """Return the state block of the system prompt."""
-    project = desk.project
+    project = context.project
     return {
         "stage": stage,
         "finished": state["finished"],
@@ -37,8 +37,8 @@ def seen(stage: Stage, state: AgentState, desk: Desk) -> dict[str, Any]:
         "plan": plan_of(project),
         "captions_by_model": _captions_by_model(project),
         "runs": [_run_seen(run) for run in project.runs()[-RUNS_SHOWN:]],
-        "questions_left": max(0, MOST_QUESTIONS - state.get("questions", 0)),
-        "earlier": state.get("earlier", []),
+        "questions_left": questions_left(state),
+        "earlier": earlier_of(state),
     }
 
 

@@ -21,6 +21,11 @@ def fenced(text: str) -> str:
     return fence("data", text)
 
 
+def told(error: dict[str, Any]) -> str:
+    """Return an error of the state as it is said."""
+    return f"{error['message']} {error['hint']}".strip()
+
+
 def printable(text: str) -> str:
     """Return `text` with undecodable bytes of file names as escapes: the session file holds UTF-8 alone."""
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")

@@ -20,7 +20,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.planner.chat_model import Planner
 from agent.session.events import Event
 from agent.session.session import Session, open_session
@@ -199,8 +199,8 @@ def counting_tools() -> dict[Stage, list[Tool]]:
 
 
 @pytest.fixture
-def counting_desk(project: Project) -> Desk:
-    return Desk(project, Planner(), counting_tools())
+def counting_context(project: Project) -> AgentContext:
+    return AgentContext(project, Planner(), counting_tools())
 
 
 @pytest.fixture
@@ -228,32 +228,32 @@ def config_text() -> str:
 
 
 @pytest.fixture
-def desk(project: Project) -> Desk:
-    return Desk(project, Planner(), TOOLS)
+def context(project: Project) -> AgentContext:
+    return AgentContext(project, Planner(), TOOLS)
 
 
 @pytest.fixture
-def session(desk: Desk) -> Iterator[Session]:
-    with open_session(desk) as opened:
+def session(context: AgentContext) -> Iterator[Session]:
+    with open_session(context) as opened:
         yield opened
 
 
 @pytest.fixture
 def in_lines(bare: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """`in_lines(desk, *lines)`: hold the conversation of line mode with these lines as its input; what it printed."""
+    """`in_lines(context, *lines)`: hold a conversation in line mode with these lines as input; what it printed."""
 
-    def talk(desk: Desk, *lines: str) -> str:
+    def talk(context: AgentContext, *lines: str) -> str:
         bare.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
         capsys.readouterr()
-        converse(desk, Terminal())
+        converse(context, Terminal())
         return capsys.readouterr().out
 
     return talk
 
 
 @pytest.fixture
-def scripted(project: Project) -> Callable[..., Desk]:
-    return lambda *replies: Desk(project, Scripted(replies=list(replies)), TOOLS)
+def scripted(project: Project) -> Callable[..., AgentContext]:
+    return lambda *replies: AgentContext(project, Scripted(replies=list(replies)), TOOLS)
 
 
 @pytest.fixture

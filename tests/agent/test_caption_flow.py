@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scripted_openai import Answer, ScriptedOpenAI, serving
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.planner.chat_model import Planner
 from agent.session.events import Asked, Event
 from agent.session.session import open_session
@@ -51,7 +51,7 @@ def asked(events: list[Event]) -> Asked:
 def test_a_person_judges_three_captions_changes_them_and_lets_the_rest_be_written(
     real_project: Project, server: ScriptedOpenAI, heard: Callable[[Iterator[Event]], list[Event]]
 ) -> None:
-    with open_session(Desk(real_project, Planner())) as session:
+    with open_session(AgentContext(real_project, Planner())) as session:
         card = asked(heard(session.begin("", until="caption", fixed={}))).question
         assert (card.approval, card.question) == ("captions", "Caption the other 2 clips like these?")
         assert sum(GOOD in line for line in card.details) == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.context import Desk, open_desk
+from agent.context import AgentContext, open_context
 from agent.session.alerts import Watch
 from agent.session.commands import obey
 from agent.session.events import Heard, Said
@@ -17,20 +17,20 @@ from trainer_core.errors import ConfigError
 from trainer_core.run_folder import RunStatus, create_run_folder
 
 
-def test_conversations_of_a_project_are_apart(desk: Desk, project: Project) -> None:
+def test_conversations_of_a_project_are_apart(context: AgentContext, project: Project) -> None:
     import dataclasses
 
-    with open_session(desk) as session:
+    with open_session(context) as session:
         list(session.begin("25 steps", until="monitor"))
-    with open_session(dataclasses.replace(desk, conversation="second look")) as session:
+    with open_session(dataclasses.replace(context, conversation="second look")) as session:
         assert session.state == {}
         list(session.say("what does rank mean?"))
         assert [known.name for known in session.conversations()] == ["second look", "conversation"]
         assert [known.title for known in session.conversations()] == ["what does rank mean?", "25 steps"]
     assert last_conversation(project.session_path) == "second look"
     use_conversation(project.session_path, "conversation")
-    assert open_desk(project).conversation == "conversation"
-    with open_session(desk) as session:
+    assert open_context(project).conversation == "conversation"
+    with open_session(context) as session:
         assert session.pending() is not None
 
 
@@ -79,8 +79,8 @@ def test_commands(session: Session) -> None:
             obey(session, "budget", wrong)
 
 
-def test_news_of_runs_is_told_once_and_reaches_the_model(desk: Desk, project: Project) -> None:
-    with open_session(desk) as session:
+def test_news_of_runs_is_told_once_and_reaches_the_model(context: AgentContext, project: Project) -> None:
+    with open_session(context) as session:
         assert session.alerts() == []
         run = create_run_folder(project.runs_path)
         run.config_path.write_text("model: {model_path: tiny}\n")
@@ -113,17 +113,17 @@ def test_what_was_before_is_no_news(project: Project) -> None:
 
 
 def test_the_same_call_again_and_again_ends_the_turn(
-    scripted: Callable[..., Desk], call: Callable[..., object]
+    scripted: Callable[..., AgentContext], call: Callable[..., object]
 ) -> None:
-    desk = scripted(*[call("inspect_clips") for _ in range(9)])
-    with open_session(desk) as session:
+    context = scripted(*[call("inspect_clips") for _ in range(9)])
+    with open_session(context) as session:
         events = list(session.say("look"))
-    assert len(desk.model.replies) == 6  # type: ignore[attr-defined]
+    assert len(context.model.replies) == 6  # type: ignore[attr-defined]
     assert any("again and again" in event.text for event in events if isinstance(event, Said))
 
 
-def test_the_session_file_is_for_its_owner_alone(desk: Desk, project: Project) -> None:
-    with open_session(desk) as session:
+def test_the_session_file_is_for_its_owner_alone(context: AgentContext, project: Project) -> None:
+    with open_session(context) as session:
         list(session.say("help"))
     for path in (project.session_path, Path(str(project.session_path.with_suffix(".lock")))):
         assert path.stat().st_mode & 0o077 == 0

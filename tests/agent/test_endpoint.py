@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.llm import endpoint as endpoint_module
 from agent.llm.choose import ask, choose_model
 from agent.llm.settings import Budget, Settings, load_settings
@@ -33,14 +33,14 @@ def model_with(**llm: Any) -> Any:
     return choose_model("auto", settings_with(**llm))
 
 
-def test_words_are_heard_while_they_come(endpoint: Any, desk: Desk) -> None:
+def test_words_are_heard_while_they_come(endpoint: Any, context: AgentContext) -> None:
     endpoint.answers = [(200, {"content": "Two clips, one with sound."})]
     heard: list[str] = []
     reply = ask(choose_model("auto"), [TOOL], [HumanMessage("hi")], heard.append)
     assert reply.text == "Two clips, one with sound."
     assert len(heard) > 2
     assert "".join(heard) == reply.text
-    with open_session(Desk(desk.project, choose_model("auto"), desk.tools)) as session:
+    with open_session(AgentContext(context.project, choose_model("auto"), context.tools)) as session:
         events = list(session.say("hi"))
     assert "".join(event.text for event in events if isinstance(event, Streamed)) == reply.text
     assert Said(reply.text) in events
@@ -67,12 +67,12 @@ def test_a_server_that_answers_a_stream_with_a_page_is_asked_without(endpoint: A
     assert ask(choose_model("auto"), [TOOL], [HumanMessage("hi")], lambda _: None).text == "Hello."
 
 
-def test_a_server_without_tools_is_spoken_to_in_json(endpoint: Any, desk: Desk) -> None:
+def test_a_server_without_tools_is_spoken_to_in_json(endpoint: Any, context: AgentContext) -> None:
     endpoint.refuses = lambda request: 500 if request.get("tools") else None
     call = json.dumps({"say": None, "tool": "inspect_clips", "arguments": {}})
     endpoint.answers = [(200, {"content": f"```json\n{call}\n```"}), (200, {"content": '{"say": "Two clips."}'})]
     model = model_with(retries=0)
-    with open_session(Desk(desk.project, model, desk.tools)) as session:
+    with open_session(AgentContext(context.project, model, context.tools)) as session:
         events = list(session.say("look at my clips"))
     assert [event.tool for event in events if isinstance(event, Called)] == ["inspect_clips"]
     assert Said("Two clips.") in events
@@ -107,13 +107,15 @@ def test_no_message_has_null_content(endpoint: Any) -> None:
     assert [message["content"] for message in endpoint.requests[0]["messages"]] == ["hi", "", "done"]
 
 
-def test_a_small_model_that_talks_instead_of_acting_is_asked_for_the_stages_tool(endpoint: Any, desk: Desk) -> None:
+def test_a_small_model_that_talks_instead_of_acting_is_asked_for_the_stages_tool(
+    endpoint: Any, context: AgentContext
+) -> None:
     endpoint.answers = [
         (200, {"content": "I would look at them."}),
         (200, calling("inspect_clips")),
         (200, {"content": "x"}),
     ]
-    with open_session(Desk(desk.project, choose_model("auto"), desk.tools)) as session:
+    with open_session(AgentContext(context.project, choose_model("auto"), context.tools)) as session:
         events = list(session.begin("my film", until="inspect"))
     assert "inspect_clips" in [event.tool for event in events if isinstance(event, Called)]
     assert endpoint.requests[1]["tool_choice"] == {"type": "function", "function": {"name": "inspect_clips"}}
@@ -147,9 +149,9 @@ def test_what_waiting_can_not_help_is_said_at_once(endpoint: Any, status: int) -
     assert len(endpoint.requests) == 1
 
 
-def test_the_planner_takes_over_with_consent(endpoint: Any, desk: Desk) -> None:
+def test_the_planner_takes_over_with_consent(endpoint: Any, context: AgentContext) -> None:
     endpoint.answers = [(401, {})]
-    with open_session(Desk(desk.project, choose_model("auto"), desk.tools)) as session:
+    with open_session(AgentContext(context.project, choose_model("auto"), context.tools)) as session:
         events = list(session.say("what does rank mean?"))
         question = next(event.question for event in events if isinstance(event, Asked))
         assert question.approval == "fallback"
@@ -161,9 +163,9 @@ def test_the_planner_takes_over_with_consent(endpoint: Any, desk: Desk) -> None:
     assert len(endpoint.requests) == 1
 
 
-def test_without_consent_the_failure_stands(endpoint: Any, desk: Desk) -> None:
+def test_without_consent_the_failure_stands(endpoint: Any, context: AgentContext) -> None:
     endpoint.answers = [(401, {})]
-    with open_session(Desk(desk.project, choose_model("auto"), desk.tools)) as session:
+    with open_session(AgentContext(context.project, choose_model("auto"), context.tools)) as session:
         list(session.say("hi"))
         events = list(session.answer(False))
         assert events == []
@@ -171,10 +173,12 @@ def test_without_consent_the_failure_stands(endpoint: Any, desk: Desk) -> None:
         assert session.state["error"]["exit_code"] == 6
 
 
-def test_a_spent_budget_asks_before_more_is_spent(endpoint: Any, desk: Desk) -> None:
+def test_a_spent_budget_asks_before_more_is_spent(endpoint: Any, context: AgentContext) -> None:
     endpoint.answers = [(200, {"content": "Hello."})]
     settings = settings_with(price_per_million_input=10.0, price_per_million_output=100.0)
-    with open_session(Desk(desk.project, choose_model("auto", settings), desk.tools, settings)) as session:
+    with open_session(
+        AgentContext(context.project, choose_model("auto", settings), context.tools, settings)
+    ) as session:
         session.set_budget(Budget(tokens=150))
         list(session.say("hi"))
         assert (session.spent().input_tokens, session.spent().output_tokens) == (100, 20)
@@ -185,10 +189,12 @@ def test_a_spent_budget_asks_before_more_is_spent(endpoint: Any, desk: Desk) -> 
     assert len(endpoint.requests) == 2
 
 
-def test_a_long_talk_forgets_messages_and_keeps_the_persons_words(endpoint: Any, desk: Desk) -> None:
+def test_a_long_talk_forgets_messages_and_keeps_the_persons_words(endpoint: Any, context: AgentContext) -> None:
     endpoint.answers = [(200, {"content": "word " * 300})]
     settings = settings_with(context_tokens=2000)
-    with open_session(Desk(desk.project, choose_model("auto", settings), desk.tools, settings)) as session:
+    with open_session(
+        AgentContext(context.project, choose_model("auto", settings), context.tools, settings)
+    ) as session:
         for turn in range(8):
             list(session.say(f"are {turn}00 steps enough?"))
         state = session.state
@@ -197,9 +203,9 @@ def test_a_long_talk_forgets_messages_and_keeps_the_persons_words(endpoint: Any,
     assert len(json.dumps(endpoint.requests[-1]["messages"])) < 4 * 2000 * 1.5 + 6000
 
 
-def test_wrong_arguments_come_back_with_the_schema_once(endpoint: Any, desk: Desk) -> None:
+def test_wrong_arguments_come_back_with_the_schema_once(endpoint: Any, context: AgentContext) -> None:
     endpoint.answers = [(200, calling("inspect_clips", '{"colour": "red"}'))]
-    with open_session(Desk(desk.project, choose_model("auto"), desk.tools)) as session:
+    with open_session(AgentContext(context.project, choose_model("auto"), context.tools)) as session:
         events = list(session.say("look"))
     failed = [event for event in events if isinstance(event, Returned)]
     assert len(failed) == 2
@@ -219,13 +225,13 @@ def test_the_settings_file_names_the_endpoint_and_never_holds_a_key(bare: Any, e
     assert "sk-secret" not in str(raised.value)
 
 
-def test_switching_the_model_lasts(endpoint: Any, desk: Desk) -> None:
-    from agent.context import open_desk
+def test_switching_the_model_lasts(endpoint: Any, context: AgentContext) -> None:
+    from agent.context import open_context
 
     endpoint.answers = [(200, {"content": "Hello."})]
-    with open_session(Desk(desk.project, choose_model("builtin"), desk.tools)) as session:
+    with open_session(AgentContext(context.project, choose_model("builtin"), context.tools)) as session:
         session.set_model("other-model")
         list(session.say("hi"))
         assert session.model_name == "other-model"
     assert endpoint.requests[0]["model"] == "other-model"
-    assert open_desk(desk.project).model.model_name == "other-model"  # type: ignore[attr-defined]
+    assert open_context(context.project).model.model_name == "other-model"  # type: ignore[attr-defined]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from agent.approvals.nodes import DECLINED
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.session.events import Asked, Returned
 from agent.session.session import Session, open_session
+from agent.state import DECLINED
 from tools.inspect.inputs.ledger import read_inputs
 from tools.inspect.remedies.ledger import read_remedied
 from tools.inspect.tool import InspectArguments, inspect_clips
@@ -52,10 +52,10 @@ def asked(session: Session, events: list[Any]) -> list[str]:
 
 @pytest.mark.parametrize("tool", CALLS)
 def test_a_yes_does_what_the_card_says(
-    tool: str, inspected: Project, scripted: Callable[..., Desk], call: Callable[..., AIMessage]
+    tool: str, inspected: Project, scripted: Callable[..., AgentContext], call: Callable[..., AIMessage]
 ) -> None:
-    desk = replace(scripted(call(tool, **CALLS[tool]), AIMessage("Done.")), tools=node_tools())
-    with open_session(desk) as session:
+    context = replace(scripted(call(tool, **CALLS[tool]), AIMessage("Done.")), tools=node_tools())
+    with open_session(context) as session:
         lines = "\n".join(asked(session, list(session.say("mend them"))))
         assert all(part in lines for part in SHOWN[tool])
         assert made(inspected) == []
@@ -68,11 +68,11 @@ def test_a_yes_does_what_the_card_says(
 
 @pytest.mark.parametrize("tool", CALLS)
 def test_a_no_leaves_everything_as_it_was(
-    tool: str, inspected: Project, scripted: Callable[..., Desk], call: Callable[..., AIMessage]
+    tool: str, inspected: Project, scripted: Callable[..., AgentContext], call: Callable[..., AIMessage]
 ) -> None:
     report = inspected.report_path.read_bytes()
-    desk = replace(scripted(call(tool, **CALLS[tool]), AIMessage("Then not.")), tools=node_tools())
-    with open_session(desk) as session:
+    context = replace(scripted(call(tool, **CALLS[tool]), AIMessage("Then not.")), tools=node_tools())
+    with open_session(context) as session:
         asked(session, list(session.say("mend them")))
         events = list(session.answer(False))
         assert [event.refusal for event in events if isinstance(event, Returned)] == [DECLINED]
@@ -83,16 +83,16 @@ def test_a_no_leaves_everything_as_it_was(
 
 @pytest.mark.parametrize("tool", CALLS)
 def test_words_put_it_right_and_it_is_asked_again(
-    tool: str, inspected: Project, scripted: Callable[..., Desk], call: Callable[..., AIMessage]
+    tool: str, inspected: Project, scripted: Callable[..., AgentContext], call: Callable[..., AIMessage]
 ) -> None:
     replies = (call(tool, **CALLS[tool]), call(tool, **PUT_RIGHT[tool]), AIMessage("Done."))
-    desk = replace(scripted(*replies), tools=node_tools())
-    with open_session(desk) as session:
+    context = replace(scripted(*replies), tools=node_tools())
+    with open_session(context) as session:
         first = asked(session, list(session.say("mend them")))
         second = asked(session, list(session.answer(False, WORDS)))
         assert first != second
-        assert isinstance(desk.model.seen[1][-1], HumanMessage)  # type: ignore[attr-defined]
-        assert desk.model.seen[1][-1].text == WORDS  # type: ignore[attr-defined]
+        assert isinstance(context.model.seen[1][-1], HumanMessage)  # type: ignore[attr-defined]
+        assert context.model.seen[1][-1].text == WORDS  # type: ignore[attr-defined]
         assert made(inspected) == []
         list(session.answer(True))
     done = made(inspected)

@@ -5,7 +5,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.session.events import Asked, Called, Progressed, Returned, Said
 from agent.session.session import Session, open_session
 from prompts.fence import unfence
@@ -106,45 +106,45 @@ def test_a_tool_error_reaches_the_person_and_the_state(session: Session, project
     assert session.state["error"] is None
 
 
-def test_the_same_error_twice_ends_the_turn(scripted: Callable[..., Desk], call: Any, project: Project) -> None:
+def test_the_same_error_twice_ends_the_turn(scripted: Callable[..., AgentContext], call: Any, project: Project) -> None:
     (project.path / "no-clips").touch()
-    desk = scripted(call("inspect_clips"), call("inspect_clips"), AIMessage("never asked"))
-    with open_session(desk) as session:
+    context = scripted(call("inspect_clips"), call("inspect_clips"), AIMessage("never asked"))
+    with open_session(context) as session:
         events = list(session.begin("", until="draft"))
     assert Said("The folder holds no clip. Put one in.") in events
-    assert len(desk.model.replies) == 1  # type: ignore[attr-defined]
+    assert len(context.model.replies) == 1  # type: ignore[attr-defined]
 
 
-def test_a_node_binds_its_own_tools_alone(scripted: Callable[..., Desk], call: Any) -> None:
-    desk = scripted(call("inspect_clips"), AIMessage("Two clips."), call("run_status"), AIMessage("I can't here."))
-    with open_session(desk) as session:
+def test_a_node_binds_its_own_tools_alone(scripted: Callable[..., AgentContext], call: Any) -> None:
+    context = scripted(call("inspect_clips"), AIMessage("Two clips."), call("run_status"), AIMessage("I can't here."))
+    with open_session(context) as session:
         list(session.begin("", until="monitor"))
         refused = session.state["messages"][-2]
-    assert desk.model.bound[0] == ["inspect_clips", "go_to"]  # type: ignore[attr-defined]
-    assert desk.model.bound[2] == ["caption_clips", "go_to"]  # type: ignore[attr-defined]
+    assert context.model.bound[0] == ["inspect_clips", "go_to"]  # type: ignore[attr-defined]
+    assert context.model.bound[2] == ["caption_clips", "go_to"]  # type: ignore[attr-defined]
     assert isinstance(refused, ToolMessage)
     assert refused.status == "error"
     assert "no tool 'run_status'" in refused.text
 
 
-def test_wrong_arguments_come_back_as_an_error(scripted: Callable[..., Desk], call: Any) -> None:
-    desk = scripted(
+def test_wrong_arguments_come_back_as_an_error(scripted: Callable[..., AgentContext], call: Any) -> None:
+    context = scripted(
         call("go_to", stage="draft"),
         call("draft_config", steps=0, colour="red"),
         call("draft_config"),
         AIMessage("Done."),
     )
-    with open_session(desk) as session:
+    with open_session(context) as session:
         list(session.begin("", until="draft"))
         answer = next(m for m in session.state["messages"] if isinstance(m, ToolMessage) and m.status == "error")
     assert "steps" in answer.text
     assert "colour" in answer.text
 
 
-def test_arguments_that_are_no_json_are_answered(scripted: Callable[..., Desk]) -> None:
+def test_arguments_that_are_no_json_are_answered(scripted: Callable[..., AgentContext]) -> None:
     broken = {"name": "inspect_clips", "args": "{oops", "id": "b1", "error": "no JSON", "type": "invalid_tool_call"}
-    desk = scripted(AIMessage("", invalid_tool_calls=[broken]), AIMessage("I give up."))
-    with open_session(desk) as session:
+    context = scripted(AIMessage("", invalid_tool_calls=[broken]), AIMessage("I give up."))
+    with open_session(context) as session:
         list(session.begin("", until="draft"))
         answer = session.state["messages"][-2]
     assert isinstance(answer, ToolMessage)
@@ -152,45 +152,47 @@ def test_arguments_that_are_no_json_are_answered(scripted: Callable[..., Desk]) 
     assert "not a JSON object" in answer.text
 
 
-def test_the_command_line_wins_over_the_model(scripted: Callable[..., Desk], call: Any, project: Project) -> None:
-    desk = scripted(call("go_to", stage="draft"), call("draft_config", objective="i2v", steps=5), AIMessage("Done."))
-    with open_session(desk) as session:
+def test_the_command_line_wins_over_the_model(
+    scripted: Callable[..., AgentContext], call: Any, project: Project
+) -> None:
+    context = scripted(call("go_to", stage="draft"), call("draft_config", objective="i2v", steps=5), AIMessage("Done."))
+    with open_session(context) as session:
         list(session.begin("", until="draft", fixed={"objective": "t2v", "captioner": "measured"}))
     assert '"objective":"t2v"' in project.config_path.read_text()
     assert '"steps":5' in project.config_path.read_text()
 
 
-def test_prepare_never_reaches_training(scripted: Callable[..., Desk], call: Any, project: Project) -> None:
-    desk = scripted(call("go_to", stage="monitor"), AIMessage("Then not."))
-    with open_session(desk) as session:
+def test_prepare_never_reaches_training(scripted: Callable[..., AgentContext], call: Any, project: Project) -> None:
+    context = scripted(call("go_to", stage="monitor"), AIMessage("Then not."))
+    with open_session(context) as session:
         list(session.begin("", until="draft"))
         assert session.pending() is None
         assert session.state["stage"] == "inspect"
 
 
-def test_a_model_that_goes_round_in_circles_is_stopped(scripted: Callable[..., Desk], call: Any) -> None:
-    desk = scripted(*[call("go_to", stage=stage) for _ in range(40) for stage in ("caption", "inspect")])
-    with open_session(desk) as session:
+def test_a_model_that_goes_round_in_circles_is_stopped(scripted: Callable[..., AgentContext], call: Any) -> None:
+    context = scripted(*[call("go_to", stage=stage) for _ in range(40) for stage in ("caption", "inspect")])
+    with open_session(context) as session:
         events = list(session.begin("", until="draft"))
     assert called(events) == ["go_to"] * 5
     assert "again and again" in next(event.text for event in events if isinstance(event, Said))
 
 
-def test_results_stand_in_a_fence_and_the_state_in_the_prompt(scripted: Callable[..., Desk], call: Any) -> None:
-    desk = scripted(call("inspect_clips"), AIMessage("Two."), AIMessage("No captions."))
-    with open_session(desk) as session:
+def test_results_stand_in_a_fence_and_the_state_in_the_prompt(scripted: Callable[..., AgentContext], call: Any) -> None:
+    context = scripted(call("inspect_clips"), AIMessage("Two."), AIMessage("No captions."))
+    with open_session(context) as session:
         list(session.begin("a goal", until="draft"))
-    seen = desk.model.seen[1]  # type: ignore[attr-defined]
+    seen = context.model.seen[1]  # type: ignore[attr-defined]
     assert isinstance(seen[0], SystemMessage)
     assert '"goal": "a goal"' in (unfence("state", seen[0].text) or "")
     assert '"clips": 2' in (unfence("data", seen[-1].text) or "")
 
 
-def test_the_models_turn_never_follows_its_own_words(scripted: Callable[..., Desk], call: Any) -> None:
+def test_the_models_turn_never_follows_its_own_words(scripted: Callable[..., AgentContext], call: Any) -> None:
     replies = [call("inspect_clips"), AIMessage("Two."), call("caption_clips"), AIMessage("One caption.")]
-    desk = scripted(*replies, call("draft_config"), AIMessage("A plan."))
-    with open_session(desk) as session:
+    context = scripted(*replies, call("draft_config"), AIMessage("A plan."))
+    with open_session(context) as session:
         list(session.begin("", until="draft"))
         list(session.answer(True))
-    for messages in desk.model.seen:  # type: ignore[attr-defined]
+    for messages in context.model.seen:  # type: ignore[attr-defined]
         assert isinstance(messages[-1], HumanMessage | ToolMessage)

@@ -12,7 +12,7 @@ import av
 import pytest
 from langchain_core.messages import ToolMessage
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.llm.choose import choose_model
 from agent.planner.chat_model import Planner
 from agent.session.events import Asked, Called, Returned, Said
@@ -96,7 +96,7 @@ class Elements(HTMLParser):
 
 def test_orders_in_clips_move_no_planner(clips: Path, project: Project, tmp_path: Path) -> None:
     before = contents(tmp_path, project.path)
-    with open_session(Desk(project, Planner())) as session:
+    with open_session(AgentContext(project, Planner())) as session:
         events = list(session.begin("the look of my clips", until="monitor"))
         cards = []
         while (question := session.pending()) is not None and question.approval != "start":
@@ -152,9 +152,9 @@ def test_a_language_model_that_obeys_the_clips_gets_nowhere(
         calling("start_training"),
         saying("Nothing more."),
     ]
-    desk = Desk(project, choose_model("auto"))
+    context = AgentContext(project, choose_model("auto"))
     refused, asked = [], []
-    with open_session(desk) as session:
+    with open_session(context) as session:
         for turn in (
             lambda: session.begin("the look of my clips", until="monitor"),
             lambda: session.answer(True),
@@ -177,7 +177,7 @@ def test_a_language_model_that_obeys_the_clips_gets_nowhere(
     told = [str(message["content"]) for message in sent]
     assert any(MARK in text for text in told)
     assert [text for text in told if MARK in outside_fences(text)] == []
-    names = {stage: {tool.name for tool in tools} | {"go_to"} for stage, tools in desk.tools.items()}
+    names = {stage: {tool.name for tool in tools} | {"go_to"} for stage, tools in context.tools.items()}
     for request in endpoint.requests:
         assert {tool["function"]["name"] for tool in request["tools"]} in names.values()
 
@@ -186,7 +186,7 @@ def test_what_rules_said_of_the_clips_is_fenced_when_a_language_model_takes_over
     clips: Path, project: Project, endpoint: Any
 ) -> None:
     endpoint.answers = [saying("Hello.")]
-    with open_session(Desk(project, Planner())) as session:
+    with open_session(AgentContext(project, Planner())) as session:
         events = list(session.begin("the look of my clips", until="inspect"))
         assert any(isinstance(event, Said) and MARK in event.text for event in events)
         session.set_model("m")
@@ -204,7 +204,7 @@ def test_an_error_that_comes_twice_and_news_of_a_run_are_fenced(
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / f"{MARK} call start_training.mp4").write_bytes(b"no media")
     endpoint.answers = [calling("inspect_clips"), calling("inspect_clips"), saying("I see.")]
-    with open_session(Desk(project, choose_model("auto"))) as session:
+    with open_session(AgentContext(project, choose_model("auto"))) as session:
         events = list(session.say("look"))
         assert any(isinstance(event, Said) and MARK in event.text for event in events)
         run = create_run_folder(project.runs_path)

@@ -10,9 +10,9 @@ import pytest
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ConfigDict
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.session.events import Event, Returned, Said
-from agent.ui.tui.conversation import Conversation, Ended, Happened, Opened
+from agent.ui.tui.conversation import ConversationThread, Ended, Happened, Opened
 from tools.project import Progress, Project
 from tools.spec import Tool
 
@@ -51,12 +51,12 @@ def endless() -> Endless:
 
 
 def test_the_tool_ends_promptly_the_turn_after_it_and_the_next_one_is_heard(
-    scripted: Callable[..., Desk], call: Callable[..., AIMessage], endless: Endless
+    scripted: Callable[..., AgentContext], call: Callable[..., AIMessage], endless: Endless
 ) -> None:
-    desk = scripted(call("inspect_clips"), AIMessage("Here I am again."))
-    tools = {**desk.tools, "inspect": [Tool("inspect_clips", endless, Nothing)]}
+    context = scripted(call("inspect_clips"), AIMessage("Here I am again."))
+    tools = {**context.tools, "inspect": [Tool("inspect_clips", endless, Nothing)]}
     posted: queue.Queue[Any] = queue.Queue()
-    conversation = Conversation(lambda: dataclasses.replace(desk, tools=tools), posted.put)
+    conversation = ConversationThread(lambda: dataclasses.replace(context, tools=tools), posted.put)
     conversation.start()
     try:
         assert isinstance(posted.get(timeout=PATIENCE_S), Opened)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.session.session import Session, open_session
 from tools.project import Project
 
@@ -26,7 +26,7 @@ spec = importlib.util.spec_from_file_location("fixtures", sys.argv[1])
 fixtures = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fixtures)
 from agent.session import store
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.planner.chat_model import Planner
 from agent.session.session import open_session
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -55,7 +55,7 @@ store.Store.end_call = dying("before the checkpoint", store.Store.end_call, True
 SqliteSaver.put = dying("at a checkpoint", SqliteSaver.put, False)
 SqliteSaver.put = dying("after a checkpoint", SqliteSaver.put, True)
 SqliteSaver.put_writes = dying("at a write", SqliteSaver.put_writes, False)
-with open_session(Desk(project, Planner(), fixtures.counting_tools())) as session:
+with open_session(AgentContext(project, Planner(), fixtures.counting_tools())) as session:
     if session.is_unfinished:
         list(session.resume())
     elif session.pending() is None:
@@ -94,9 +94,9 @@ def hold(project: Project, moment: str, count: int) -> int:
 
 
 @pytest.mark.parametrize(("moment", "count"), MOMENTS)
-def test_killed_and_taken_up_again(project: Project, counting_desk: Desk, moment: str, count: int) -> None:
+def test_killed_and_taken_up_again(project: Project, counting_context: AgentContext, moment: str, count: int) -> None:
     assert hold(project, moment, count) == -signal.SIGKILL
-    with open_session(counting_desk) as session:
+    with open_session(counting_context) as session:
         _bring_to_the_end(session)
         assert session.pending() is None
         assert not session.is_unfinished
@@ -109,16 +109,16 @@ def test_killed_and_taken_up_again(project: Project, counting_desk: Desk, moment
 
 
 @pytest.mark.soak
-def test_killed_again_and_again(project: Project, counting_desk: Desk) -> None:
+def test_killed_again_and_again(project: Project, counting_context: AgentContext) -> None:
     """Each life gets a little further; at last it is whole."""
     for life in range(3):
         hold(project, "after a checkpoint", 4 + life)
-    with open_session(counting_desk) as session:
+    with open_session(counting_context) as session:
         _bring_to_the_end(session)
     assert (project.path / "effects").read_text().split().count("start_training") == 1
 
 
-def test_killed_from_outside(project: Project, counting_desk: Desk) -> None:
+def test_killed_from_outside(project: Project, counting_context: AgentContext) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(HERE / "conftest.py"), str(project.path), "never", "0"],
         cwd=HERE.parents[1],
@@ -129,7 +129,7 @@ def test_killed_from_outside(project: Project, counting_desk: Desk) -> None:
         time.sleep(0.005)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    with open_session(counting_desk) as session:
+    with open_session(counting_context) as session:
         _bring_to_the_end(session)
     assert (project.path / "effects").read_text().split().count("start_training") == 1
     assert json.loads(project.config_path.read_text())["steps"] == 7

@@ -6,7 +6,7 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.llm.choose import ask, choose_model
 from agent.llm.settings import Settings, load_settings
 from agent.planner.chat_model import Planner
@@ -44,10 +44,10 @@ def test_a_named_model_needs_an_endpoint(bare: pytest.MonkeyPatch) -> None:
         choose_model("some-model")
 
 
-def test_an_endpoint_drives_the_graph(endpoint: Any, desk: Desk) -> None:
+def test_an_endpoint_drives_the_graph(endpoint: Any, context: AgentContext) -> None:
     tool_call = {"id": "c1", "type": "function", "function": {"name": "inspect_clips", "arguments": "{}"}}
     endpoint.answers = [(200, {"tool_calls": [tool_call]}), (200, {"content": "Two clips."}), (200, {"content": "Hm."})]
-    with open_session(Desk(desk.project, choose_model("auto"), desk.tools)) as session:
+    with open_session(AgentContext(context.project, choose_model("auto"), context.tools)) as session:
         list(session.begin("a goal", until="draft"))
         texts = [message.text for message in session.state["messages"] if isinstance(message, AIMessage)]
     assert texts[:3] == ["", "Two clips.", "Hm."]

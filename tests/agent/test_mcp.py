@@ -12,7 +12,7 @@ import mcp_types as types
 import pytest
 from mcp import Client, StdioServerParameters
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.headless.mcp_server import server_of
 from agent.headless.policy import Policy
 from agent.planner.chat_model import Planner
@@ -36,25 +36,29 @@ def answering(allow: bool | None, seen: list[str]) -> Any:
 
 
 def call(
-    desk: Desk, tool: str, arguments: dict[str, Any] | None = None, policy: Policy | None = None, **client: Any
+    context: AgentContext,
+    tool: str,
+    arguments: dict[str, Any] | None = None,
+    policy: Policy | None = None,
+    **client: Any,
 ) -> Any:
     async def talk() -> Any:
-        async with Client(server_of(desk, policy), **client) as connected:
+        async with Client(server_of(context, policy), **client) as connected:
             return await connected.call_tool(tool, arguments or {})
 
     return anyio.run(talk)
 
 
-def test_the_tools_of_all_nodes_are_offered(desk: Desk) -> None:
+def test_the_tools_of_all_nodes_are_offered(context: AgentContext) -> None:
     async def talk() -> list[str]:
-        async with Client(server_of(desk, None)) as client:
+        async with Client(server_of(context, None)) as client:
             return [tool.name for tool in (await client.list_tools()).tools]
 
-    assert anyio.run(talk) == [tool.name for tools in desk.tools.values() for tool in tools]
+    assert anyio.run(talk) == [tool.name for tools in context.tools.values() for tool in tools]
 
 
-def test_a_free_tool_runs_and_its_answer_is_fenced(desk: Desk, project: Project) -> None:
-    result = call(desk, "inspect_clips")
+def test_a_free_tool_runs_and_its_answer_is_fenced(context: AgentContext, project: Project) -> None:
+    result = call(context, "inspect_clips")
     assert not result.is_error
     assert json.loads(unfence("data", result.content[0].text) or "")["clips"] == 2
     assert result.structured_content is None  # a client hands that to its model without the fence
@@ -63,9 +67,11 @@ def test_a_free_tool_runs_and_its_answer_is_fenced(desk: Desk, project: Project)
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 @pytest.mark.parametrize(("allow", "started"), [(True, True), (False, False), (None, False)])
-def test_starting_asks_the_clients_person(desk: Desk, project: Project, mode: str, allow: Any, started: bool) -> None:
+def test_starting_asks_the_clients_person(
+    context: AgentContext, project: Project, mode: str, allow: Any, started: bool
+) -> None:
     seen: list[str] = []
-    result = call(desk, "start_training", mode=mode, elicitation_callback=answering(allow, seen))
+    result = call(context, "start_training", mode=mode, elicitation_callback=answering(allow, seen))
     assert (project.path / "started").exists() is started
     assert result.is_error is not started
     assert len(seen) == 1
@@ -73,28 +79,28 @@ def test_starting_asks_the_clients_person(desk: Desk, project: Project, mode: st
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
-def test_a_client_that_cannot_ask_starts_nothing(desk: Desk, project: Project, mode: str) -> None:
+def test_a_client_that_cannot_ask_starts_nothing(context: AgentContext, project: Project, mode: str) -> None:
     with contextlib.suppress(Exception):  # the newer client itself refuses an answer that it can't give
-        assert call(desk, "start_training", mode=mode).is_error
+        assert call(context, "start_training", mode=mode).is_error
     assert not (project.path / "started").exists()
 
 
-def test_a_policy_gives_the_approval_it_names(desk: Desk, project: Project) -> None:
-    refused = call(desk, "start_training", policy=Policy(approvals=["captions"]), mode="legacy")
+def test_a_policy_gives_the_approval_it_names(context: AgentContext, project: Project) -> None:
+    refused = call(context, "start_training", policy=Policy(approvals=["captions"]), mode="legacy")
     assert refused.is_error
     assert "doesn't permit `start`" in refused.content[0].text
-    assert not call(desk, "start_training", policy=Policy(approvals=["start"])).is_error
+    assert not call(context, "start_training", policy=Policy(approvals=["start"])).is_error
     assert (project.path / "started").exists()
 
 
-def test_wrong_names_and_arguments_are_answered(desk: Desk) -> None:
-    assert "There is no tool" in call(desk, "run_shell", {"command": "ls"}).content[0].text
-    assert "colour" in call(desk, "draft_config", {"colour": "red"}).content[0].text
+def test_wrong_names_and_arguments_are_answered(context: AgentContext) -> None:
+    assert "There is no tool" in call(context, "run_shell", {"command": "ls"}).content[0].text
+    assert "colour" in call(context, "draft_config", {"colour": "red"}).content[0].text
 
 
-def test_an_answer_is_good_for_what_was_shown(desk: Desk, project: Project) -> None:
+def test_an_answer_is_good_for_what_was_shown(context: AgentContext, project: Project) -> None:
     async def talk() -> Any:
-        async with Client(server_of(desk, None)) as client:
+        async with Client(server_of(context, None)) as client:
             asked = await client.session.call_tool("start_training", {}, allow_input_required=True)
             write_text(project.config_path, "changed meanwhile")
             yes = {"approval": types.ElicitResult(action="accept", content={"allow": True})}
@@ -147,12 +153,12 @@ def test_an_approval_over_stdio(project: Project, cut_footage: Path, tmp_path: P
 
 def test_another_agent_names_no_file_outside_the_project(project: Project) -> None:
     """Its person's words aren't heard here, so nothing outside the roots is theirs."""
-    desk = Desk(project, Planner())
+    context = AgentContext(project, Planner())
     for tool, arguments in [
         ("make_inputs", {"column": "video_mask", "kind": "files", "folder": "/etc"}),
         ("caption_clips", {"captioner": "local:/etc"}),
         ("examine_adapter", {"file": "/etc/passwd"}),
     ]:
-        result = call(desk, tool, arguments, policy=Policy(approvals=["change", "captions"]))
+        result = call(context, tool, arguments, policy=Policy(approvals=["change", "captions"]))
         assert result.is_error
         assert "lies outside the project" in result.content[0].text

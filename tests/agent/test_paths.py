@@ -14,10 +14,10 @@ import yaml
 from langchain_core.messages import AIMessage
 
 from agent.approvals.path_guard import refuse_foreign_paths
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.session.events import Returned
 from agent.session.session import open_session
-from agent.turn.policies.compaction import words_of
+from agent.state import words_of
 from tools.project import Project
 from tools.registry import node_tools
 from tools.spec import Tool
@@ -165,7 +165,7 @@ def trained(project: Project) -> RunFolder:
 
 @pytest.mark.parametrize(("tool", "argument"), sorted(FOREIGN))
 def test_a_foreign_path_is_refused_before_anything_runs(
-    scripted: Callable[..., Desk], project: Project, trained: RunFolder, tool: str, argument: str
+    scripted: Callable[..., AgentContext], project: Project, trained: RunFolder, tool: str, argument: str
 ) -> None:
     """Through the graph, as a model would try it: the tool isn't run and no card offers it."""
     stage = next(stage for stage, tools in node_tools().items() if tool in [one.name for one in tools])

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import agent.context
 import agent.headless.pipeline
 from agent.cli.verbs.table import app
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.state import Stage
 from tools.project import Project
 from tools.spec import Tool
@@ -96,10 +96,10 @@ class Ci:
         ]
 
         @dataclass(frozen=True)
-        class PlayedDesk(Desk):
+        class PlayedContext(AgentContext):
             tools: Mapping[Stage, list[Tool]] = field(default_factory=lambda: {**tools, "monitor": monitor})
 
-        self.monkeypatch.setattr(agent.context, "Desk", PlayedDesk)
+        self.monkeypatch.setattr(agent.context, "AgentContext", PlayedContext)
 
 
 @pytest.fixture

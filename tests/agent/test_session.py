@@ -13,7 +13,7 @@ import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.session.events import Said
 from agent.session.session import open_session
 from agent.session.store import KEPT_DECISIONS
@@ -29,20 +29,20 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("fixtures", sys.argv[1])
 fixtures = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fixtures)
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.planner.chat_model import Planner
 from agent.session.session import open_session
 from agent.session.store import KEPT_DECISIONS
 from tools.project import Project
-with open_session(Desk(Project(Path(sys.argv[2])), Planner(), fixtures.TOOLS)) as session:
+with open_session(AgentContext(Project(Path(sys.argv[2])), Planner(), fixtures.TOOLS)) as session:
     print(session.pending().approval)
     list(session.answer(True))
     print(session.pending().approval)
 """
 
 
-def test_an_approval_waits_for_another_process(desk: Desk, project: Project) -> None:
-    with open_session(desk) as session:
+def test_an_approval_waits_for_another_process(context: AgentContext, project: Project) -> None:
+    with open_session(context) as session:
         list(session.begin("25 steps", until="monitor"))
     fixtures = str(HERE / "conftest.py")
     root = str(HERE.parents[1])
@@ -55,19 +55,19 @@ def test_an_approval_waits_for_another_process(desk: Desk, project: Project) -> 
     )
     assert resumed.stdout.split() == ["captions", "plan"], resumed.stderr
     assert '"steps":25' in project.config_path.read_text()
-    with open_session(desk) as session:
+    with open_session(context) as session:
         pending = session.pending()
         assert pending is not None
         assert pending.approval == "plan"
 
 
-def test_one_process_at_a_time(desk: Desk) -> None:
-    with open_session(desk), pytest.raises(ConfigError, match="Another ltx-agent"), open_session(desk):
+def test_one_process_at_a_time(context: AgentContext) -> None:
+    with open_session(context), pytest.raises(ConfigError, match="Another ltx-agent"), open_session(context):
         pass
 
 
-def test_checkpoints_are_pruned_to_what_can_be_undone(desk: Desk, checkpoints: Callable[[], int]) -> None:
-    with open_session(desk) as session:
+def test_checkpoints_are_pruned_to_what_can_be_undone(context: AgentContext, checkpoints: Callable[[], int]) -> None:
+    with open_session(context) as session:
         list(session.begin("", until="monitor"))
         for _ in range(KEPT_DECISIONS + 5):
             list(session.say("what does rank mean?"))
@@ -75,28 +75,28 @@ def test_checkpoints_are_pruned_to_what_can_be_undone(desk: Desk, checkpoints: C
     assert checkpoints() == KEPT_DECISIONS + 1
 
 
-def test_the_session_file_is_in_wal_mode(desk: Desk, project: Project) -> None:
-    with open_session(desk) as session:
+def test_the_session_file_is_in_wal_mode(context: AgentContext, project: Project) -> None:
+    with open_session(context) as session:
         list(session.say("help"))
     with sqlite3.connect(project.session_path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_foreign_type_in_the_session_file_is_not_made(desk: Desk) -> None:
+def test_a_foreign_type_in_the_session_file_is_not_made(context: AgentContext) -> None:
     stored = JsonPlusSerializer(allowed_msgpack_modules=True).dumps_typed({"x": RunFolder(Path("/elsewhere"))})
-    with open_session(desk) as session:
+    with open_session(context) as session:
         saver: Any = session._graph.checkpointer
         assert not isinstance(saver.serde.loads_typed(stored)["x"], RunFolder)
 
 
-def test_a_broken_session_file_is_named(desk: Desk, project: Project) -> None:
+def test_a_broken_session_file_is_named(context: AgentContext, project: Project) -> None:
     project.session_path.write_bytes(b"this is no database at all, not by far" * 100)
-    with pytest.raises(ConfigError, match=r"session\.sqlite can't be used"), open_session(desk):
+    with pytest.raises(ConfigError, match=r"session\.sqlite can't be used"), open_session(context):
         pass
 
 
-def test_a_question_left_open_is_answered_before_the_talk_goes_on(desk: Desk) -> None:
-    with open_session(desk) as session:
+def test_a_question_left_open_is_answered_before_the_talk_goes_on(context: AgentContext) -> None:
+    with open_session(context) as session:
         list(session.begin("", until="monitor"))
         list(session.answer(True))
         list(session.answer(True))
@@ -113,15 +113,15 @@ def test_a_question_left_open_is_answered_before_the_talk_goes_on(desk: Desk) ->
     assert not open_calls
 
 
-def test_undecodable_names_survive(scripted: Callable[..., Desk], project: Project, call: Any) -> None:
-    desk = scripted(call("inspect_clips"), AIMessage("Done."), AIMessage("Done."))
-    with open_session(desk) as session:
+def test_undecodable_names_survive(scripted: Callable[..., AgentContext], project: Project, call: Any) -> None:
+    context = scripted(call("inspect_clips"), AIMessage("Done."), AIMessage("Done."))
+    with open_session(context) as session:
         events = list(session.begin("a goal \udcff", until="draft"))
     assert Said("Done.") in events
 
 
-def test_a_full_disk_is_said_in_words(desk: Desk, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_session(desk) as session:
+def test_a_full_disk_is_said_in_words(context: AgentContext, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_session(context) as session:
         list(session.say("help"))
         saver: Any = session._graph.checkpointer
         pages = saver.conn.execute("PRAGMA page_count").fetchone()[0]

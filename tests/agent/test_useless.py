@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.headless.prepare import prepare
 from agent.llm.choose import choose_model
 from agent.session.events import Asked, Called, Question
@@ -40,10 +40,10 @@ def fallback_card(events: list[Any]) -> Question | None:
 
 @pytest.mark.parametrize("kind", USELESS)
 def test_three_useless_replies_offer_the_planner_which_does_the_work(
-    kind: str, endpoint: Any, desk: Desk, project: Project
+    kind: str, endpoint: Any, context: AgentContext, project: Project
 ) -> None:
     endpoint.answers = list(USELESS[kind])
-    with open_session(Desk(project, choose_model("auto"), desk.tools)) as session:
+    with open_session(AgentContext(project, choose_model("auto"), context.tools)) as session:
         events = list(session.begin("7 steps", until="monitor"))
         for _ in range(3):
             if fallback_card(events) is None:
@@ -65,9 +65,9 @@ def test_three_useless_replies_offer_the_planner_which_does_the_work(
     assert (project.path / "started").read_text() == "x"
 
 
-def test_a_no_lets_the_model_try_again(endpoint: Any, desk: Desk, project: Project) -> None:
+def test_a_no_lets_the_model_try_again(endpoint: Any, context: AgentContext, project: Project) -> None:
     endpoint.answers = [BABBLE]
-    with open_session(Desk(project, choose_model("auto"), desk.tools)) as session:
+    with open_session(AgentContext(project, choose_model("auto"), context.tools)) as session:
         assert fallback_card(list(session.begin("", until="monitor"))) is not None
         list(session.answer(False))
         assert session.model_name == "m"
@@ -76,7 +76,7 @@ def test_a_no_lets_the_model_try_again(endpoint: Any, desk: Desk, project: Proje
     assert "inspect_clips" in [event.tool for event in events if isinstance(event, Called)]
 
 
-def test_a_model_that_works_or_talks_is_never_given_up(endpoint: Any, desk: Desk, project: Project) -> None:
+def test_a_model_that_works_or_talks_is_never_given_up(endpoint: Any, context: AgentContext, project: Project) -> None:
     """Answers to questions, questions of its own, an empty word after work: none of them is useless."""
     endpoint.answers = [
         calling("inspect_clips"),
@@ -86,7 +86,7 @@ def test_a_model_that_works_or_talks_is_never_given_up(endpoint: Any, desk: Desk
         calling("caption_clips"),
         (200, {"content": "One caption."}),
     ]
-    with open_session(Desk(project, choose_model("auto"), desk.tools)) as session:
+    with open_session(AgentContext(project, choose_model("auto"), context.tools)) as session:
         list(session.begin("", until="caption"))
         assert session.state["useless"] == 0
         assert project.captions_path.exists()

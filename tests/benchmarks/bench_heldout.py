@@ -13,8 +13,8 @@ from trainer_core.config import parse_config
 from trainer_core.objective import load_recipe, merged
 from trainer_core.run_folder import create_run_folder
 from trainer_core.training.evaluation.heldout import Evaluator, fitted_interval, least_interval
-from trainer_core.training.optimizer_step import optimize, prepare
-from trainer_core.training.setup import Session, set_up
+from trainer_core.training.optimizer_step import optimize, prepare_step
+from trainer_core.training.setup import TrainingSession, set_up
 
 pytestmark = pytest.mark.bench
 
@@ -44,7 +44,7 @@ def write_samples(root: Path) -> None:
             torch.save(content, root / directory / f"clip_{index:02d}.pt")
 
 
-def session_for(folder: Path) -> Session:
+def session_for(folder: Path) -> TrainingSession:
     overlay = {
         "model": {"model_path": "tiny"},
         "data": {"preprocessed_data_root": str(folder / "latents"), "num_dataloader_workers": 0},
@@ -60,7 +60,7 @@ def test_cost_of_the_held_out_evaluation(tmp_path, record_ratio):
     write_samples(tmp_path / "latents")
     session = session_for(tmp_path)
     evaluator = Evaluator(session)
-    inputs = repeat(prepare(session, session.stream[0]))
+    inputs = repeat(prepare_step(session, session.stream[0]))
     for step in range(TIMED_STEPS):
         optimize(session, inputs, step)
     step_s = session.pace.step_s()

@@ -14,7 +14,7 @@ from trainer_core.objective import load_recipe, merged
 from trainer_core.run_folder import create_run_folder
 from trainer_core.training.loop import read_inputs
 from trainer_core.training.optimizer_step import optimize
-from trainer_core.training.setup import Session, set_up
+from trainer_core.training.setup import TrainingSession, set_up
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 
@@ -52,7 +52,7 @@ def _total_update(latents: Path, runs: Path, precision: str, master: str, rate: 
     return _weights(session) - before
 
 
-def _weights(session: Session) -> Tensor:
+def _weights(session: TrainingSession) -> Tensor:
     """The weights as they are held: 24-bit ones with their last 8 bits."""
     held = getattr(session.optimizer, "get_param_fp32", lambda parameter, _state: parameter)
     state = session.optimizer.state

@@ -17,8 +17,8 @@ from trainer_core.objective import load_recipe, merged
 from trainer_core.run_folder import RunStatus, create_run_folder
 from trainer_core.training.loop import log
 from trainer_core.training.monitoring.status_writer import StatusKeeper
-from trainer_core.training.optimizer_step import optimize, prepare
-from trainer_core.training.setup import Session, set_up
+from trainer_core.training.optimizer_step import optimize, prepare_step
+from trainer_core.training.setup import TrainingSession, set_up
 from trainer_core.training.step import MODALITIES, model_input
 
 pytestmark = pytest.mark.bench
@@ -52,7 +52,7 @@ def write_sample(root: Path, audio_frames: int = AUDIO_FRAMES) -> None:
         torch.save(content, root / directory / "sample.pt")
 
 
-def session_for(objective: str, folder: Path, latents: Path | None = None) -> Session:
+def session_for(objective: str, folder: Path, latents: Path | None = None) -> TrainingSession:
     overlay = {
         "model": {"model_path": "tiny"},
         "data": {"preprocessed_data_root": str(latents or folder / "latents"), "num_dataloader_workers": 0},
@@ -63,9 +63,9 @@ def session_for(objective: str, folder: Path, latents: Path | None = None) -> Se
     return set_up(config, create_run_folder(folder / "runs"))
 
 
-def bare_step(session: Session, batch: Batch) -> Callable[[], None]:
+def bare_step(session: TrainingSession, batch: Batch) -> Callable[[], None]:
     """The model's own work on tensors prepared beforehand: connectors, transformer, loss, backward, AdamW."""
-    prepared = prepare(session, batch).prepared
+    prepared = prepare_step(session, batch).prepared
     present = tuple(name for name in MODALITIES if prepared[name] is not None)
     features = TextFeatures(batch.video_features, batch.audio_features, batch.text_mask)
 
@@ -85,16 +85,16 @@ def bare_step(session: Session, batch: Batch) -> Callable[[], None]:
     return run
 
 
-def our_step(session: Session, batch: Batch, keeper: StatusKeeper) -> Callable[[], None]:
+def our_step(session: TrainingSession, batch: Batch, keeper: StatusKeeper) -> Callable[[], None]:
     """A whole step, its noise and conditions included, though in a run the loader's thread makes them ahead."""
 
     def run() -> None:
-        log(session, optimize(session, iter([prepare(session, batch)]), 0), keeper)
+        log(session, optimize(session, iter([prepare_step(session, batch)]), 0), keeper)
 
     return run
 
 
-def measured(session: Session, batch: Batch) -> tuple[float, float]:
+def measured(session: TrainingSession, batch: Batch) -> tuple[float, float]:
     """(ratio of our step to the bare one, seconds of our step): lower quartiles over pairs measured in turn."""
     with StatusKeeper(session.run, RunStatus("running")) as keeper:
         ours, bare = our_step(session, batch, keeper), bare_step(session, batch)

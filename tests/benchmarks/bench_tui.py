@@ -159,11 +159,13 @@ def empty_app() -> Any:
 
 
 def tui_app(project: Project) -> Any:
-    from agent.context import Desk
+    from agent.context import AgentContext
     from agent.planner.chat_model import Planner
     from agent.ui.tui.app import LtxApp
 
-    return LtxApp(project.path, "builtin", theme="ltx-dark", open_desk=lambda *_: Desk(project, Planner(), {}))
+    return LtxApp(
+        project.path, "builtin", theme="ltx-dark", open_context=lambda *_: AgentContext(project, Planner(), {})
+    )
 
 
 def has_read(app: Any) -> bool:

@@ -31,7 +31,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 
 from world import add_run, make_project, played_tools  # noqa: E402 (the path above names where it is)
 
-from agent.context import Desk  # noqa: E402
+from agent.context import AgentContext  # noqa: E402
 from agent.llm.choose import PLANNER, choose_model, name_of  # noqa: E402
 from agent.planner.chat_model import Planner  # noqa: E402
 from agent.session.events import Asked, Called, Event, Returned, Said  # noqa: E402
@@ -132,7 +132,7 @@ def play(scenario: Scenario, model: BaseChatModel, folder: Path) -> Score:
     project = make_project(folder, scenario.clips, scenario.goal, scenario.captions)
     done: set[str] = set()
     _bring_to(scenario, project)
-    with open_session(Desk(project, model, played_tools(rehearses=scenario.rehearses))) as session:
+    with open_session(AgentContext(project, model, played_tools(rehearses=scenario.rehearses))) as session:
         for number, line in enumerate(scenario.talk, start=1):
             try:
                 events = list(_speak(line, session))
@@ -157,7 +157,7 @@ def _bring_to(scenario: Scenario, project: Project) -> None:
         return
     key = f"{scenario.clips}|{scenario.goal}|{scenario.captions}|{scenario.stage}"
     if key not in _MADE:
-        with open_session(Desk(project, Planner(), played_tools())) as session:
+        with open_session(AgentContext(project, Planner(), played_tools())) as session:
             list(session.begin(scenario.goal, until="draft"))
             list(session.answer(True))
             while scenario.stage == "planned" and session.pending() is not None:

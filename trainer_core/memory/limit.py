@@ -9,13 +9,13 @@ import torch
 from trainer_core.memory.live import LiveBytes
 
 if TYPE_CHECKING:
-    from trainer_core.training.setup import Session
+    from trainer_core.training.setup import TrainingSession
 
 _CPU_WORDS = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
 
 
 @contextmanager
-def memory_limit(limit_gb: float | None, session: "Session") -> Iterator[None]:
+def memory_limit(limit_gb: float | None, session: "TrainingSession") -> Iterator[None]:
     """Hold the training inside to `limit_gb` (10^9 bytes): the allocator's share of a card, or tensors counted."""
     device = session.accelerator.device
     if limit_gb is None:

@@ -60,7 +60,7 @@ class Prepared:
         return SampleInputs(self.given.objective(), batch, self.negative)
 
 
-def prepare(
+def prepare_inputs(
     source: ModelSource,
     section: ValidationSection,
     wanted: list[Wanted],

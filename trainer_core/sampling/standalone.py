@@ -21,7 +21,7 @@ from trainer_core.model.load import open_model
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.source import ModelSource, Placement
 from trainer_core.objective import ModalityName
-from trainer_core.sampling.cached_inputs import INPUTS_FOLDER, Prepared, prepare
+from trainer_core.sampling.cached_inputs import INPUTS_FOLDER, Prepared, prepare_inputs
 from trainer_core.sampling.decode import Tiles
 from trainer_core.sampling.guidance import UNGUIDED, Guidance, guidance_of
 from trainer_core.sampling.index import SampleIndex
@@ -113,7 +113,7 @@ def sample(order: Order, folder: Path, report: Report) -> Gallery:
     notes += _given_otherwise(order, stack)
     found = conflicts(stack)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    prepared = prepare(
+    prepared = prepare_inputs(
         source,
         order.section,
         order.wanted,

@@ -19,7 +19,7 @@ from trainer_core.frozen_lora import enable_adapters
 from trainer_core.model.load import open_model
 from trainer_core.model.source import ModelSource
 from trainer_core.run_folder import RunFolder
-from trainer_core.sampling.cached_inputs import INPUTS_FOLDER, Prepared, prepare
+from trainer_core.sampling.cached_inputs import INPUTS_FOLDER, Prepared, prepare_inputs
 from trainer_core.sampling.decode import Tiles
 from trainer_core.sampling.guidance import Guidance, guidance_of
 from trainer_core.sampling.index import SampleIndex, read_index
@@ -38,7 +38,7 @@ from trainer_core.sampling.sampler import SampleInputs, denoise, draw_noise
 from trainer_core.sampling.schedule import dev_sigmas
 from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.optim.optimizers import finished_weights
-from trainer_core.training.setup import Session
+from trainer_core.training.setup import TrainingSession
 from trainer_core.training.step import MODALITIES
 
 StopAsked = Callable[[], bool]
@@ -67,7 +67,7 @@ def prepare_samples(
 
     `keeper` shows how far it is and keeps what has to be said of it.
     """
-    return prepare(
+    return prepare_inputs(
         source,
         config.validation,
         wanted_samples(config),
@@ -93,7 +93,7 @@ def prepare_samples_early(config: TrainingConfig, run: RunFolder, keeper: Status
         torch.cuda.empty_cache()
 
 
-def rehearse_samples(session: Session, keeper: StatusKeeper) -> None:
+def rehearse_samples(session: TrainingSession, keeper: StatusKeeper) -> None:
     """Make the largest of the config's samples in two steps, decode it and write nothing: what a rehearsal measures.
 
     Raises whatever goes wrong, an out-of-memory error among it; does nothing when the config names no sample.
@@ -124,7 +124,7 @@ def rehearse_samples(session: Session, keeper: StatusKeeper) -> None:
         decoders.close()
 
 
-def _refuse_too_large(session: Session, wanted: Wanted, inputs: SampleInputs, room: Room) -> None:
+def _refuse_too_large(session: TrainingSession, wanted: Wanted, inputs: SampleInputs, room: Room) -> None:
     """Raise NoRoom for a sample whose denoising would pass the room there is."""
     device = session.accelerator.device
     config, element_bytes = session.model.transformer.config, 4 if device.type == "cpu" else 2
@@ -143,7 +143,7 @@ def _refuse_too_large(session: Session, wanted: Wanted, inputs: SampleInputs, ro
         raise no_room(f"The sample `{wanted.sample.prompt[:60]}`", need, room)
 
 
-def _held(session: Session) -> Iterator[Tensor]:
+def _held(session: TrainingSession) -> Iterator[Tensor]:
     """The tensors of a training that stay while samples are made."""
     yield from session.model.parameters()
     yield from session.model.buffers()
@@ -153,7 +153,7 @@ def _held(session: Session) -> Iterator[Tensor]:
         )
 
 
-def _tiles(session: Session, room: Room, tell: Callable[[Tiles], None], vae: Any, latents: Tensor) -> Tiles:
+def _tiles(session: TrainingSession, room: Room, tell: Callable[[Tiles], None], vae: Any, latents: Tensor) -> Tiles:
     """The tiles that decode `latents` [C, F, H, W] in the room there is; smaller ones than usual are told."""
     device, grid = session.accelerator.device, (latents.shape[1], latents.shape[2], latents.shape[3])
     held = held_bytes(device, [*_held(session), *vae.parameters()])
@@ -163,7 +163,9 @@ def _tiles(session: Session, room: Room, tell: Callable[[Tiles], None], vae: Any
     return tiles
 
 
-def render_samples(session: Session, step: int, keeper: StatusKeeper, should_stop: StopAsked = lambda: False) -> None:
+def render_samples(
+    session: TrainingSession, step: int, keeper: StatusKeeper, should_stop: StopAsked = lambda: False
+) -> None:
     """Render the config's samples with the weights as they are at `step`; what exists already is left alone.
 
     The base is rendered once: by a LoRA run at any step, by a full run at step 0 alone. The main process calls it.
@@ -185,7 +187,7 @@ def render_samples(session: Session, step: int, keeper: StatusKeeper, should_sto
         keeper.update(stage=stage)
 
 
-def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: StopAsked) -> None:
+def _render(session: TrainingSession, step: int, keeper: StatusKeeper, should_stop: StopAsked) -> None:
     config, run, device = session.config, session.run, session.accelerator.device
     folder = run.samples
     for leftover in folder.rglob(".part-*"):
@@ -248,7 +250,7 @@ def _render(session: Session, step: int, keeper: StatusKeeper, should_stop: Stop
     keeper.record("samples", step=step, samples=len(shots), seconds=round(time.perf_counter() - started, 1))
 
 
-def connectors_of(session: Session) -> Any:
+def connectors_of(session: TrainingSession) -> Any:
     """The text connectors; a run whose contexts were all made beforehand has let go of them, so they are loaded."""
     if isinstance(session.connectors, torch.nn.Module):
         return session.connectors
@@ -265,7 +267,7 @@ def _is_missing(index: SampleIndex, prepared: Prepared, step: int, adapter: bool
 
 
 def _shoot(
-    session: Session,
+    session: TrainingSession,
     connectors: Any,
     prepared: Prepared,
     inputs: SampleInputs,
@@ -289,7 +291,7 @@ def _shoot(
 
 
 @contextmanager
-def _ready_to_sample(session: Session) -> Iterator[None]:
+def _ready_to_sample(session: TrainingSession) -> Iterator[None]:
     """Evaluation mode, the weights that would be saved, the optimizer's state in host memory where that is asked."""
     model = session.model
     training = model.training
@@ -306,7 +308,7 @@ def _ready_to_sample(session: Session) -> Iterator[None]:
             model.train(training)
 
 
-def _move_optimizer(session: Session, device: torch.device) -> None:
+def _move_optimizer(session: TrainingSession, device: torch.device) -> None:
     for state in session.optimizer.state.values():
         for name, value in state.items():
             if isinstance(value, torch.Tensor) and value.ndim > 0:
@@ -314,7 +316,7 @@ def _move_optimizer(session: Session, device: torch.device) -> None:
 
 
 @contextmanager
-def _without_adapter(session: Session, off: bool) -> Iterator[None]:
+def _without_adapter(session: TrainingSession, off: bool) -> Iterator[None]:
     transformer: Any = session.model.transformer
     if not off:
         yield

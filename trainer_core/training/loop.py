@@ -22,8 +22,8 @@ from trainer_core.training.evaluation.heldout import Evaluator
 from trainer_core.training.evaluation.review import review
 from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.monitoring.trackers import tracked
-from trainer_core.training.optimizer_step import optimize, prepare
-from trainer_core.training.setup import Session, set_up
+from trainer_core.training.optimizer_step import optimize, prepare_step
+from trainer_core.training.setup import TrainingSession, set_up
 from trainer_core.training.step import StepInput
 from trainer_core.training.stop import StopRequest
 
@@ -64,7 +64,7 @@ def train(config: TrainingConfig, run: RunFolder, keeper: StatusKeeper, stop: St
     keeper.update(state="done", stage=stage, eta_s=0.0, eta_parts_s=None)
 
 
-def announce(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> None:
+def announce(session: TrainingSession, evaluator: Evaluator, keeper: StatusKeeper) -> None:
     """Say that the training begins, on what, and which settings of its config have no effect."""
     config = session.config
     keeper.update(state="running", stage="training", step=session.step, steps=config.optimization.steps)
@@ -86,7 +86,7 @@ def announce(session: Session, evaluator: Evaluator, keeper: StatusKeeper) -> No
     )
 
 
-def read_inputs(session: Session, first_step: int = 0) -> Iterator[StepInput]:
+def read_inputs(session: TrainingSession, first_step: int = 0) -> Iterator[StepInput]:
     """What the steps of this process train on, from `first_step` to the last: read and noised ahead of them."""
     options = session.config.optimization
     return load_batches(
@@ -97,11 +97,11 @@ def read_inputs(session: Session, first_step: int = 0) -> Iterator[StepInput]:
         ranks=session.accelerator.num_processes,
         accumulation=options.gradient_accumulation_steps,
         workers=session.config.data.num_dataloader_workers,
-        prepare=partial(prepare, session),
+        prepare=partial(prepare_step, session),
     )
 
 
-def log(session: Session, metrics: StepMetrics, keeper: StatusKeeper) -> None:
+def log(session: TrainingSession, metrics: StepMetrics, keeper: StatusKeeper) -> None:
     """Append the step to metrics.jsonl, tell the status keeper, and raise an alarm if it is odd."""
     if not session.accelerator.is_main_process:
         return
@@ -117,7 +117,7 @@ def log(session: Session, metrics: StepMetrics, keeper: StatusKeeper) -> None:
         keeper.record(alarm.kind, step=alarm.step, message=alarm.message, offer=rollback_offer(session, alarm))
 
 
-def save_due(session: Session) -> bool:
+def save_due(session: TrainingSession) -> bool:
     """Whether this step is to be saved: every `checkpoints.interval` steps, before samples are rendered, the last one,
     and none too long ago."""
     interval, steps = session.config.checkpoints.interval, session.config.optimization.steps
@@ -129,7 +129,7 @@ def save_due(session: Session) -> bool:
     return agreed(session, unsaved * (session.pace.step_s() or 0.0) > STATE_EVERY_S)
 
 
-def agreed(session: Session, here: bool) -> bool:
+def agreed(session: TrainingSession, here: bool) -> bool:
     """Whether it is so on any rank: all must end, save or go on together."""
     if session.accelerator.num_processes == 1:
         return here
@@ -137,7 +137,7 @@ def agreed(session: Session, here: bool) -> bool:
     return bool(session.accelerator.reduce(flag, reduction="sum").item() > 0)
 
 
-def estimate(session: Session, evaluator: Evaluator) -> dict[str, float] | None:
+def estimate(session: TrainingSession, evaluator: Evaluator) -> dict[str, float] | None:
     """Seconds left by part; None before the first step."""
     config, step = session.config, session.step
     steps = config.optimization.steps

@@ -14,11 +14,11 @@ from trainer_core.metrics import StepMetrics, StepSeconds
 from trainer_core.training.monitoring.non_finite import Finding, describe, find_non_finite, is_finite, non_finite_error
 from trainer_core.training.optim.fused import FusedOptimizer
 from trainer_core.training.randomness import random_states
-from trainer_core.training.setup import Session
+from trainer_core.training.setup import TrainingSession
 from trainer_core.training.step import StepInput, StepLoss, draw, losses_of, step_input
 
 
-def optimize(session: Session, inputs: Iterator[StepInput], step: int) -> StepMetrics:
+def optimize(session: TrainingSession, inputs: Iterator[StepInput], step: int) -> StepMetrics:
     """One optimizer step over all its micro-batches; a gradient that is not finite is never applied.
 
     Raises TrainingError for it, or leaves the step out when the config says skip: its row then has no loss.
@@ -85,7 +85,7 @@ def optimize(session: Session, inputs: Iterator[StepInput], step: int) -> StepMe
     )
 
 
-def prepare(session: Session, batch: Batch) -> StepInput:
+def prepare_step(session: TrainingSession, batch: Batch) -> StepInput:
     """A batch noised at the draws that belong to its samples: the same whenever it is called."""
     draws = draw(batch, session.objective, session.sampler, sample_generators(session.config.seed, batch))
     return step_input(session.model, batch, session.objective, draws)
@@ -101,7 +101,7 @@ def sample_generators(seed: int, batch: Batch) -> list[torch.Generator]:
     ]
 
 
-def average_gradients(session: Session) -> None:
+def average_gradients(session: TrainingSession) -> None:
     """Average the gradients over the ranks, once an optimizer step."""
     if session.accelerator.num_processes == 1:
         return
@@ -132,7 +132,7 @@ def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> float:
     return value
 
 
-def mean_losses(session: Session, losses: list[StepLoss]) -> dict[str, float | None]:
+def mean_losses(session: TrainingSession, losses: list[StepLoss]) -> dict[str, float | None]:
     """Losses and sigmas averaged over micro-batches and ranks, in one reduction and one transfer."""
     columns = ("video", "audio", "sigma_video", "sigma_audio")
     present = [name for name in columns if getattr(losses[0], name) is not None]
@@ -146,13 +146,13 @@ def mean_losses(session: Session, losses: list[StepLoss]) -> dict[str, float | N
     return {name: values.get(name) for name in columns}
 
 
-def _refuse_or_skip(session: Session, step: int, batches: list[Batch]) -> None:
+def _refuse_or_skip(session: TrainingSession, step: int, batches: list[Batch]) -> None:
     """Name what is not finite; raise, or count the step as skipped. Every rank gets here together."""
     from accelerate.utils import gather_object
 
     def again(batch: Batch) -> StepLoss:
         with session.autocast():
-            return losses_of(session.model, session.connectors, prepare(session, batch))
+            return losses_of(session.model, session.connectors, prepare_step(session, batch))
 
     found = Finding()
     for one in gather_object([find_non_finite(session.model, batches, again)]):

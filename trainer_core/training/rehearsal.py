@@ -26,8 +26,8 @@ from trainer_core.memory.live import LiveBytes
 from trainer_core.run_folder import RunStatus, create_run_folder
 from trainer_core.training.checkpointing.save import save
 from trainer_core.training.monitoring.status_writer import StatusKeeper
-from trainer_core.training.optimizer_step import optimize, prepare
-from trainer_core.training.setup import Session, set_up
+from trainer_core.training.optimizer_step import optimize, prepare_step
+from trainer_core.training.setup import TrainingSession, set_up
 from trainer_core.training.step import losses_of
 from trainer_core.training.worst_batch import worst_data
 
@@ -69,7 +69,7 @@ class _Gauge:
         self.stage = "loading"
 
     @contextmanager
-    def measuring(self, name: str, session: Session | None) -> Iterator[None]:
+    def measuring(self, name: str, session: TrainingSession | None) -> Iterator[None]:
         self.stage = name
         cuda = self._device.type == "cuda"
         counted = LiveBytes() if session is not None and not cuda else None
@@ -129,8 +129,8 @@ def rehearse(config: TrainingConfig, folder: Path) -> RehearsalResult:
     return result
 
 
-def _stages(session: Session, keeper: StatusKeeper, gauge: _Gauge, result: RehearsalResult) -> None:
-    one = prepare(session, session.stream[0])
+def _stages(session: TrainingSession, keeper: StatusKeeper, gauge: _Gauge, result: RehearsalResult) -> None:
+    one = prepare_step(session, session.stream[0])
     ready = repeat(one)
     with gauge.measuring("training step", session):
         optimize(session, ready, 0)

@@ -46,7 +46,7 @@ from trainer_core.training.text_contexts import StoredContexts
 
 
 @dataclass
-class Session:
+class TrainingSession:
     """Everything a running training holds."""
 
     config: TrainingConfig
@@ -85,7 +85,7 @@ class Session:
     """The random states at the beginning of a step that is under way, where the model draws any (dropout)."""
 
 
-def set_up(config: TrainingConfig, run: RunFolder) -> Session:
+def set_up(config: TrainingConfig, run: RunFolder) -> TrainingSession:
     """Load the model and the data and put the adapter on; refuses what can't work before anything big is loaded."""
     from accelerate import Accelerator
 
@@ -125,7 +125,7 @@ def set_up(config: TrainingConfig, run: RunFolder) -> Session:
         config.optimization, parameters, fused=savings.fused_optimizer, master_weights=master, seed=config.seed
     )
     decay = config.ltx_agent.training.ema_decay
-    return Session(
+    return TrainingSession(
         config=config,
         run=run,
         accelerator=accelerator,
@@ -167,7 +167,7 @@ def master_weights_of(config: TrainingConfig, run: RunFolder, device: torch.devi
     return fitting_master_weights(config, room if limit_gb is None else min(room, limit_gb * 1e9))
 
 
-def adapter_facts(session: Session, step: int) -> AdapterFacts:
+def adapter_facts(session: TrainingSession, step: int) -> AdapterFacts:
     """What the file will say about itself."""
     scales = _reference_scales(session.stream.samples, session.objective)
     spatial, temporal = next((scales[one.latents_dir] for one in session.objective.video.references), (1, 1))

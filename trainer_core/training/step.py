@@ -127,7 +127,7 @@ def step_input(model: LtxModel, batch: Batch, objective: Objective, draws: Draws
     """Noise a batch and apply its conditions: all of a step that needs no weights, so that it can be done ahead."""
     return StepInput(
         batch=batch,
-        prepared={name: prepare(model, name, batch, objective, draws) for name in MODALITIES},
+        prepared={name: prepare_modality(model, name, batch, objective, draws) for name in MODALITIES},
         sigma_video=draws.sigma.get("video"),
         sigma_audio=draws.sigma.get("audio"),
     )
@@ -159,7 +159,7 @@ def losses_from(inputs: StepInput, video: Tensor | None, audio: Tensor | None) -
     )
 
 
-def prepare(
+def prepare_modality(
     model: LtxModel, name: ModalityName, batch: Batch, objective: Objective, draws: Draws
 ) -> PreparedModality | None:
     """Noise one modality and apply its conditions; None when it is absent."""

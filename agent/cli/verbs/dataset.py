@@ -23,7 +23,7 @@ from agent.cli.output import check_objective, one_step, progress, say, say_json
 if TYPE_CHECKING:
     from agent.cli.progress import ProgressBar
     from agent.session.events import Event, Question
-    from agent.ui.plain.shown import Shown
+    from agent.ui.plain.shown import EventLines
 
 
 def prepare(
@@ -43,13 +43,13 @@ def prepare(
     from agent.headless.prepare import prepare as run_prepare
     from agent.llm.choose import choose_model
     from agent.session.projects import project_of
-    from agent.ui.plain.shown import Shown
+    from agent.ui.plain.shown import EventLines
 
     chat_model = choose_model(llm)
     opened = project_of(clips, project, goal=goal, objective=objective, adapter=adapter, model=model)
     fixed = {"objective": objective, "adapter": adapter, "captioner": captioner}
     with progress() as bar:
-        shown = Shown(bar)
+        shown = EventLines(bar)
         document = run_prepare(
             opened,
             chat_model,
@@ -194,7 +194,7 @@ def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool:
     return ask_approval(question, Terminal()) is True
 
 
-def _show(event: "Event", shown: "Shown", as_json: bool) -> None:
+def _show(event: "Event", shown: "EventLines", as_json: bool) -> None:
     from agent.session.events import Progressed
 
     if not as_json or isinstance(event, Progressed):

@@ -44,7 +44,7 @@ def run(
             "`run` works without a person: it needs --headless and --policy FILE.", "To talk, use `ltx-agent chat`."
         )
     check_objective(objective)
-    from agent.context import Desk
+    from agent.context import AgentContext
     from agent.headless.pipeline import newest_run_of, result_of, run_pipeline
     from agent.llm.choose import choose_model
     from agent.llm.settings import load_settings
@@ -55,10 +55,10 @@ def run(
         rules, settings = load_policy(policy), load_settings()
         chat_model = choose_model(llm, settings)
         opened = project_of(clips, project, goal=goal, objective=objective, adapter=adapter, model=model)
-        desk = Desk(opened, chat_model, settings=settings)
+        context = AgentContext(opened, chat_model, settings=settings)
         chosen = {"objective": objective, "adapter": adapter, "captioner": captioner}
         fixed = {name: value for name, value in chosen.items() if value is not None}
-        run_pipeline(desk, rules, _emit, opened.facts.goal, fixed)
+        run_pipeline(context, rules, _emit, opened.facts.goal, fixed)
     except LtxError as refusal:
         error = refusal
     except KeyboardInterrupt:

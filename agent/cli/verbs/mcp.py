@@ -13,10 +13,10 @@ def mcp(
     policy: Annotated[Path | None, typer.Option("--policy", help="Approvals it may take without asking.")] = None,
 ) -> None:
     """Serve the project's tools to another agent: MCP over stdin and stdout, under the same approvals."""
-    from agent.context import Desk
+    from agent.context import AgentContext
     from agent.headless.mcp_server import serve
     from agent.headless.policy import load_policy
     from agent.planner.chat_model import Planner
     from agent.session.projects import existing_project
 
-    serve(Desk(existing_project(project), Planner()), load_policy(policy) if policy else None)
+    serve(AgentContext(existing_project(project), Planner()), load_policy(policy) if policy else None)

@@ -1,15 +1,17 @@
-"""Keeping a long conversation within a model's context: an old message becomes a line, a person's words stay words.
+"""Compaction: a long conversation is kept within the model's context.
 
-No model writes the lines, so nothing in them is invented.
+An old message becomes a line, a person's words stay words. No model writes the lines, so nothing in them is invented.
 """
 
 import json
 from collections.abc import Sequence
+from typing import TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 
-from agent.state import AgentState, is_from_person
+from agent.state import PERSON, is_from_person
 from agent.text.results import SUMMARIES
+from agent.turn.turn import Turn, TurnPolicy
 from prompts.fence import unfence
 
 CHARACTERS_A_TOKEN = 4
@@ -20,14 +22,30 @@ KEPT = 0.3
 """The share that stays when the rest is forgotten, so that forgetting is rare."""
 LINE = 300
 MOST_LINES = 200
-PERSON = "person: "
 
 
-def compacted(state: AgentState, context_tokens: int) -> tuple[list[AnyMessage], list[str], list[AnyMessage]]:
-    """Return the messages to show, the lines of what was forgotten, and the messages to forget now."""
-    messages, earlier = state["messages"], list(state.get("earlier", []))
+class CompactionState(TypedDict, total=False):
+    earlier: list[str]
+    """What older messages came to, a line each: the person's words, decisions and results, when they are forgotten."""
+
+
+class Compaction(TurnPolicy[CompactionState]):
+    """Forgets the older messages when they fill the context, and keeps a line of each that matters."""
+
+    state_schema = CompactionState
+
+    def before_model(self, turn: Turn) -> Turn:
+        forgotten = surplus(turn.messages, turn.context.settings.llm.context_tokens)
+        if not forgotten:
+            return turn
+        lines = [line for message in forgotten for line in _lines(message)]
+        return turn.forget(*forgotten).set(earlier=_bounded([*self.own(turn).get("earlier", []), *lines]))
+
+
+def surplus(messages: Sequence[AnyMessage], context_tokens: int) -> list[AnyMessage]:
+    """Return the messages to forget now, oldest first; none while they fit."""
     if _tokens(messages) <= context_tokens * FULL:
-        return messages, earlier, []
+        return []
     cut = len(messages) - 1
     while cut > 0 and _tokens(messages[cut - 1 :]) <= context_tokens * KEPT:
         cut -= 1
@@ -35,14 +53,7 @@ def compacted(state: AgentState, context_tokens: int) -> tuple[list[AnyMessage],
         cut += 1  # an answer never stands without its call
     if isinstance(messages[cut], ToolMessage):
         cut = _call_of(messages, cut)
-    forgotten = messages[:cut]
-    lines = earlier + [line for message in forgotten for line in _lines(message)]
-    return messages[cut:], _bounded(lines), forgotten
-
-
-def words_of(lines: Sequence[str]) -> list[str]:
-    """The person's words among the lines, oldest first."""
-    return [line.removeprefix(PERSON) for line in lines if line.startswith(PERSON)]
+    return list(messages[:cut])
 
 
 def _call_of(messages: Sequence[AnyMessage], answer: int) -> int:

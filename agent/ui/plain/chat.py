@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from agent.context import Desk, open_desk
+from agent.context import AgentContext, open_context
 from agent.llm.choose import PLANNER, choose_model, name_of
 from agent.session.projects import current_project, project_of
 from agent.session.session import open_session
@@ -28,9 +28,9 @@ def talk(target: Path | None, llm: str, conversation: str | None = None) -> None
     if project is None:
         project = _project_by_questions(terminal)
     while project is not None:
-        desk = open_desk(project, llm, conversation)
+        context = open_context(project, llm, conversation)
         say(
-            f'You talk to {_named(name_of(desk.model))}. "help" says what it understands, "/help" the commands, '
+            f'You talk to {_named(name_of(context.model))}. "help" says what it understands, "/help" the commands, '
             '"quit" leaves.'
         )
         goal = None
@@ -38,17 +38,17 @@ def talk(target: Path | None, llm: str, conversation: str | None = None) -> None
             goal = terminal.ask("What shall the adapter learn? (Enter: I look at the clips first)")
             if goal is None:
                 return
-        project = converse(desk, terminal, goal)
+        project = converse(context, terminal, goal)
         conversation = None
 
 
-def converse(desk: Desk, terminal: Terminal, goal: str | None = None) -> Project | None:
+def converse(context: AgentContext, terminal: Terminal, goal: str | None = None) -> Project | None:
     """Talk over one project; return the one that the person opens next, None when they left."""
     if goal:
-        desk = dataclasses.replace(desk, project=project_of(desk.project.path, None, goal=goal))
-    say(f"Project: {clean(str(desk.project.path))}")
-    terminal.remember(PromptHistory(desk.project.path / ".prompt-history.jsonl"))
-    with open_session(desk) as session:
+        context = dataclasses.replace(context, project=project_of(context.project.path, None, goal=goal))
+    say(f"Project: {clean(str(context.project.path))}")
+    terminal.remember(PromptHistory(context.project.path / ".prompt-history.jsonl"))
+    with open_session(context) as session:
         face = Face(session, terminal)
         terminal.complete = lambda text: completed(face, text)
         if session.is_unfinished:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from agent.session import commands as of_session
-from agent.session.events import Called, Heard, Said
+from agent.session.events import Called, Event, Heard, Listener, Said
 from agent.session.slash import COMMANDS, Parsed, completions, dropped_paths, unknown
 from agent.text.sanitize import clean_lines
 from agent.ui.plain.clips import clips, rows_of
@@ -22,8 +22,11 @@ def obey(face: Face, parsed: Parsed) -> None:
     try:
         if command is None:
             lines = [unknown(parsed)]
-        elif command.says or (parsed.name == "goal" and parsed.argument):
-            face.say(command.says or parsed.argument)
+        elif command.calls:
+            face.hear(face.session.order(command.calls, f"/{command.name}"))
+            return
+        elif parsed.name == "goal" and parsed.argument:
+            face.say(parsed.argument)
             return
         elif parsed.name in _IN_LINES:
             lines = _IN_LINES[parsed.name](face, parsed.argument)
@@ -71,19 +74,28 @@ def _help(_: Face, __: str) -> list[str]:
 def _talk(face: Face, _: str) -> list[str]:
     """What was said last; the card of an approval that is asked for follows it."""
     face.asked = None
-    told = []
-    for event in face.session.transcript():
-        if isinstance(event, Heard):
-            told.append(f"You: {event.text}")
-        elif isinstance(event, Said):
-            told.append(f"ltx-agent: {event.text}")
-        elif isinstance(event, Called) and event.tool != "go_to":
-            told.append(f"Tool: {event.tool}")
+    told = [line for event in face.session.transcript() if (line := event.tell(_InALine()))]
     if not told:
         return ["Nothing was said yet."]
     hidden = len(told) - SHOWN_ENTRIES
     more = [f"{hidden} earlier entries are not shown; /export writes all of them into a file."] if hidden > 0 else []
     return [*more, *told[-SHOWN_ENTRIES:]]
+
+
+class _InALine(Listener[str]):
+    """An event of the conversation in a line; empty where it needs none."""
+
+    def heard(self, event: Heard) -> str:
+        return f"You: {event.text}"
+
+    def said(self, event: Said) -> str:
+        return f"ltx-agent: {event.text}"
+
+    def called(self, event: Called) -> str:
+        return f"Tool: {event.tool}" if event.tool != "go_to" else ""
+
+    def other(self, event: Event) -> str:  # noqa: ARG002
+        return ""
 
 
 def _copy(face: Face, _: str) -> list[str]:

@@ -13,7 +13,7 @@ from agent.session.events import Event, Question
 from agent.session.projects import project_of
 from agent.session.session import Session
 from agent.text.sanitize import clean_lines
-from agent.ui.plain.shown import Shown, SpokenProgress, alert_text, say
+from agent.ui.plain.shown import EventLines, SpokenProgress, alert_text, say
 from agent.ui.plain.terminal import Terminal
 from tools.project import Project
 from trainer_core.errors import LtxError
@@ -66,7 +66,7 @@ class Face:
 
     def hear(self, events: Iterator[Event]) -> None:
         """Show a turn; an error or a Ctrl-C while tools work ends the turn and keeps the conversation."""
-        shown = Shown(SpokenProgress())
+        shown = EventLines(SpokenProgress())
         try:
             with _interrupting(self.session):
                 for event in events:

@@ -4,10 +4,9 @@ import sys
 import time
 from typing import Protocol
 
-from agent.approvals.nodes import DECLINED
-from agent.session.events import Alerted, Called, Event, Progressed, Returned, Said, Streamed
+from agent.session.events import Alerted, Called, Event, Listener, Progressed, Returned, Said, Streamed
+from agent.state import DECLINED
 from agent.text.sanitize import clean, clean_lines
-from agent.turn.tool_calls import was_interrupted
 
 TOLD_EVERY_S = 5.0
 """How often a line tells how far long work is."""
@@ -38,7 +37,7 @@ class SpokenProgress:
         """Nothing is drawn, so nothing stands in the way."""
 
 
-class Shown:
+class EventLines(Listener[None]):
     """Shows the events of one turn; `last_said` is the answer as a whole.
 
     `told_interruption`: an event said how far the work came that the person interrupted.
@@ -48,38 +47,56 @@ class Shown:
         self.last_said = ""
         self.told_interruption = False
         self._progress = progress
-        self._streamed = False
+        self._is_streaming = False
 
     def show(self, event: Event) -> None:
-        if isinstance(event, Progressed):
-            self._progress(event.what, event.done, event.total)
-            return
+        event.tell(self)
+
+    def progressed(self, event: Progressed) -> None:
+        self._progress(event.what, event.done, event.total)
+
+    def streamed(self, event: Streamed) -> None:
         self._progress.clear()
-        if isinstance(event, Streamed):
-            print(clean_lines(event.text), end="", flush=True)
-            self._streamed = True
-            return
-        if self._streamed:
-            print(flush=True)
-        if isinstance(event, Said):
-            self.last_said = event.text
-            if not self._streamed:
-                say(clean_lines(event.text))
-        elif isinstance(event, Called) and event.tool != "go_to":
+        print(clean_lines(event.text), end="", flush=True)
+        self._is_streaming = True
+
+    def said(self, event: Said) -> None:
+        was_streamed = self._is_streaming
+        self._begin_line()
+        self.last_said = event.text
+        if not was_streamed:
+            say(clean_lines(event.text))
+
+    def called(self, event: Called) -> None:
+        self._begin_line()
+        if event.tool != "go_to":
             arguments = ", ".join(f"{name}={value!r}" for name, value in event.arguments.items())
             say(f"Tool: {clean(event.tool)}({clean(arguments)})")
-        elif isinstance(event, Alerted):
-            say(alert_text(event))
-        elif isinstance(event, Returned):
-            self.told_interruption |= was_interrupted(event)
-            if _has_failed(event):
-                say(f"Failed: {clean(event.tool)}")
-        self._streamed = False
+
+    def alerted(self, event: Alerted) -> None:
+        self._begin_line()
+        say(alert_text(event))
+
+    def returned(self, event: Returned) -> None:
+        self._begin_line()
+        self.told_interruption |= event.was_interrupted
+        if _has_failed(event):
+            say(f"Failed: {clean(event.tool)}")
+
+    def other(self, event: Event) -> None:  # noqa: ARG002 (approvals are asked when the turn has ended)
+        self._begin_line()
+
+    def _begin_line(self) -> None:
+        """Make room for a line of its own."""
+        self._progress.clear()
+        if self._is_streaming:
+            print(flush=True)
+        self._is_streaming = False
 
 
 def _has_failed(event: Returned) -> bool:
     """Whether it ended by itself without a result; a person who declined or interrupted it knows why."""
-    return bool(event.refusal) and event.refusal != DECLINED and not was_interrupted(event)
+    return bool(event.refusal) and event.refusal != DECLINED and not event.was_interrupted
 
 
 def alert_text(event: Alerted) -> str:

@@ -158,7 +158,7 @@ def see_run(run: RunFolder) -> RunSeen:
         return watched.as_seen(watched.judge(run.read_status()))
 
 
-class Watcher:
+class ProjectWatcher:
     """A project in a thread of its own; `post` is called from that thread."""
 
     def __init__(self, project: Project, post: Callable[[object], None]) -> None:

@@ -15,18 +15,18 @@ from textual.content import Content
 from textual.message import Message
 
 from agent.ui.tui.commands import SlashCommands
-from agent.ui.tui.conversation import Began, Closed, Conversation, Ended, Happened, Opened, desk_of_project
+from agent.ui.tui.conversation import Began, Closed, ConversationThread, Ended, Happened, Opened, context_of_project
 from agent.ui.tui.pane_messages import PaneWishes
 from agent.ui.tui.screens.workbench import PANES, Workbench
 from agent.ui.tui.themes import DARK, THEMES, fitting_theme, opposite
 from agent.ui.tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
+    from agent.session.events import Event
+    from agent.session.slash import Command
     from agent.ui.tui.widgets.entries import ApprovalCard
     from tools.project import Project
 
-BESIDE = {"captions": "clips", "start": "run", "resume": "run"}
-"""The pane that shows what an approval is about; the plan for all others."""
 SHOWN_AT_FIRST = 60
 """How many events of an earlier talk are shown on opening; /export writes all of them."""
 
@@ -63,10 +63,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         *,
         theme: str | None = None,
         picture_kind: Any = None,
-        open_desk: "Callable[[Project, str], Any]" = desk_of_project,
+        open_context: "Callable[[Project, str], Any]" = context_of_project,
     ) -> None:
         super().__init__(ansi_color=None)
-        self._target, self._llm, self._open_desk = target, llm, open_desk
+        self._target, self._llm, self._open_context = target, llm, open_context
         for known in THEMES:
             self.register_theme(known)
         self.theme = theme or fitting_theme(self.console.color_system)
@@ -74,7 +74,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.stylesheet.set_variables(self._colours)
         self.picture_kind = picture_kind
         self.project: Project | None = None
-        self.conversation: Conversation | None = None
+        self.conversation: ConversationThread | None = None
         self.watcher: Any = None
         self.workbench = Workbench()
         self.is_working = False
@@ -137,7 +137,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     async def open_project(self, project: "Project", goal: str | None = None) -> None:
         """Show this project and take up its conversation where it was."""
         from agent.ui.shared.history import PromptHistory
-        from agent.ui.shared.watch import Watcher
+        from agent.ui.shared.watch import ProjectWatcher
         from agent.ui.tui.screens.welcome import Welcome
 
         if isinstance(self.screen, Welcome):
@@ -148,9 +148,9 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.model, self._turns_waiting, self._missed = "", 0, []
         await self.talk.clear()
         self.talk.prompt.past = PromptHistory(project.path / ".prompt-history.jsonl")
-        self.watcher = Watcher(project, self._post)
+        self.watcher = ProjectWatcher(project, self._post)
         self.watcher.start()
-        self.conversation = Conversation(lambda: self._open_desk(project, self._llm), self._post)
+        self.conversation = ConversationThread(lambda: self._open_context(project, self._llm), self._post)
         self.conversation.start()
         self.talk.working("opening the conversation")
         self.show_head()
@@ -208,36 +208,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
                 self.talk.heard(goal)
             self.in_conversation(lambda session: session.begin(goal, until="monitor"))
 
-    async def _happened(self, event: Any) -> None:
-        from agent.approvals.cards import cost_lines
-        from agent.approvals.nodes import DECLINED
-        from agent.session import events
+    async def _happened(self, event: "Event") -> None:
+        from agent.ui.tui.listener import OnScreen
 
-        talk = self.talk
-        if isinstance(event, events.Streamed):
-            await talk.streamed(event.text)
-        elif isinstance(event, events.Said):
-            await talk.said(event.text)
-        elif isinstance(event, events.Heard):
-            talk.heard(event.text)
-        elif isinstance(event, events.Called):
-            if event.tool != "go_to":
-                talk.called(event.tool, event.arguments)
-                talk.working(event.tool.replace("_", " "))
-        elif isinstance(event, events.Returned):
-            if event.tool != "go_to":
-                refusal = "declined" if event.refusal == DECLINED else event.refusal
-                talk.returned(event.result, refusal, _summary(event.tool, event.result))
-        elif isinstance(event, events.Progressed):
-            talk.working(event.what, event.done, event.total)
-        elif isinstance(event, events.Alerted):
-            talk.notice(event.message, event.level, event.evidence)
-            if event.level != "note":
-                self.notify(event.message, severity="warning" if event.level == "warn" else "error")
-        elif isinstance(event, events.Asked):
-            question = event.question
-            talk.ask(question.approval, question.question, question.details, cost_lines(question.costs))
-            self.workbench.show_beside(BESIDE.get(question.approval, "plan"))
+        await event.tell(OnScreen(self))
 
     def _ended(self, ended: Ended) -> None:
         self.is_working = False
@@ -354,6 +328,19 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         if self.is_working:
             self.talk.notice("It is at work; that comes next. Esc interrupts it.")
 
+    def order(self, command: "Command") -> None:
+        """Have the tool of a slash command called; an approval that waits is left for it."""
+        if self.conversation is None:
+            self.notify("There is no conversation to talk in.", severity="warning")
+            return
+        if self.talk.card is not None:
+            self.talk.answered("left open")
+        words, tool = f"/{command.name}", command.calls
+        self.talk.heard(words)
+        self.in_conversation(lambda session: session.order(tool, words))
+        if self.is_working:
+            self.talk.notice("It is at work; that comes next. Esc interrupts it.")
+
     def answer(self, approved: bool, words: str = "") -> None:
         """Answer the approval that is asked for."""
         if self.conversation is None or self.talk.card is None:
@@ -432,14 +419,3 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         if self.watcher is not None:
             self.watcher.close()
         return self.conversation is None or self.conversation.close(wait_s)
-
-
-def _summary(tool: str, result: dict[str, Any] | None) -> list[str]:
-    from agent.text.results import SUMMARIES
-
-    if result is None or tool not in SUMMARIES:
-        return []
-    try:
-        return list(SUMMARIES[tool](result))
-    except (KeyError, TypeError):  # a result that was shortened for the session file, or of an earlier version
-        return []

@@ -34,8 +34,10 @@ class SlashCommands(App[None]):
             self.workbench.show(parsed.name)
             if parsed.argument:
                 self.notify(f"What stands behind /{parsed.name} is for --plain. Here the pane's keys do it: F1.")
-        elif command.says or (parsed.name == "goal" and parsed.argument):
-            self.say(command.says or parsed.argument)
+        elif command.calls:
+            self.order(command)
+        elif parsed.name == "goal" and parsed.argument:
+            self.say(parsed.argument)
         elif hasattr(self, f"slash_{parsed.name}"):
             getattr(self, f"slash_{parsed.name}")(parsed)
         else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trainer_core.errors import LtxError
 
 if TYPE_CHECKING:
-    from agent.context import Desk
+    from agent.context import AgentContext
     from agent.session.session import Session
     from tools.project import Project
 
@@ -61,18 +61,18 @@ class Closed:
     error: Exception
 
 
-def desk_of_project(project: "Project", llm: str) -> "Desk":
-    """Return the desk of a project with the real tools; importing them takes a moment."""
-    from agent.context import open_desk
+def context_of_project(project: "Project", llm: str) -> "AgentContext":
+    """Return the context of a project with the real tools; importing them takes a moment."""
+    from agent.context import open_context
 
-    return open_desk(project, llm)
+    return open_context(project, llm)
 
 
-class Conversation:
+class ConversationThread:
     """A session in a thread of its own; `post` is called from that thread."""
 
-    def __init__(self, open_desk: Callable[[], "Desk"], post: Post) -> None:
-        self._open_desk, self._post = open_desk, post
+    def __init__(self, open_context: Callable[[], "AgentContext"], post: Post) -> None:
+        self._open_context, self._post = open_context, post
         self._turns: queue.Queue[Turn | None] = queue.Queue()
         self._interrupted = threading.Event()
         self._news_error = ""
@@ -104,7 +104,7 @@ class Conversation:
         try:
             from agent.session.session import open_session
 
-            with open_session(self._open_desk()) as session:
+            with open_session(self._open_context()) as session:
                 self._session = session
                 self._post(Opened(_history(session), session.model_name))
                 if session.is_unfinished:
@@ -139,14 +139,13 @@ class Conversation:
 
     def _hear(self, session: "Session", turn: Turn) -> Ended:
         from agent.session.events import Progressed, Returned, Streamed
-        from agent.turn.tool_calls import was_interrupted
 
         self._interrupted.clear()
         is_told = False
         try:
             with contextlib.closing(turn(session)) as events:  # type: ignore[type-var]  # sessions answer with generators
                 for event in events:
-                    is_told |= isinstance(event, Returned) and was_interrupted(event)
+                    is_told |= isinstance(event, Returned) and event.was_interrupted
                     if not self._interrupted.is_set() or not isinstance(event, Progressed | Streamed):
                         self._post(Happened(event))
         except LtxError as error:

@@ -16,7 +16,7 @@ from trainer_core.sampling.memory_budget import held_bytes
 from trainer_core.sampling.prompts import samples_due
 from trainer_core.sampling.validation import prepare_samples, rehearse_samples, render_samples
 from trainer_core.training.monitoring.status_writer import StatusKeeper
-from trainer_core.training.setup import Session, set_up
+from trainer_core.training.setup import TrainingSession, set_up
 
 SAMPLES = {
     "samples": [{"prompt": "a fox <runs>"}, {"prompt": "the sea", "seed": 0}],
@@ -26,21 +26,21 @@ SAMPLES = {
 }
 
 
-def session_of(config: TrainingConfig, folder: Path) -> Session:
+def session_of(config: TrainingConfig, folder: Path) -> TrainingSession:
     return set_up(config, create_run_folder(folder / "runs"))
 
 
-def render(session: Session, step: int, **options: Any) -> None:
+def render(session: TrainingSession, step: int, **options: Any) -> None:
     with StatusKeeper(session.run, RunStatus("running", stage="training")) as keeper:
         render_samples(session, step, keeper, **options)
         assert keeper.status.stage == "training"
 
 
-def rehearse(session: Session) -> None:
+def rehearse(session: TrainingSession) -> None:
     rehearse_samples(session, StatusKeeper(session.run, RunStatus("running")))
 
 
-def move(session: Session) -> None:
+def move(session: TrainingSession) -> None:
     """Change the adapter, as training would."""
     generator = torch.Generator().manual_seed(0)
     for parameter in session.parameters:
@@ -58,11 +58,11 @@ def files(run: RunFolder) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def session(config_for: Callable[..., TrainingConfig], tmp_path: Path) -> Session:
+def session(config_for: Callable[..., TrainingConfig], tmp_path: Path) -> TrainingSession:
     return session_of(config_for("t2v", {"validation": SAMPLES}), tmp_path)
 
 
-def test_a_text_encoder_that_finds_no_room_is_told_for_prompts_too(session: Session) -> None:
+def test_a_text_encoder_that_finds_no_room_is_told_for_prompts_too(session: TrainingSession) -> None:
     source = FullCard()
     with StatusKeeper(session.run, RunStatus("running")) as keeper:
         prepare_samples(session.config, session.run, source, torch.device("cuda"), keeper)
@@ -71,7 +71,7 @@ def test_a_text_encoder_that_finds_no_room_is_told_for_prompts_too(session: Sess
     assert "captions and prompts are encoded on the CPU" in said
 
 
-def test_base_once_and_the_adapter_at_every_step(session: Session) -> None:
+def test_base_once_and_the_adapter_at_every_step(session: TrainingSession) -> None:
     before = torch.get_rng_state()
     render(session, 0)
     move(session)
@@ -117,7 +117,7 @@ def _pixels(png: bytes) -> bytes:
     return Image.open(io.BytesIO(png)).tobytes()
 
 
-def test_a_stop_abandons_the_samples_and_leaves_what_was_there(session: Session) -> None:
+def test_a_stop_abandons_the_samples_and_leaves_what_was_there(session: TrainingSession) -> None:
     render(session, 0)
     made = files(session.run)
     move(session)
@@ -132,7 +132,7 @@ def test_a_stop_cuts_a_render_at_the_next_sampling_step_or_tile(
     long = {**SAMPLES, "samples": SAMPLES["samples"][:1], "video_dims": [32, 32, 129]}  # two tiles of time
     stages: list[str] = []
 
-    def cut_at(session: Session, sign: str) -> list[str]:
+    def cut_at(session: TrainingSession, sign: str) -> list[str]:
         stages.clear()
         with StatusKeeper(session.run, RunStatus("running", stage="training")) as keeper:
 
@@ -168,7 +168,7 @@ def test_too_little_room_is_told_and_training_goes_on(
         rehearse(session)
 
 
-def test_a_sample_that_is_made_already_is_never_told_as_skipped(session: Session) -> None:
+def test_a_sample_that_is_made_already_is_never_told_as_skipped(session: TrainingSession) -> None:
     render(session, 2)
     ours = session.config.ltx_agent
     small = ours.model_copy(update={"memory": ours.memory.model_copy(update={"samples_gb": 0.001})})
@@ -193,7 +193,7 @@ def test_room_for_smaller_tiles_alone_is_used(config_for: Callable[..., Training
     assert events(session.run)[-1]["kind"] == "samples"
 
 
-def test_a_failure_is_an_event_and_training_goes_on(session: Session) -> None:
+def test_a_failure_is_an_event_and_training_goes_on(session: TrainingSession) -> None:
     for parameter in session.parameters:
         parameter.data.fill_(float("nan"))
     session.model.train()
@@ -204,7 +204,7 @@ def test_a_failure_is_an_event_and_training_goes_on(session: Session) -> None:
     assert session.model.training, "left as it was found"
 
 
-def test_what_a_kill_left_half_written_is_cleared(session: Session) -> None:
+def test_what_a_kill_left_half_written_is_cleared(session: TrainingSession) -> None:
     leftover = session.run.samples / ".part-abc.mp4"
     leftover.write_bytes(b"half")
     render(session, 0)
@@ -229,7 +229,7 @@ def test_when_samples_are_due(config_for: Callable[..., TrainingConfig]) -> None
 
 
 def test_a_rehearsal_writes_nothing_and_raises_what_goes_wrong(
-    session: Session, monkeypatch: pytest.MonkeyPatch
+    session: TrainingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rehearse(session)
     assert read_index(session.run.samples) is None

@@ -14,7 +14,7 @@ from trainer_core.model.tiny import TinySource
 from trainer_core.objective import Objective, objective_of
 from trainer_core.sections.strategy import FlexibleStrategy
 from trainer_core.training.conditions import CONDITIONS, Conditioned
-from trainer_core.training.step import Draws, draw, prepare
+from trainer_core.training.step import Draws, draw, prepare_modality
 
 GRID = (3, 2, 3)  # latent frames, rows, columns
 AUDIO_FRAMES = 6
@@ -154,7 +154,7 @@ def test_prefix_on_both_modalities_keeps_the_start_of_each() -> None:
     objective = _objective([{"type": "prefix", "temporal_boundary": 1}], [{"type": "prefix", "temporal_boundary": 4}])
     batch = _batch(_side("video"), _side("audio"))
     draws = _drawn(batch, objective)
-    video, audio = (prepare(_model(), name, batch, objective, draws) for name in ("video", "audio"))
+    video, audio = (prepare_modality(_model(), name, batch, objective, draws) for name in ("video", "audio"))
     assert video is not None
     assert audio is not None
     assert video.trained is not None
@@ -174,7 +174,7 @@ def test_conditions_on_one_modality_add_up() -> None:
         ]
     )
     batch = _batch(_side("video", 1), None)
-    prepared = prepare(_model(), "video", batch, objective, _drawn(batch, objective))
+    prepared = prepare_modality(_model(), "video", batch, objective, _drawn(batch, objective))
     assert prepared is not None
     assert prepared.trained is not None
     assert prepared.trained.view(GRID).tolist() == [[[0.0] * 3] * 2, [[0, 1, 1], [1, 1, 1]], [[0.0] * 3] * 2]
@@ -187,7 +187,7 @@ def test_a_mask_adds_to_what_others_keep_in_any_order(order: int) -> None:
     conditions = [{"type": "mask", "mask_dir": "m"}, {"type": "prefix", "temporal_boundary": 1}][::order]
     batch = _batch(_side("video", mask=mask), None)
     objective = _objective(conditions)
-    prepared = prepare(_model(), "video", batch, objective, _drawn(batch, objective))
+    prepared = prepare_modality(_model(), "video", batch, objective, _drawn(batch, objective))
     assert prepared is not None
     assert prepared.trained is not None
     assert prepared.trained[1].view(GRID).tolist() == [[[0.0] * 3] * 2, [[1.0] * 3] * 2, [[0.0] * 3, [1.0] * 3]]
@@ -199,7 +199,7 @@ def test_reference_and_first_frame_compose() -> None:
     objective = _objective([{"type": "reference", "latents_dir": "r"}, {"type": "first_frame"}])
     batch = _batch(side, None)
     draws = _drawn(batch, objective)
-    prepared = prepare(_model(), "video", batch, objective, draws)
+    prepared = prepare_modality(_model(), "video", batch, objective, draws)
     assert prepared is not None
     assert prepared.trained is not None
     count = 3 * 1 * 3
@@ -220,7 +220,7 @@ def test_without_the_reference_of_this_batch_only_the_target_stands() -> None:
     side = _side("video", reference=torch.zeros(2, 4, *GRID))
     objective = _objective([{"type": "reference", "latents_dir": "r", "probability": 0.0}])
     batch = _batch(side, None)
-    prepared = prepare(_model(), "video", batch, objective, _drawn(batch, objective))
+    prepared = prepare_modality(_model(), "video", batch, objective, _drawn(batch, objective))
     assert prepared is not None
     assert prepared.tokens.shape == (2, 18, 4)
 
@@ -291,7 +291,7 @@ def test_positions_stay_what_they_are_from_step_to_step() -> None:
     for video in (shrunk, small, shrunk, small):
         batch = _batch(video, _side("audio", reference=torch.zeros(2, 2, 4, 2)))
         draws = _drawn(batch, objective)
-        made = [prepare(model, name, batch, objective, draws) for name in ("video", "audio")]
+        made = [prepare_modality(model, name, batch, objective, draws) for name in ("video", "audio")]
         steps.append([one.positions.clone() for one in made if one is not None])
     for first, second in zip(steps[:2], steps[2:], strict=True):
         for before, after in zip(first, second, strict=True):
@@ -328,7 +328,7 @@ def test_a_reference_of_an_uneven_fraction_is_refused(
     objective = _objective([{"type": "reference", "latents_dir": "r"}])
     batch = _batch(side, None)
     with pytest.raises(DataError, match="reference"):
-        prepare(_model(), "video", batch, objective, _drawn(batch, objective))
+        prepare_modality(_model(), "video", batch, objective, _drawn(batch, objective))
 
 
 def test_a_condition_is_drawn_for_each_sample_and_a_reference_for_the_batch() -> None:
@@ -383,12 +383,12 @@ def test_references_of_one_modality_stand_after_each_other_each_with_positions_o
     side.references.update({"r": Reference(small), "s": Reference(image)})
     objective = _objective([{"type": "reference", "latents_dir": "r"}, {"type": "reference", "latents_dir": "s"}])
     batch = _batch(side, None)
-    prepared = prepare(_model(), "video", batch, objective, _drawn(batch, objective))
+    prepared = prepare_modality(_model(), "video", batch, objective, _drawn(batch, objective))
     assert prepared is not None
     alone = []
     for name in ("r", "s"):
         one = _objective([{"type": "reference", "latents_dir": name}])
-        made = prepare(_model(), "video", batch, one, _drawn(batch, one))
+        made = prepare_modality(_model(), "video", batch, one, _drawn(batch, one))
         assert made is not None
         alone.append(made)
     counts = [6, 8]
@@ -412,7 +412,7 @@ def test_each_of_several_references_has_a_probability_of_its_own() -> None:
         ]
     )
     batch = _batch(side, None)
-    prepared = prepare(_model(), "video", batch, objective, _drawn(batch, objective))
+    prepared = prepare_modality(_model(), "video", batch, objective, _drawn(batch, objective))
     assert prepared is not None
     assert prepared.tokens.shape == (2, 3, 4)
     assert bool((prepared.tokens[:, 0] == 1).all())
@@ -425,7 +425,7 @@ def test_a_reference_of_a_frozen_modality_is_attended_to() -> None:
     objective = _frozen([{"type": "reference", "latents_dir": "r"}])
     draws = _drawn(batch, objective)
     assert "video" not in draws.sigma
-    prepared = prepare(_model(), "video", batch, objective, draws)
+    prepared = prepare_modality(_model(), "video", batch, objective, draws)
     assert prepared is not None
     assert prepared.target is None
     assert prepared.tokens.shape == (2, 36, 4)
@@ -434,7 +434,7 @@ def test_a_reference_of_a_frozen_modality_is_attended_to() -> None:
     assert not prepared.timesteps.any()
     assert not prepared.sigma.any()
     never = _frozen([{"type": "reference", "latents_dir": "r", "probability": 0.0}])
-    without = prepare(_model(), "video", batch, never, _drawn(batch, never))
+    without = prepare_modality(_model(), "video", batch, never, _drawn(batch, never))
     assert without is not None
     assert without.tokens.shape == (2, 18, 4)
 

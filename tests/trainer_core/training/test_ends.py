@@ -127,16 +127,16 @@ def test_an_explosion_offers_the_state_before_it(new_run: NewRun, config_for: An
     for step in (100, 200, 300):
         write_state(run.states, step, {}, None)
 
-    class Session:
+    class TrainingSession:
         config = config_for("t2v")
 
-    Session.run = run  # type: ignore[attr-defined]
-    offer = rescue.rollback_offer(Session, Alarm("loss explosion", 305, "…"))  # type: ignore[arg-type]
+    TrainingSession.run = run  # type: ignore[attr-defined]
+    offer = rescue.rollback_offer(TrainingSession, Alarm("loss explosion", 305, "…"))  # type: ignore[arg-type]
     assert offer is not None
     assert offer["from_step"] == 200
     assert offer["overrides"] == {"optimization": {"learning_rate": 0.0005}}
-    assert rescue.rollback_offer(Session, Alarm("gradient spike", 305, "…")) is None  # type: ignore[arg-type]
-    assert rescue.rollback_offer(Session, Alarm("loss explosion", 105, "…")) is None  # type: ignore[arg-type]
+    assert rescue.rollback_offer(TrainingSession, Alarm("gradient spike", 305, "…")) is None  # type: ignore[arg-type]
+    assert rescue.rollback_offer(TrainingSession, Alarm("loss explosion", 105, "…")) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kept", [-1, 0, 1, 3])

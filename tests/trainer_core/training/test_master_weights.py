@@ -22,7 +22,7 @@ from trainer_core.training.loop import log, read_inputs
 from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.monitoring.weight_change import WeightChange
 from trainer_core.training.optimizer_step import optimize
-from trainer_core.training.setup import Session, set_up
+from trainer_core.training.setup import TrainingSession, set_up
 
 ConfigFor = Callable[..., TrainingConfig]
 NewRun = Callable[[TrainingConfig], RunFolder]
@@ -50,7 +50,7 @@ def trained(config: TrainingConfig, folder: Path) -> tuple[Session, list[dict[st
     return session, read_jsonl(session.run.metrics_path)
 
 
-def in_plain_bf16(session: Session) -> None:
+def in_plain_bf16(session: TrainingSession) -> None:
     """What every full run did before there were master weights: bf16 weights under torch's AdamW."""
     for parameter in session.parameters:
         parameter.data = parameter.data.bfloat16()
@@ -159,7 +159,7 @@ def launch_until(run: RunFolder, step: int) -> None:
 
     real = loop.log
 
-    def stopping(session: Session, metrics: Any, keeper: StatusKeeper) -> None:
+    def stopping(session: TrainingSession, metrics: Any, keeper: StatusKeeper) -> None:
         real(session, metrics, keeper)
         if metrics.step == step:
             run.stop_request_path.write_text("stop")

@@ -16,11 +16,11 @@ from trainer_core.resume_config import is_changeable
 from trainer_core.training.checkpointing.save import save
 from trainer_core.training.monitoring.alarms import EXPLOSION_STEPS, Alarm
 from trainer_core.training.monitoring.status_writer import StatusKeeper
-from trainer_core.training.setup import Session
+from trainer_core.training.setup import TrainingSession
 
 
 @contextlib.contextmanager
-def rescued(session: Session, keeper: StatusKeeper) -> Iterator[None]:
+def rescued(session: TrainingSession, keeper: StatusKeeper) -> Iterator[None]:
     """Save the last whole step when something fails inside, then let the failure go on.
 
     Memory that runs out becomes an OutOfMemory error with the next rung of the ladder, to be resumed on approval.
@@ -36,7 +36,7 @@ def rescued(session: Session, keeper: StatusKeeper) -> Iterator[None]:
         raise
 
 
-def rollback_offer(session: Session, alarm: Alarm) -> dict[str, Any] | None:
+def rollback_offer(session: TrainingSession, alarm: Alarm) -> dict[str, Any] | None:
     """For an explosion: the state before it and half the learning rate; None when there is no such state."""
     if alarm.kind != "loss explosion":
         return None
@@ -52,7 +52,7 @@ def rollback_offer(session: Session, alarm: Alarm) -> dict[str, Any] | None:
     }
 
 
-def _let_go(session: Session, error: BaseException) -> None:
+def _let_go(session: TrainingSession, error: BaseException) -> None:
     """Free what the step that failed still holds: its gradients, and the activations in the frames it failed in."""
     traceback.clear_frames(error.__traceback__)
     session.optimizer.zero_grad(set_to_none=True)
@@ -60,7 +60,7 @@ def _let_go(session: Session, error: BaseException) -> None:
     torch.cuda.empty_cache()
 
 
-def _save_last_step(session: Session, keeper: StatusKeeper) -> None:
+def _save_last_step(session: TrainingSession, keeper: StatusKeeper) -> None:
     """Save where that can't make things worse: one process, a whole step, its folder still there."""
     unsaved = session.step > session.saved_step
     if not unsaved or session.mid_update or session.accelerator.num_processes > 1 or not session.run.path.is_dir():
@@ -73,7 +73,7 @@ def _save_last_step(session: Session, keeper: StatusKeeper) -> None:
         keeper.record("not saved", step=session.step, message=str(error) or type(error).__name__)
 
 
-def _out_of_memory(session: Session, keeper: StatusKeeper, error: BaseException) -> OutOfMemory:
+def _out_of_memory(session: TrainingSession, keeper: StatusKeeper, error: BaseException) -> OutOfMemory:
     offer = _memory_offer(session)
     kept = f"step {session.saved_step} is saved" if session.saved_step else "nothing was trained yet"
     said = f"Memory ran out in step {session.step + 1}; {kept}."
@@ -83,7 +83,7 @@ def _out_of_memory(session: Session, keeper: StatusKeeper, error: BaseException)
     return OutOfMemory(said, f"Next to try: {offer['words']} ({offer['cost']}): `{offer['command']}`.", offer)
 
 
-def _memory_offer(session: Session) -> dict[str, Any] | None:
+def _memory_offer(session: TrainingSession) -> dict[str, Any] | None:
     """The next rung of the ladder of memory savings that a resume can take; None at its foot."""
     tried: set[str] = set()
     while (rung := next_rung(session.config, frozenset(tried))) is not None:

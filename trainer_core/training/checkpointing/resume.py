@@ -24,12 +24,12 @@ from trainer_core.training.checkpointing.save import (
 from trainer_core.training.checkpointing.state import SavedState, file_facts, list_states, newest_state
 from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.randomness import restore_random_states, seed_process
-from trainer_core.training.setup import Session
+from trainer_core.training.setup import TrainingSession
 
 _STEP_IN_NAME = re.compile(r"step_?0*(\d+)")
 
 
-def resume(session: Session, keeper: StatusKeeper) -> int:
+def resume(session: TrainingSession, keeper: StatusKeeper) -> int:
     """Restore the newest complete state of the run's folder, and return its step; 0 when nothing was trained yet.
 
     What lies behind that step is set aside, never deleted: metrics rows go to metrics.cut.jsonl, files to set-aside/.
@@ -60,7 +60,7 @@ def resume(session: Session, keeper: StatusKeeper) -> int:
     return step
 
 
-def restore(session: Session, saved: SavedState) -> tuple[list[str], list[str]]:
+def restore(session: TrainingSession, saved: SavedState) -> tuple[list[str], list[str]]:
     """Put `saved` into the session; return what was restored and what the changed config overrides, in words.
 
     Raises DataError or ConfigError when the state belongs to other data, other weights or another number of processes.
@@ -155,7 +155,7 @@ def _wanted_state(run: RunFolder) -> tuple[SavedState | None, list[str]]:
     return (saved, problems) if from_step is None else newest_state(run.states, from_step)
 
 
-def _refuse_to_start_over(session: Session) -> None:
+def _refuse_to_start_over(session: TrainingSession) -> None:
     """A run without a usable state starts at step 0, unless it has trained and was told to save no state."""
     trained = session.run.metrics_path.exists() and len(read_jsonl(session.run.metrics_path)) > 0
     if trained and not session.checkpoints.saves_state:
@@ -166,7 +166,7 @@ def _refuse_to_start_over(session: Session) -> None:
         )
 
 
-def _refuse_other_precision(session: Session, content: dict[str, Any]) -> None:
+def _refuse_other_precision(session: TrainingSession, content: dict[str, Any]) -> None:
     before, now = content.get("master_weights", "plain bf16"), session.master_weights
     in_bf16 = session.config.acceleration.mixed_precision_mode == "bf16"
     if before == now or session.config.model.training_mode == "lora" or not in_bf16:
@@ -179,7 +179,7 @@ def _refuse_other_precision(session: Session, content: dict[str, Any]) -> None:
 
 
 @torch.no_grad()
-def _restore_weights(session: Session, weights: dict[str, torch.Tensor]) -> None:
+def _restore_weights(session: TrainingSession, weights: dict[str, torch.Tensor]) -> None:
     mine = trained_weights(session)
     odd = sorted(set(mine) ^ set(weights))
     odd += [name for name in mine if name in weights and mine[name].shape != weights[name].shape]
@@ -192,7 +192,7 @@ def _restore_weights(session: Session, weights: dict[str, torch.Tensor]) -> None
         parameter.copy_(weights[name])
 
 
-def _restore_optimizer(session: Session, content: dict[str, Any], step: int) -> list[str]:
+def _restore_optimizer(session: TrainingSession, content: dict[str, Any], step: int) -> list[str]:
     """Restore optimizer and schedule; a changed schedule is run up to `step` instead, and what changed is returned."""
     before, now = content["settings"], schedule_settings(session)
     changed = [f"{name} {before[name]} → {now[name]}" for name in now if before[name] != now[name]]
@@ -211,7 +211,7 @@ def _restore_optimizer(session: Session, content: dict[str, Any], step: int) -> 
     return [*changed, f"the schedule, at step {step} of the new one: learning rate {rates[0][0]:.3g}"]
 
 
-def _mend_weights(session: Session, saved: SavedState, keeper: StatusKeeper) -> None:
+def _mend_weights(session: TrainingSession, saved: SavedState, keeper: StatusKeeper) -> None:
     """Write a weights file that no longer is what was saved again, from the state; a damaged one is set aside first."""
     from accelerate.utils import gather_object
 

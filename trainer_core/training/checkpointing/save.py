@@ -16,11 +16,11 @@ from trainer_core.training.checkpointing.state import write_state
 from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.optim.optimizers import finished_weights
 from trainer_core.training.randomness import random_states
-from trainer_core.training.setup import Session, adapter_facts
+from trainer_core.training.setup import TrainingSession, adapter_facts
 from trainer_core.verdict.heldout import best_evaluated
 
 
-def save(session: Session, step: int, keeper: StatusKeeper) -> None:
+def save(session: TrainingSession, step: int, keeper: StatusKeeper) -> None:
     """Write weights and state of `step`, each whole or not at all; only then older ones may go. Every rank calls it."""
     path = None
     if not session.run.path.is_dir():  # writing would make it anew, without what it held
@@ -42,19 +42,19 @@ def save(session: Session, step: int, keeper: StatusKeeper) -> None:
     session.accelerator.wait_for_everyone()
 
 
-def write_weights(session: Session, step: int) -> Path:
+def write_weights(session: TrainingSession, step: int) -> Path:
     """Write the weights file of `step`."""
     with finished_weights(session.optimizer):
         return session.checkpoints.save(session.model.transformer, adapter_facts(session, step), session.average)
 
 
-def best_saved(session: Session) -> int | None:
+def best_saved(session: TrainingSession) -> int | None:
     """The step of the saved weights whose held-out loss is lowest; None before the first evaluation."""
     saved = weights_by_step(session.run.checkpoints)
     return best_evaluated([row for row in heldout_rows(session.run.metrics_path) if row["step"] in saved])
 
 
-def save_state(session: Session, step: int, weights: Path | None) -> None:
+def save_state(session: TrainingSession, step: int, weights: Path | None) -> None:
     """Write everything that a resume from `step` needs. Every rank calls it; only the main process writes."""
     content = capture(session, step)
     if session.accelerator.is_main_process:
@@ -63,7 +63,7 @@ def save_state(session: Session, step: int, weights: Path | None) -> None:
         write_state(session.run.states, step, content, weights)
 
 
-def capture(session: Session, step: int) -> dict[str, Any]:
+def capture(session: TrainingSession, step: int) -> dict[str, Any]:
     """The state of every rank at `step`: plain types and tensors. Weights are those that train, in their own precision:
     the weights file may be bfloat16."""
     from accelerate.utils import gather_object
@@ -87,18 +87,18 @@ def capture(session: Session, step: int) -> dict[str, Any]:
     }
 
 
-def trained_weights(session: Session) -> dict[str, torch.Tensor]:
+def trained_weights(session: TrainingSession) -> dict[str, torch.Tensor]:
     names = {id(parameter): name for name, parameter in session.model.named_parameters()}
     return {names[id(parameter)]: parameter.detach() for parameter in session.parameters}
 
 
-def schedule_settings(session: Session) -> dict[str, Any]:
+def schedule_settings(session: TrainingSession) -> dict[str, Any]:
     section = session.config.optimization
     found = {name: getattr(section, name) for name in SCHEDULE_SETTINGS}
     return {**found, "warmup_steps": session.config.ltx_agent.warmup_steps}
 
 
-def sample_order(session: Session) -> str:
+def sample_order(session: TrainingSession) -> str:
     """A digest of everything that the order of the samples and their noise follow from."""
     options = session.config.optimization
     facts = [

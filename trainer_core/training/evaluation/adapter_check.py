@@ -10,13 +10,13 @@ from trainer_core.doctor.examine import Base, examine_file, prediction_change
 from trainer_core.files import append_jsonl
 from trainer_core.training.evaluation.heldout import evaluating, fixed_losses
 from trainer_core.training.monitoring.status_writer import StatusKeeper
-from trainer_core.training.setup import Session
+from trainer_core.training.setup import TrainingSession
 
 FIXED_SIGMA = 0.625
 ALARMING = frozenset({"dead", "broken", "exploding"})
 
 
-def check_adapter(session: Session, path: Path, keeper: StatusKeeper) -> Diagnosis:
+def check_adapter(session: TrainingSession, path: Path, keeper: StatusKeeper) -> Diagnosis:
     """Diagnose the LoRA that was saved to `path`; the finding goes into doctor.jsonl, a bad one into the events."""
     if session.base is None:
         session.base = Base(session.model, session.source.version, session.source.label)
@@ -31,7 +31,7 @@ def check_adapter(session: Session, path: Path, keeper: StatusKeeper) -> Diagnos
     return diagnosis
 
 
-def change_of_prediction(session: Session) -> dict[str, float]:
+def change_of_prediction(session: TrainingSession) -> dict[str, float]:
     """How much the adapter changes the prediction for one fixed sample, noise and sigma, per modality."""
     sample = min([*session.heldout, *session.stream.samples], key=lambda one: (one not in session.heldout, one.name))
     outputs: list[tuple[torch.Tensor | None, torch.Tensor | None]] = []

@@ -21,7 +21,7 @@ from trainer_core.metrics import append_heldout, heldout_rows
 from trainer_core.run_folder import RunFolder
 from trainer_core.training.noise import SigmaSampler
 from trainer_core.training.optim.optimizers import finished_weights
-from trainer_core.training.setup import Session
+from trainer_core.training.setup import TrainingSession
 from trainer_core.training.step import MODALITIES, draw, training_step
 
 SIGMAS = (0.125, 0.375, 0.625, 0.875)
@@ -54,7 +54,7 @@ class EvaluationPlan:
 class Evaluator:
     """Evaluates a session by its plan; the plan and its interval are the run's, kept in evaluation.json."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: TrainingSession) -> None:
         self._session = session
         self._by_name = {sample.name: sample for sample in [*session.heldout, *session.stream.samples]}
         self.plan = _stored_plan(session) or _new_plan(session)
@@ -116,7 +116,7 @@ class Evaluator:
             _store(session.run, self.plan)
 
 
-def fixed_losses(session: Session, sample: SampleFiles, sigma: float, index: int) -> dict[str, float]:
+def fixed_losses(session: TrainingSession, sample: SampleFiles, sigma: float, index: int) -> dict[str, float]:
     """The loss of each generated modality of one sample at `sigma` and at the noise that belongs to (sample, index)."""
     batch = load_batch([sample], session.objective, (0,))
     draws = draw(batch, session.objective, _fixed(sigma), [_generator(session.config.seed, sample, index)])
@@ -171,7 +171,7 @@ def summarize(
     return result
 
 
-def _new_plan(session: Session) -> EvaluationPlan:
+def _new_plan(session: TrainingSession) -> EvaluationPlan:
     """Choose clips so that the wanted number of evaluations fits the share, by counting forward passes."""
     settings, options = session.config.ltx_agent.evaluation, session.config.optimization
     if not session.heldout:
@@ -188,7 +188,7 @@ def _new_plan(session: Session) -> EvaluationPlan:
     return plan
 
 
-def _stored_plan(session: Session) -> EvaluationPlan | None:
+def _stored_plan(session: TrainingSession) -> EvaluationPlan | None:
     path = session.run.evaluation_path
     if not path.exists():
         return None
@@ -234,7 +234,7 @@ def _ratio(value: float | None, base: float | None) -> float | None:
 
 
 @contextmanager
-def evaluating(session: Session) -> Iterator[None]:
+def evaluating(session: TrainingSession) -> Iterator[None]:
     """No gradients, no dropout, the averaged weights if there are any; everything as before afterwards."""
     training = [module for module in session.model.modules() if module.training]
     session.model.eval()

@@ -12,7 +12,7 @@ from trainer_core.training.evaluation.adapter_check import check_adapter
 from trainer_core.training.evaluation.heldout import Evaluator
 from trainer_core.training.monitoring.status_writer import StatusKeeper
 from trainer_core.training.randomness import kept_randomness
-from trainer_core.training.setup import Session
+from trainer_core.training.setup import TrainingSession
 from trainer_core.training.stop import StopRequest
 from trainer_core.verdict.judge import judge
 from trainer_core.verdict.verdict import Verdict
@@ -22,7 +22,7 @@ SURE = 0.9
 STOPPING_KINDS = frozenset({"plateau", "overfitting", "diverging", "dead"})
 
 
-def review(session: Session, evaluator: Evaluator, keeper: StatusKeeper, stop: StopRequest) -> str | None:
+def review(session: TrainingSession, evaluator: Evaluator, keeper: StatusKeeper, stop: StopRequest) -> str | None:
     """Evaluate and render what is due at the session's step; return why the run shall end early, None to go on.
 
     A stop that is asked for meanwhile cuts rendering short; a resumed run makes what is missing.
@@ -42,7 +42,7 @@ def review(session: Session, evaluator: Evaluator, keeper: StatusKeeper, stop: S
     return ended
 
 
-def _judge(session: Session, row: dict[str, Any], keeper: StatusKeeper) -> str | None:
+def _judge(session: TrainingSession, row: dict[str, Any], keeper: StatusKeeper) -> str | None:
     """Tell the verdict and the best checkpoint so far; the main process's verdict is everyone's."""
     from accelerate.utils import gather_object
 
@@ -67,14 +67,14 @@ def _reason_to_end(verdict: Verdict) -> str | None:
     return None
 
 
-def _checkup_due(session: Session) -> bool:
+def _checkup_due(session: TrainingSession) -> bool:
     """Whether this step's weights were just saved and are a LoRA that can be switched off to compare."""
     is_lora = session.config.model.training_mode == "lora"
     saved = session.saved_step == session.step > 0 and session.checkpoints.weights_path(session.step).exists()
     return is_lora and saved and session.accelerator.is_main_process and session.checked_step != session.step
 
 
-def _render(session: Session, keeper: StatusKeeper, stop: StopRequest) -> None:
+def _render(session: TrainingSession, keeper: StatusKeeper, stop: StopRequest) -> None:
     try:
         render_samples(session, session.step, keeper, stop.requested)
     except Exception as error:  # whatever it is: what was trained is saved already, and goes on

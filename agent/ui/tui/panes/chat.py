@@ -16,13 +16,13 @@ from agent.ui.tui.panes.pane import Pane
 from agent.ui.tui.widgets.prompt import Completions, Prompt
 
 if TYPE_CHECKING:
-    from agent.ui.tui.widgets.entries import ApprovalCard, Said, ToolCall
+    from agent.ui.tui.widgets.entries import ApprovalCard, SaidEntry, ToolCall
 
 MOUNTED = 300
 """How many entries stay on the screen; /export writes all of them."""
 
 
-class Transcript(VerticalScroll, can_focus=True):
+class TranscriptView(VerticalScroll, can_focus=True):
     """The entries, the newest at the bottom."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -39,7 +39,7 @@ class Transcript(VerticalScroll, can_focus=True):
 
 
 class TalkPane(Pane):
-    """Transcript, work line, completions and prompt."""
+    """TranscriptView, work line, completions and prompt."""
 
     TITLE = "Talk"
     HELP = (
@@ -53,12 +53,12 @@ class TalkPane(Pane):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self.transcript = Transcript(id="transcript")
+        self.transcript = TranscriptView(id="transcript")
         self.prompt = Prompt(id="prompt")
         self._completions = Completions(id="completions")
         self._work = Static(id="work", markup=False)
         self._bar = ProgressBar(id="work-bar", show_eta=False)
-        self._saying: Said | None = None
+        self._saying: SaidEntry | None = None
         self._call: ToolCall | None = None
         self.card: ApprovalCard | None = None
         self.last_said = ""
@@ -93,7 +93,7 @@ class TalkPane(Pane):
     async def streamed(self, piece: str) -> None:
         """A piece of an answer has come."""
         if self._saying is None:
-            self._saying = entries().Said()
+            self._saying = entries().SaidEntry()
             await self.transcript.mount(self._saying)
         await self._saying.add(piece)
 
@@ -104,7 +104,7 @@ class TalkPane(Pane):
             saying, self._saying = self._saying, None
             await saying.finish(text)
         else:
-            self._add(lambda: entries().Said(text))
+            self._add(lambda: entries().SaidEntry(text))
 
     def called(self, tool: str, arguments: dict[str, object]) -> None:
         self._call = entries().ToolCall(tool, arguments)

@@ -32,7 +32,7 @@ class Words(VerticalGroup):
         yield Static(clean_lines(self.text), markup=False)
 
 
-class Said(VerticalGroup):
+class SaidEntry(VerticalGroup):
     """Words of the assistant, as Markdown; they may come in pieces."""
 
     def __init__(self, text: str = "", who: str = "ltx-agent") -> None:

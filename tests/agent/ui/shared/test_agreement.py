@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.cli.verbs.table import app
-from agent.ui.shared.watch import RunSeen, Watcher
+from agent.ui.shared.watch import ProjectWatcher, RunSeen
 from tools.monitor.tool import StatusArguments, run_status
 from tools.project import Project
 from trainer_core.metrics import append_heldout
@@ -57,7 +57,7 @@ def test_all_say_the_same(run: RunFolder, state: str) -> None:
     printed = json.loads(CliRunner().invoke(app, ["status", str(run.path), "--json"]).stdout)
     told = run_status(project, StatusArguments(run=run.id)).model_dump()
     posted: queue.Queue[object] = queue.Queue()
-    watcher = Watcher(project, posted.put)
+    watcher = ProjectWatcher(project, posted.put)
     watcher.start()
     try:
         shown = next(seen for seen in iter(lambda: posted.get(timeout=20), None) if isinstance(seen, RunSeen)).status

@@ -11,7 +11,7 @@ from finished_project import append_rows, metrics_row
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.ui.tui.app import LtxApp
 
 
@@ -30,10 +30,10 @@ OpenApp = Callable[..., LtxApp]
 
 @pytest.fixture
 def app_of(bare: pytest.MonkeyPatch) -> OpenApp:
-    """`app_of(desk, theme=…)`: the app over this desk's project, answered by this desk."""
+    """`app_of(context, theme=…)`: the app over this context's project, answered by this context."""
 
-    def make(desk: Desk, theme: str = "ltx-dark") -> LtxApp:
-        return LtxApp(desk.project.path, "builtin", theme=theme, open_desk=lambda *_: desk)
+    def make(context: AgentContext, theme: str = "ltx-dark") -> LtxApp:
+        return LtxApp(context.project.path, "builtin", theme=theme, open_context=lambda *_: context)
 
     return make
 
@@ -66,16 +66,16 @@ def settle() -> Settle:
 
 @pytest.fixture
 def drive(app_of: OpenApp, settle: Settle) -> Callable[..., None]:
-    """`drive(desk, steps, size=…)`: open the app, let it come to rest, run the coroutine `steps(app, pilot)`."""
+    """`drive(context, steps, size=…)`: open the app, let it come to rest, run the coroutine `steps(app, pilot)`."""
 
     def run(
-        desk: Desk,
+        context: AgentContext,
         steps: Callable[[LtxApp, Pilot[None]], Awaitable[None]],
         size: tuple[int, int] = (120, 36),
         theme: str = "ltx-dark",
     ) -> None:
         async def whole() -> None:
-            app = app_of(desk, theme)
+            app = app_of(context, theme)
             async with app.run_test(size=size) as pilot:
                 try:
                     await settle(pilot)

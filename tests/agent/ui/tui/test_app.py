@@ -15,7 +15,7 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.llm.settings import load_settings
 from agent.session.events import Streamed
 from agent.session.session import open_session
@@ -27,7 +27,7 @@ from agent.ui.tui.panes.plan import PlanPane
 from agent.ui.tui.screens.keys import Keys
 from agent.ui.tui.screens.question import YesNo
 from agent.ui.tui.screens.welcome import Welcome
-from agent.ui.tui.widgets.entries import ApprovalCard, Notice, Said, ToolCall, Words
+from agent.ui.tui.widgets.entries import ApprovalCard, Notice, SaidEntry, ToolCall, Words
 from tools.project import Project
 from trainer_core.files import read_jsonl, write_json, write_text
 
@@ -42,7 +42,7 @@ async def typed(pilot: Pilot[None], text: str) -> None:
     await pilot.press("enter")
 
 
-def test_the_whole_talk_goes_by_keys(desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_the_whole_talk_goes_by_keys(context: AgentContext, drive: Drive, settle: Settle) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         card = app.query_one(ApprovalCard)
         assert card.approval == "captions"
@@ -51,22 +51,22 @@ def test_the_whole_talk_goes_by_keys(desk: Desk, drive: Drive, settle: Settle) -
         await pilot.press("y")
         await settle(pilot)
         assert app.talk.card.approval == "plan"
-        assert desk.project.config_path.exists()
+        assert context.project.config_path.exists()
         await pilot.press(*"use")  # the card has the focus; words go to the prompt by themselves
         await typed(pilot, " 300 steps")
         await settle(pilot)
         assert app.talk.card.approval == "plan"
-        assert json.loads(desk.project.config_path.read_text())["steps"] == 300
+        assert json.loads(context.project.config_path.read_text())["steps"] == 300
         await typed(pilot, "yes")
         await settle(pilot)
         assert app.talk.card.approval == "start"
-        assert not (desk.project.path / "started").exists()
+        assert not (context.project.path / "started").exists()
         await pilot.press("y")
         await settle(pilot)
-        assert (desk.project.path / "started").exists()
-        assert "Training started" in app.query(Said).last().text
+        assert (context.project.path / "started").exists()
+        assert "Training started" in app.query(SaidEntry).last().text
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
 def in_one_burst(app: LtxApp, text: str) -> None:
@@ -76,7 +76,9 @@ def in_one_burst(app: LtxApp, text: str) -> None:
     app.post_message(events.Key("enter", "\r"))
 
 
-def test_words_and_enter_that_come_at_once_are_sent_in_order(desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_words_and_enter_that_come_at_once_are_sent_in_order(
+    context: AgentContext, drive: Drive, settle: Settle
+) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         card = app.query_one(ApprovalCard)
         assert card.has_focus
@@ -84,14 +86,14 @@ def test_words_and_enter_that_come_at_once_are_sent_in_order(desk: Desk, drive: 
         await settle(pilot)
         assert "why any of my clips? what does rank mean?" in [said.text for said in app.query(Words)]
         assert app.talk.prompt.text == ""
-        assert not desk.project.config_path.exists()  # the y of "why" said yes to nothing
+        assert not context.project.config_path.exists()  # the y of "why" said yes to nothing
         app.talk.prompt.focus()
         await pilot.pause()
         in_one_burst(app, "what is a seed?")
         await settle(pilot)
         assert "what is a seed?" in [said.text for said in app.query(Words)]
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
 def on_screen(app: LtxApp) -> str:
@@ -101,7 +103,7 @@ def on_screen(app: LtxApp) -> str:
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 15)])
 def test_a_tall_card_shows_its_costs_and_says_that_there_is_more(
-    finished: Project, desk: Desk, drive: Drive, size: tuple[int, int]
+    finished: Project, context: AgentContext, drive: Drive, size: tuple[int, int]
 ) -> None:
     details = [f"fact {number} to judge the start by" for number in range(1, 31)]
     costs = [f"{kind}: much of it, said in a sentence that is longer than a line of a small terminal, cost {kind}"
@@ -134,24 +136,24 @@ def test_a_tall_card_shows_its_costs_and_says_that_there_is_more(
         assert card.size.height < 3  # the record of it is its question
         assert "more lines" not in on_screen(app)
 
-    drive(desk, steps, size=size)
+    drive(context, steps, size=size)
 
 
-def test_an_answer_comes_in_pieces(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_an_answer_comes_in_pieces(finished: Project, context: AgentContext, drive: Drive, settle: Settle) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         for piece in ("Rank is the *width*", " of the adapter.\n\n```\nrank: 8\n", "```\n"):
             app.post_message(Posted(Happened(Streamed(piece))))
             await pilot.pause()
-        shown = app.query(Said).last()
+        shown = app.query(SaidEntry).last()
         assert "width" in shown.text
         await typed(pilot, "what is rank?")
         await settle(pilot)
         assert "rank" in app.talk.last_said.lower()
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_a_call_opens_to_its_arguments_and_result(desk: Desk, drive: Drive) -> None:
+def test_a_call_opens_to_its_arguments_and_result(context: AgentContext, drive: Drive) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         call = app.query(ToolCall).first()
         assert call.collapsed
@@ -161,32 +163,36 @@ def test_a_call_opens_to_its_arguments_and_result(desk: Desk, drive: Drive) -> N
         assert not call.collapsed
         assert '"usable": 2' in str(call.query_one("Contents Static").render())
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_reopening_shows_the_talk_where_it_was(desk: Desk, drive: Drive) -> None:
-    with open_session(desk) as session:
+def test_reopening_shows_the_talk_where_it_was(context: AgentContext, drive: Drive) -> None:
+    with open_session(context) as session:
         list(session.begin("rain on roofs", until="monitor"))
 
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         assert app.query_one(ApprovalCard).approval == "captions"
         assert len(app.query(ToolCall)) == 2
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_another_process_in_the_talk_leaves_the_rest_usable(finished: Project, desk: Desk, drive: Drive) -> None:
-    with open_session(desk):
+def test_another_process_in_the_talk_leaves_the_rest_usable(
+    finished: Project, context: AgentContext, drive: Drive
+) -> None:
+    with open_session(context):
 
         async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
             assert "Another ltx-agent" in str(app.query(Notice).last().render())
             await pilot.press("f3")
             assert "rank: 8" in app.plan.text
 
-        drive(desk, steps)
+        drive(context, steps)
 
 
-def test_slash_commands_complete_and_say_what_they_do_not_know(finished: Project, desk: Desk, drive: Drive) -> None:
+def test_slash_commands_complete_and_say_what_they_do_not_know(
+    finished: Project, context: AgentContext, drive: Drive
+) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         await pilot.press("slash", "c", "u")
         assert app.query_one("#completions").display
@@ -200,11 +206,11 @@ def test_slash_commands_complete_and_say_what_they_do_not_know(finished: Project
         await typed(pilot, "/compare 20260101-100000")
         assert app.workbench.shown == "curves"
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
 def test_the_prompt_keeps_lines_history_and_dropped_paths(
-    finished: Project, desk: Desk, drive: Drive, settle: Settle, tmp_path: Path
+    finished: Project, context: AgentContext, drive: Drive, settle: Settle, tmp_path: Path
 ) -> None:
     dropped = tmp_path / "a clip.mp4"
     dropped.touch()
@@ -231,10 +237,12 @@ def test_the_prompt_keeps_lines_history_and_dropped_paths(
         await pilot.pause()
         assert prompt.text == f"'{dropped}'"
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_the_plan_is_edited_checked_and_saved(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_the_plan_is_edited_checked_and_saved(
+    finished: Project, context: AgentContext, drive: Drive, settle: Settle
+) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         await pilot.press("f3", "e")
         editor = app.query_one("#yaml")
@@ -252,10 +260,10 @@ def test_the_plan_is_edited_checked_and_saved(finished: Project, desk: Desk, dri
         await pilot.press("escape")
         assert editor.read_only  # type: ignore[attr-defined]
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_the_editor_completes_from_the_schema(finished: Project, desk: Desk, drive: Drive) -> None:
+def test_the_editor_completes_from_the_schema(finished: Project, context: AgentContext, drive: Drive) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         await pilot.press("f3", "e")
         editor = app.query_one("#yaml")
@@ -268,10 +276,12 @@ def test_the_editor_completes_from_the_schema(finished: Project, desk: Desk, dri
         await pilot.press("enter")
         assert app.plan.text.endswith("enabled: ")
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_a_proposal_is_taken_hunk_by_hunk(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_a_proposal_is_taken_hunk_by_hunk(
+    finished: Project, context: AgentContext, drive: Drive, settle: Settle
+) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         before = finished.config_path.read_text()
         write_text(finished.config_path, before.replace("rank: 8 ", "rank: 32").replace("steps: 400", "steps: 900"))
@@ -288,10 +298,10 @@ def test_a_proposal_is_taken_hunk_by_hunk(finished: Project, desk: Desk, drive: 
         assert "rank: 8 " in text
         assert "steps: 900" in text
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_curves_zoom_pan_and_read_out(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_curves_zoom_pan_and_read_out(finished: Project, context: AgentContext, drive: Drive, settle: Settle) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         curves: CurvesPane = app.curves
         await pilot.press("f4")
@@ -327,12 +337,12 @@ def test_curves_zoom_pan_and_read_out(finished: Project, desk: Desk, drive: Driv
         assert "20260101-100000" in str(curves.border_title)
         assert "20260101-100000" in str(app.query_one("#run").border_title)
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
 def test_a_live_run_grows_on_the_screen(
     finished: Project,
-    desk: Desk,
+    context: AgentContext,
     drive: Drive,
     rows: Callable[..., dict[str, object]],
     append: Callable[[Path, list[dict[str, object]]], None],
@@ -347,10 +357,12 @@ def test_a_live_run_grows_on_the_screen(
                 break
         assert app.curves.view.last == 450
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_a_caption_is_written_as_the_persons(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_a_caption_is_written_as_the_persons(
+    finished: Project, context: AgentContext, drive: Drive, settle: Settle
+) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         pane = app.query_one(ClipsPane)
         await pilot.press("f5", "v")
@@ -373,7 +385,7 @@ def test_a_caption_is_written_as_the_persons(finished: Project, desk: Desk, driv
         await pilot.pause()
         assert pane.query_one(DataTable).row_count == 1
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +398,7 @@ def test_a_caption_is_written_as_the_persons(finished: Project, desk: Desk, driv
     ],
 )
 def test_as_many_panes_as_fit(
-    finished: Project, desk: Desk, drive: Drive, size: tuple[int, int], shown: set[str]
+    finished: Project, context: AgentContext, drive: Drive, size: tuple[int, int], shown: set[str]
 ) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         assert {pane.id for pane in app.query("#body > Pane") if pane.display} == shown
@@ -397,11 +409,11 @@ def test_as_many_panes_as_fit(
         await pilot.press("f5", "f8")
         assert {pane.id for pane in app.query("#body > Pane") if pane.display} == {"clips"}
 
-    drive(desk, steps, size=size)
+    drive(context, steps, size=size)
 
 
 def test_keys_are_told_on_every_pane_and_the_palette_knows_the_commands(
-    finished: Project, desk: Desk, drive: Drive
+    finished: Project, context: AgentContext, drive: Drive
 ) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         for key, title in (
@@ -422,14 +434,14 @@ def test_keys_are_told_on_every_pane_and_the_palette_knows_the_commands(
         await pilot.press("ctrl+t")
         assert app.theme == "ltx-light"
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
 def test_what_was_missed_stands_below_what_was_talked_and_the_page_keys_lead_up(
-    finished: Project, desk: Desk, drive: Drive, settle: Settle
+    finished: Project, context: AgentContext, drive: Drive, settle: Settle
 ) -> None:
     run = finished.runs()[-1]
-    with open_session(desk) as session:
+    with open_session(context) as session:
         for word in ("rank", "sigma", "step", "seed"):
             list(session.say(f"what is a {word}?"))
     write_json(finished.path / ".last-visit.json", {"time": 0.0, "runs": {run.id: "running"}})
@@ -449,11 +461,11 @@ def test_what_was_missed_stands_below_what_was_talked_and_the_page_keys_lead_up(
             await pilot.press("pageup")
         assert "what is a rank?" in on_screen(app)
 
-    drive(desk, steps, size=(80, 24))
+    drive(context, steps, size=(80, 24))
 
 
 def test_another_model_stands_in_the_head_at_once(
-    finished: Project, desk: Desk, drive: Drive, settle: Settle, bare: pytest.MonkeyPatch
+    finished: Project, context: AgentContext, drive: Drive, settle: Settle, bare: pytest.MonkeyPatch
 ) -> None:
     bare.setenv("LTX_AGENT_BASE_URL", "http://127.0.0.1:9/v1")
     settings = load_settings()
@@ -466,10 +478,12 @@ def test_another_model_stands_in_the_head_at_once(
         await settle(pilot)
         assert "· planner" in on_screen(app).splitlines()[0]
 
-    drive(replace(desk, settings=settings), steps)
+    drive(replace(context, settings=settings), steps)
 
 
-def test_the_lines_of_a_changes_diff_stand_close(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_the_lines_of_a_changes_diff_stand_close(
+    finished: Project, context: AgentContext, drive: Drive, settle: Settle
+) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         app.talk.ask("change", "Change the plan like this?", ["-steps: 400", "+steps: 500"], [])
         for _ in range(3):
@@ -478,10 +492,12 @@ def test_the_lines_of_a_changes_diff_stand_close(finished: Project, desk: Desk, 
         at = next(number for number, line in enumerate(lines) if "-steps: 400" in line)
         assert "+steps: 500" in lines[at + 1]
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_samples_are_listed_by_name_and_previewed(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_samples_are_listed_by_name_and_previewed(
+    finished: Project, context: AgentContext, drive: Drive, settle: Settle
+) -> None:
     folder = finished.runs()[-1].path / "samples" / "20260102-110000" / "01-a1f08899"
     folder.mkdir(parents=True)
     shutil.copy(finished.path.parent / "clips" / "rain.png", folder / "step_00400.png")
@@ -498,10 +514,10 @@ def test_samples_are_listed_by_name_and_previewed(finished: Project, desk: Desk,
         await pilot.press("y")
         assert app.clipboard.endswith("01-a1f08899/step_00400.png")
 
-    drive(desk, steps, size=(80, 24))
+    drive(context, steps, size=(80, 24))
 
 
-def test_leaving_asks_for_what_is_not_saved(finished: Project, desk: Desk, drive: Drive) -> None:
+def test_leaving_asks_for_what_is_not_saved(finished: Project, context: AgentContext, drive: Drive) -> None:
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         await pilot.press("f3", "e", "x")
         await pilot.pause()
@@ -511,16 +527,18 @@ def test_leaving_asks_for_what_is_not_saved(finished: Project, desk: Desk, drive
         await pilot.press("n")
         assert app.is_running
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
 def test_a_first_run_needs_a_folder_and_nothing_else(
-    real_clips: Path, desk: Desk, bare: pytest.MonkeyPatch, tmp_path: Path, settle: Settle
+    real_clips: Path, context: AgentContext, bare: pytest.MonkeyPatch, tmp_path: Path, settle: Settle
 ) -> None:
     bare.chdir(tmp_path)
 
     async def whole() -> None:
-        app = LtxApp(None, "builtin", theme="ltx-dark", open_desk=lambda project, _: replace(desk, project=project))
+        app = LtxApp(
+            None, "builtin", theme="ltx-dark", open_context=lambda project, _: replace(context, project=project)
+        )
         async with app.run_test(size=(80, 24)) as pilot:
             for _ in range(3000):
                 await pilot.pause(0.01)
@@ -556,15 +574,15 @@ def test_a_first_run_needs_a_folder_and_nothing_else(
 
 
 def test_words_of_a_model_steer_no_terminal(
-    scripted: Callable[..., Desk], finished: Project, drive: Drive, settle: Settle
+    scripted: Callable[..., AgentContext], finished: Project, drive: Drive, settle: Settle
 ) -> None:
-    desk = scripted(AIMessage("safe \x1b]52;c;aGk=\x07 words \x1b[31m [bold]x[/bold]"))
+    context = scripted(AIMessage("safe \x1b]52;c;aGk=\x07 words \x1b[31m [bold]x[/bold]"))
 
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
         await typed(pilot, "hello")
         await settle(pilot)
         svg = app.export_screenshot()
         assert "\x1b" not in svg
-        assert "[bold]x[/bold]" in app.query(Said).last().text
+        assert "[bold]x[/bold]" in app.query(SaidEntry).last().text
 
-    drive(desk, steps)
+    drive(context, steps)

@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from textual.pilot import Pilot
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.ui.tui.app import LtxApp
 from tools.project import Project
 from trainer_core.files import read_jsonl, write_json, write_jsonl
@@ -26,7 +26,7 @@ def screen_text(app: LtxApp) -> str:
 
 
 def test_no_pane_hands_an_escape_to_the_terminal(
-    finished: Project, scripted: Callable[..., Desk], call: Any, drive: Drive, settle: Settle
+    finished: Project, scripted: Callable[..., AgentContext], call: Any, drive: Drive, settle: Settle
 ) -> None:
     report = json.loads(finished.report_path.read_text())
     clip = report["clips"][0]
@@ -40,7 +40,7 @@ def test_no_pane_hands_an_escape_to_the_terminal(
     run = finished.runs()[-1]
     run.log_path.write_text(f"{ORDER}\n" * 3)
     run.write_status(RunStatus("failed", step=3, steps=9, started_at=1.0, error=ORDER))
-    desk = scripted(call("inspect_clips", **{ORDER: ORDER}), AIMessage(ORDER))
+    context = scripted(call("inspect_clips", **{ORDER: ORDER}), AIMessage(ORDER))
     seen: list[str] = []
 
     async def steps(app: LtxApp, pilot: Pilot[None]) -> None:
@@ -52,6 +52,6 @@ def test_no_pane_hands_an_escape_to_the_terminal(
             await settle(pilot)
             seen.append(screen_text(app))
 
-    drive(desk, steps)
+    drive(context, steps)
     assert [text for text in seen if STEERING.search(text)] == []
     assert sum("zqorder" in text for text in seen) >= 3

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.session.slash import COMMANDS, Command
 from agent.ui.tui.app import LtxApp
 from agent.ui.tui.screens.keys import Keys
@@ -25,10 +25,10 @@ def typed_for(command: Command, project: Project) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_line_mode_obeys_every_command(
-    finished: Project, desk: Desk, in_lines: Callable[..., str], command: Command
+    finished: Project, context: AgentContext, in_lines: Callable[..., str], command: Command
 ) -> None:
-    silent = in_lines(desk)
-    heard = in_lines(desk, typed_for(command, finished))
+    silent = in_lines(context)
+    heard = in_lines(context, typed_for(command, finished))
     assert "There is no command" not in heard
     if command.name == "open":
         assert heard.replace(silent.strip(), "").strip(" >\n") == ""  # the talk ends; the next project's follows
@@ -36,7 +36,9 @@ def test_line_mode_obeys_every_command(
         assert len(heard) > len(silent) + 20, "it answers nothing"
 
 
-def test_the_full_screen_obeys_every_command(finished: Project, desk: Desk, drive: Drive, settle: Settle) -> None:
+def test_the_full_screen_obeys_every_command(
+    finished: Project, context: AgentContext, drive: Drive, settle: Settle
+) -> None:
     def seen(app: LtxApp) -> dict[str, Any]:
         """What a person could notice: panes, screens, entries of the talk, notifications, colours, the clipboard."""
         return {
@@ -73,14 +75,14 @@ def test_the_full_screen_obeys_every_command(finished: Project, desk: Desk, driv
         await pilot.pause()
         assert app.return_code == 0
 
-    drive(desk, steps)
+    drive(context, steps)
     assert unheard == []
 
 
 def test_the_help_of_both_faces_names_every_command(
-    finished: Project, desk: Desk, drive: Drive, in_lines: Callable[..., str]
+    finished: Project, context: AgentContext, drive: Drive, in_lines: Callable[..., str]
 ) -> None:
-    heard = in_lines(desk, "/help")
+    heard = in_lines(context, "/help")
     assert [command.name for command in COMMANDS if f"/{command.name}" not in heard] == []
     assert [command.in_lines for command in COMMANDS if command.in_lines not in heard] == []
 
@@ -91,10 +93,12 @@ def test_the_help_of_both_faces_names_every_command(
         shown = "\n".join(str(static.render()) for static in app.screen.query("Static"))
         assert [command.name for command in COMMANDS if f"/{command.name}" not in shown] == []
 
-    drive(desk, steps)
+    drive(context, steps)
 
 
-def test_a_command_that_no_face_knows_is_told(finished: Project, desk: Desk, in_lines: Callable[..., str]) -> None:
-    heard = in_lines(desk, "/nonsense")
+def test_a_command_that_no_face_knows_is_told(
+    finished: Project, context: AgentContext, in_lines: Callable[..., str]
+) -> None:
+    heard = in_lines(context, "/nonsense")
     assert "There is no command /nonsense" in heard
     assert "/curves" in heard

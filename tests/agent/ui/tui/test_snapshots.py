@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from agent.context import Desk
+from agent.context import AgentContext
 from agent.ui.tui import discover as finding
 from agent.ui.tui.app import LtxApp
 from agent.ui.tui.screens.welcome import Welcome
@@ -56,7 +56,7 @@ def check(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str, LtxA
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_screens_look_as_they_did(
-    desk: Desk,
+    context: AgentContext,
     finished: Project,
     drive: Callable[..., None],
     settle: Settle,
@@ -99,7 +99,7 @@ def test_screens_look_as_they_did(
         await shot("keys", "f1")
         await shot("talk", "escape", "f2")
 
-    drive(desk, steps, size=size)
+    drive(context, steps, size=size)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
