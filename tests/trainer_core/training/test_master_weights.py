@@ -40,7 +40,7 @@ def full(config_for: ConfigFor, master: str = "auto", **overlay: Any) -> Trainin
     return config_for("t2a", merged(base, overlay))
 
 
-def trained(config: TrainingConfig, folder: Path) -> tuple[Session, list[dict[str, Any]]]:
+def trained(config: TrainingConfig, folder: Path) -> tuple[TrainingSession, list[dict[str, Any]]]:
     """The session after its steps, and its rows."""
     session = set_up(config, create_run_folder(folder))
     inputs = read_inputs(session)
