@@ -111,6 +111,24 @@ def device_bytes() -> int | None:
     return max((gpu.total_bytes for gpu in _gpus()[0]), default=None)
 
 
+def power_limit_w() -> float | None:
+    """The most watts that this machine's first GPU may draw; None where none is visible or it doesn't say."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except (ImportError, OSError):
+        return None
+    except pynvml.NVMLError:
+        return None
+    try:
+        return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(pynvml.nvmlDeviceGetHandleByIndex(0))) / 1000
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def machine_lines(report: MachineReport) -> list[str]:
     """The report in plain lines."""
     marks = {"ok": "ok  ", "warn": "warn", "fail": "FAIL", "none": "–   "}

@@ -12,6 +12,7 @@ def node_tools() -> dict[NodeName, list[Tool]]:
     from tools.caption.tool import CAPTION_TOOLS
     from tools.deliver.tool import DELIVER_TOOLS
     from tools.draft.tool import DRAFT_TOOLS
+    from tools.facts.tool import FACTS_TOOL
     from tools.inspect.inputs.tool import INPUT_TOOLS
     from tools.inspect.remedies.tool import REMEDY_TOOLS
     from tools.inspect.tool import INSPECT_TOOL
@@ -19,8 +20,8 @@ def node_tools() -> dict[NodeName, list[Tool]]:
     from tools.monitor.tool import MONITOR_TOOLS
 
     return {
-        "inspect": [INSPECT_TOOL, *REMEDY_TOOLS, *INPUT_TOOLS],
-        "caption": CAPTION_TOOLS,
-        "draft": [*DRAFT_TOOLS, EXPERIMENTS_TOOL],
-        "monitor": [*MONITOR_TOOLS, *DELIVER_TOOLS],
+        "inspect": [INSPECT_TOOL, *REMEDY_TOOLS, *INPUT_TOOLS, FACTS_TOOL],
+        "caption": [*CAPTION_TOOLS, FACTS_TOOL],
+        "draft": [*DRAFT_TOOLS, EXPERIMENTS_TOOL, FACTS_TOOL],
+        "monitor": [*MONITOR_TOOLS, *DELIVER_TOOLS, FACTS_TOOL],
     }

@@ -14,6 +14,7 @@ from agent.text.sanitize import clean, clean_lines
 from tools.draft.annotated import is_as_drafted
 from tools.draft.edit import check_text
 from tools.monitor.cost import start_costs
+from tools.prices import money_of
 from tools.project import Project
 from tools.spec import FREE, CostKind, CostLine, Preview, Tool
 from trainer_core.config import TrainingConfig, load_config
@@ -128,13 +129,7 @@ def _money(costs: list[CostLine], settings: Settings) -> list[CostLine]:
     times = [cost for cost in costs if cost.kind == "time"]
     if any(cost.kind == "money" for cost in costs):
         return []
-    if settings.prices.gpu_hour is None:
-        return [CostLine("money", "no price of a GPU hour is set (prices.gpu_hour in settings.yaml)")]
-    price, currency = settings.prices.gpu_hour, settings.prices.currency
-    if times[0].value is None:
-        return [CostLine("money", f"{price:g} {currency} for each hour")]
-    money = times[0].value / 3600 * price
-    return [CostLine("money", f"about {money:.2f} {currency} at {price:g} {currency} an hour", money, "estimated")]
+    return [money_of(times[0], settings.prices)]
 
 
 def _input_line(modality: str, condition: dict[str, Any], rows: list[dict[str, Any]]) -> str:

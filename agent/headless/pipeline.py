@@ -12,9 +12,11 @@ from typing import Any
 from agent.context import AgentContext
 from agent.headless.policy import Policy
 from agent.llm.choose import PLANNER
+from agent.planner.objective_talk import GO_ON, says_what_to_learn
 from agent.session.events import Alerted, Called, Event, Listener, Progressed, Question, Returned, Said
 from agent.session.session import Session, open_session
 from agent.state import artifacts_of
+from agent.turn.policies.question_limit import asks
 from agent.turn.state_block import offer_of
 from tools.monitor.launch import request_stop
 from tools.monitor.status import describe_run
@@ -122,7 +124,12 @@ def _prepare(
         run = newest_run_of(context.project)
         if run is not None and run != heard.run_before:
             return run
-        events = session.say("start" if session.state.get("stage") == "monitor" else "go on")
+        if heard.question and says_what_to_learn(goal):
+            raise ApprovalNeeded(
+                f"A question is open: {heard.question}",
+                "Say it in other words with --goal, or name the objective with --objective.",
+            )
+        events = session.say("start" if session.state.get("stage") == "monitor" else GO_ON)
     raise ExternalError("The language model ended without starting to train.", "Try --llm builtin.")
 
 
@@ -231,11 +238,16 @@ class _Heard(Listener[None]):
         """Whether a run was resumed, which is then the one to watch."""
         self._emit = emit
         self._stage_of = {tool.name: stage for stage, tools in context.tools.items() for tool in tools}
+        self.question = ""
+        """The question that the last turn ended with; empty where it ended otherwise."""
         self._stage = ""
         self._told = 0.0
 
     def turn(self, events: Iterator[Event]) -> None:
+        self.question = ""
         for event in events:
+            if isinstance(event, Said | Called):
+                self.question = event.text if isinstance(event, Said) and asks(event.text) else ""
             event.tell(self)
 
     def called(self, event: Called) -> None:

@@ -8,10 +8,12 @@ from langchain_core.language_models import BaseChatModel
 
 from agent.context import AgentContext
 from agent.llm.settings import load_settings
+from agent.planner.objective_talk import GO_ON, says_what_to_learn
 from agent.session.events import Asked, Event, Listener, Question, Returned, Said
 from agent.session.session import Session, open_session
 from agent.state import FINISHED_BY, artifacts_of
 from agent.text.sanitize import shell_quote
+from agent.turn.policies.question_limit import asks
 from tools.project import Project
 from trainer_core.errors import ApprovalNeeded, ExternalError, error_of
 
@@ -24,13 +26,15 @@ def prepare(
     fixed: dict[str, Any],
     approve: Callable[[Question], bool],
     show: Callable[[Event], None],
+    reply: Callable[[], str | None] = lambda: None,
 ) -> dict[str, Any]:
     """Inspect, caption and draft through the graph; return what `prepare --json` prints.
 
-    Raises ApprovalNeeded when `approve` declines, and the error of a tool that failed.
+    `reply` is asked for the user's words after a question; None where nobody is there to answer. Raises ApprovalNeeded
+    when `approve` declines or a question stays open, and the error of a tool that failed.
     """
     with open_session(AgentContext(project, model, settings=load_settings())) as session:
-        results, words = _run(session, project, fixed, approve, show)
+        results, words = _run(session, project, fixed, approve, show, reply)
         error = session.state["error"]
     if error is not None and not error.get("by_model"):
         raise error_of(error["message"], error["hint"], error["exit_code"])
@@ -59,6 +63,7 @@ def _run(
     fixed: dict[str, Any],
     approve: Callable[[Question], bool],
     show: Callable[[Event], None],
+    reply: Callable[[], str | None],
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Return the results of the stages' tools by name, and the model's last words."""
     heard = _Collected(show)
@@ -78,7 +83,13 @@ def _run(
                 f"Look at {judged} in {project_word(project.path)}, correct what is wrong, "
                 "then run it again with --yes.",
             )
-        events = session.answer(True) if question is not None else None
+        if question is not None:
+            events = session.answer(True)
+        elif "draft_config" in heard.results or heard.has_failed or not asks(heard.words):
+            events = None
+        else:
+            events = session.say(_answer_to(heard.words, project, reply), until="draft")
+            heard.words = ""
     return heard.results, heard.words
 
 
@@ -90,7 +101,7 @@ class _Collected(Listener[None]):
         self.words = ""
         self.question: Question | None = None
         self._show = show
-        self._has_failed = False
+        self.has_failed = False
 
     def asked(self, event: Asked) -> None:
         self.question = event.question
@@ -98,13 +109,28 @@ class _Collected(Listener[None]):
     def returned(self, event: Returned) -> None:
         if event.result is not None and event.tool in FINISHED_BY:
             self.results[event.tool] = event.result
-        self._has_failed = bool(event.refusal)
+        self.has_failed = bool(event.refusal)
         self._show(event)
 
     def said(self, event: Said) -> None:
         self.words = event.text
-        if not self._has_failed:  # the error itself is raised at the end, and shown then
+        if not self.has_failed:  # the error itself is raised at the end, and shown then
             self._show(event)
 
     def other(self, event: Event) -> None:
         self._show(event)
+
+
+def _answer_to(question: str, project: Project, reply: Callable[[], str | None]) -> str:
+    """The user's answer; where nobody is there and no goal was named, the likeliest is taken and the plan says so.
+
+    Raises ApprovalNeeded where a goal was named and not understood: that is never guessed.
+    """
+    words = reply()
+    if words is not None:
+        return words
+    if not says_what_to_learn(project.facts.goal):
+        return GO_ON
+    raise ApprovalNeeded(
+        f"A question is open: {question}", "Say it in other words with --goal, or name the objective with --objective."
+    )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tools.prices import Prices
 from tools.settings import from_environment, read_section
 
 ToolStyle = Literal["auto", "native", "json"]
@@ -38,13 +39,6 @@ class Budget(_Section):
 
     tokens: Annotated[int, Field(ge=1)] | None = None
     money: Positive | None = None
-
-
-class Prices(_Section):
-    """`prices:`, what an hour of the GPU costs, and in which currency all prices are."""
-
-    gpu_hour: NotNegative | None = None
-    currency: Annotated[str, Field(pattern=r"^\w{1,8}$")] = "USD"
 
 
 class Settings(_Section):

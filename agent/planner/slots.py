@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from agent.planner.selections import selection_in
 from trainer_core.objective import OBJECTIVE_NAMES
 
 _CLIP = r"(?:video|clip|shot|footage|movie|film)s?"
@@ -55,10 +56,19 @@ _OBJECTIVES: tuple[tuple[str, str], ...] = (
 VIDEO_ONLY = re.compile(
     r"\b(?:only|just) (?:the )?(?:video|pictures?|images?|visuals?)\b|\b(?:video|picture)[- ]only\b"
     r"|\b(?:video|picture) alone\b|\b(?:no|without|skip the|leave out the|drop the|mute the) (?:any )?(?:sound|audio)\b"
+    r"|\bnur (?:das |die )?(?:bild|bilder|video)\b|\bohne (?:den )?ton\b|\bsolo (?:la imagen|el "
+    r"v[ií]deo|imagen|il video|"
+    r"l'immagine)|\bsin (?:sonido|audio)\b|\b(?:seulement|juste|uniquement) l'image\b|\bsans (?:le )?son\b"
+    r"|\b(?:s[oó]|apenas) (?:a imagem|o v[ií]deo)|\bsem (?:som|[áa]udio)\b|\bsenza (?:audio|suono)\b"
+    r"|映像だけ|映像のみ|音なし|音は(?:なし|いらない)|只要画面|不要声音|没有声音"
 )
 _WITH_SOUND = re.compile(
     r"\b(?:with|keep|include|use|train) (?:the |its |their )?(?:sound|audio) (?:too|as well|again|after all)\b"
     r"|\b(?:keep|include) (?:the |its |their )?(?:sound|audio)\b|\bsound (?:too|as well)\b"
+    r"|^\W*with (?:sound|audio)\b(?: please| too)*\W*$"
+    r"|\bwith (?:its|their|the|it'?s) (?:own )?(?:sound|audio)\b|\band (?:its|their|the) (?:own )?(?:sound|audio)\W*$"
+    r"|\b(?:bring|put|turn|get|switch|want|need)\b[^.]*\b(?:sound|audio) (?:back|on|again)\b|\bmit (?:dem )?ton\b"
+    r"|\bcon (?:el )?sonido\b|\bavec (?:le )?son\b|\bcom (?:o )?som\b|\bcon (?:l'audio|il suono)\b|音も|带声音|保留声音"
 )
 _DIRECTIONS: tuple[tuple[str, str], ...] = (
     (
@@ -75,13 +85,17 @@ _DIRECTIONS: tuple[tuple[str, str], ...] = (
 
 _NUMBER = r"(\d[\d,_]*(?:\.\d+)?(?:e[-+]?\d+)?|\.\d+)(\s?k\b)?"
 _SIGNED = r"(-?\s?\d[\d,_]*(?:\.\d+)?(?:e[-+]?\d+)?|\.\d+)(\s?k\b)?"
+_STEPS = r"(?:steps?\b|schritten?\b|pasos\b|étapes\b|etapes\b|passos\b|passi\b|stappen\b|ステップ|步)"
+_RATE = r"(?:\blearning[- ]?rate|\blr|\blernrate|\btaux d'apprentissage|\btasa de aprendizaje|学習率|学习率)"
+_RANK = r"(?:\brank|\brang|\brango|\brango|ランク|秩)"
+_IS = r"\s*(?:from [\d.,e-]+ to|=|:|of|to|is|should be|at|auf|a|à|は|を|到|为)?\s*"
 _VALUES: tuple[tuple[str, str], ...] = (
-    ("steps", rf"\bsteps?\s*(?:=|:|of|to|is|should be|at)?\s*{_SIGNED}"),
-    ("steps", rf"(?<![\w.]){_SIGNED}\s*(?:more\s+)?(?:training\s+|optimizer\s+)?steps?\b"),
-    ("rank", rf"\brank\s*(?:=|:|of|to|is|should be|at)?\s*{_SIGNED}"),
-    ("rank", rf"(?<![\w.]){_SIGNED}\s*(?:as |for )?(?:the )?rank\b"),
-    ("learning_rate", rf"\b(?:learning[- ]?rate|lr)\s*(?:=|:|of|to|is|should be|at)?\s*{_SIGNED}"),
-    ("batch_size", rf"\bbatch(?:[- ]?size|es)?\s*(?:=|:|of|to|is|should be|at)?\s*{_SIGNED}"),
+    ("steps", rf"(?:\b|(?<=\W))(?<!\d\s)(?<!\d){_STEPS}{_IS}{_SIGNED}"),
+    ("steps", rf"(?<![A-Za-z0-9_.]){_SIGNED}\s*(?:training\s+|optimizer\s+)?{_STEPS}"),
+    ("rank", rf"{_RANK}{_IS}{_SIGNED}"),
+    ("rank", rf"(?<![\w.]){_SIGNED}\s*(?:as |for )?(?:the )?{_RANK}\b"),
+    ("learning_rate", rf"{_RATE}{_IS}{_SIGNED}"),
+    ("batch_size", rf"\bbatch(?:[- ]?size|es)?{_IS}{_SIGNED}"),
 )
 _VALUE_NAMES = {
     "steps": r"steps?|long|training|run",
@@ -99,26 +113,41 @@ _FACTORS: tuple[tuple[float, str], ...] = (
 _VAGUE = (
     r"more|fewer|less|higher|lower|bigger|smaller|larger|raise|increase|decrease|reduce|longer|shorter|faster|slower"
 )
-_NO_TRIGGER = r"(?!(?:for|is|are|that|which|word|words|please|on|in|and|or|the|a|an|to|should|must|mean|means)\b)"
+_POINTING = (
+    r"(?:that|this|it|them|those|these|one|something|anything|whatever|him|her|his|its|so|das|"
+    r"dies|eso|esto|ça|cela|isso|questo)"
+)
+_NO_NAME = (
+    rf"(?!(?:{_POINTING}|for|is|are|which|word|words|please|on|in|and|or|the|a|an|to|should|must|"
+    rf"mean|means|do|does|what|no|"
+    r"not|my|your|same|be|as|when|if|with|of|at|too|now)\b)"
+)
 _TRIGGER = re.compile(
-    rf"\btrigger(?: word)?\s*(?:=|:|is\b|to\b|of\b)?\s*[\"'“‘`]?{_NO_TRIGGER}([\w-]+)"
-    r"|[\"'“‘`]?([\w-]+)[\"'”’`]? as (?:the |a |my )?trigger",
+    rf"\btrigger(?:wort|[- ]?word| ?token)?\s*(?:=|:|(?:is|to|of|called|named|should be|shall be|"
+    rf"will be|ist|es|est)\b:?)?\s*"
+    rf"[\"'“‘`]?{_NO_NAME}(?P<behind>[\w-]+)"
+    rf"|[\"'“‘`]?\b{_NO_NAME}(?P<before>[\w-]+)[\"'”’`]? (?:as|for|als|como|comme|come) (?:the |a |my |our |its )?"
+    r"(?:(?:word|palabra|mot|parola) )?(?:trigger|auslöser|disparador|déclencheur)",
     re.IGNORECASE,
 )
-_SKIP = re.compile(
-    r"\b(?:skip|leave out|drop|exclude|ignore|remove|don't use|do not use|without|not) (?:the )?"
-    r"(?:clips?|videos?|number)s? "
-    r"(?P<which>#?\d+(?:(?:\s*,\s*|\s*,?\s*and\s+|\s+)#?\d+)*)"
-)
-_SKIP_FILE = re.compile(
-    r"\b(?:skip|leave out|drop|exclude|ignore|remove|don't use|do not use|without) (?:the )?(?:clip |file |video )?"
-    r"[\"'“‘`]?(?P<which>[^\s\"'”’`]+\.(?:mp4|mov|mkv|webm|avi|m4v|wav|mp3|flac|png|jpe?g|webp))",
+_POINTED_TRIGGER = re.compile(
+    rf"\b{_POINTING} (?:word |one |name )?(?:as|for|als|como|comme|come) (?:the |a |my |our |its )?trigger"
+    rf"|\btrigger(?:[- ]?word)?\s*(?:=|:|is|to|should be|shall be)?\s*\b{_POINTING}\W*$",
     re.IGNORECASE,
 )
-_ALL_CLIPS = re.compile(
-    r"\b(?:use|take|train on|include|keep) (?:all|every) (?:of )?(?:the |my |them)?\s*(?:clips?|videos?)?\b"
+_WANTED_TRIGGER = re.compile(
+    r"\b(?:set|use|add|give|make|choose|change|pick|have|want|need|invent)\b[^.]*\btrigger(?:[- ]?word)?\W*$",
+    re.IGNORECASE,
 )
-_HOLD_OUT = re.compile(rf"\bhold(?:ing)? (?:back|out)\s*(?:about |some )?{_NUMBER}\s*(?:%|percent)")
+_HOLD_OUT = re.compile(
+    rf"\b(?:hold(?:ing)? (?:back|out)|keep|use|set aside)\s*(?:about |some )?{_NUMBER}\s*(?:%|percent)"
+    r"(?=(?: of [^.]*)? (?:for|as|aside|apart|out)\b|\W*$|[.,;])"
+)
+_FORGET = re.compile(
+    r"\b(?:forget(?: about)?|never mind|your own|the default|default|usual|you (?:choose|decide|"
+    r"pick)|whatever you think for)\b"
+    r"[^.,;]*?\b(?P<name>steps|rank|learning[- ]?rate|lr|batch(?:[- ]?size)?)\b"
+)
 
 
 def draft_values(text: str) -> dict[str, Any]:
@@ -132,20 +161,23 @@ def draft_values(text: str) -> dict[str, Any]:
         values["adapter"] = adapter
     corrected = re.search(r"\bnot\b.*\bbut\b|\bfrom\b.*\bto\b|\bno[,:]", text) is not None
     values.update({name: numbers[-1 if corrected else 0] for name, numbers in numbers_in(text).items()})
-    if VIDEO_ONLY.search(text):
+    selection = selection_in(_TRIGGER.sub(" ", text))
+    about_sound = any(one in ("is:silent", "is:sound") for chosen in selection.values() for one in chosen)
+    if VIDEO_ONLY.search(text) and not about_sound:
         values["video_only"] = True
-    elif _WITH_SOUND.search(text):
+    elif not about_sound and _WITH_SOUND.search(text):
         values["video_only"] = False
     direction = direction_in(text)
     if direction is not None:
         values["direction"] = direction
-    skipped = skipped_in(text)
-    if skipped is not None:
-        values["skip"] = skipped
     held = _HOLD_OUT.search(text)
     if held:
         values["held_out"] = _number(held[1], None) / 100
-    return values
+    forgotten = _FORGET.search(text)
+    if forgotten and not numbers_in(text):
+        spelled = forgotten["name"]
+        values["forget"] = [next(name for name, words in _VALUE_NAMES.items() if re.fullmatch(words, spelled))]
+    return values | selection
 
 
 def numbers_in(text: str) -> dict[str, list[Any]]:
@@ -161,6 +193,13 @@ def numbers_in(text: str) -> dict[str, list[Any]]:
     return {name: [value for _, value in sorted(pairs)] for name, pairs in found.items()}
 
 
+def without_values(text: str) -> str:
+    """Lower-case `text` without the numbers that stand with the name of a value, and without a trigger."""
+    for pattern in (*(pattern for _, pattern in _VALUES), _TRIGGER.pattern):
+        text = re.sub(rf"[,;]?\s*(?:\b(?:and|with|at)\s+)?(?:{pattern})", "", text)
+    return " ".join(text.split()).strip(" ,;")
+
+
 def relative_values(text: str) -> dict[str, float]:
     """Factors of values that shall be multiplied, such as "double the rank", by name."""
     found: dict[str, float] = {}
@@ -169,6 +208,27 @@ def relative_values(text: str) -> dict[str, float]:
             if re.search(rf"\b(?:{words})\b[^.,;]*\b(?:{spelled})\b", text):
                 found.setdefault(name, factor)
     return found
+
+
+def added_values(text: str) -> dict[str, float]:
+    """What shall be added to a value, such as "400 more steps" or "100 steps less", by name."""
+    found: dict[str, float] = {}
+    for name, spelled in _VALUE_NAMES.items():
+        named = r"steps?" if name == "steps" else spelled
+        match = re.search(
+            rf"{_NUMBER} (?P<sign>more|extra|additional|further|fewer|less) (?:training )?(?:{named})\b"
+            rf"|{_NUMBER} (?:{named}) (?P<sign_after>more|extra|longer|fewer|less|shorter)\b"
+            rf"|\b(?P<verb>add|subtract|take away) {_NUMBER} (?:more )?(?:{named})\b",
+            text,
+        )
+        if match:
+            digits = next(index for index in (1, 4, 8) if match[index])
+            fewer = (match["sign"] or match["sign_after"] or match["verb"]) in _FEWER
+            found[name] = _number(match[digits], match[digits + 1]) * (-1 if fewer else 1)
+    return found
+
+
+_FEWER = frozenset({"fewer", "less", "shorter", "subtract", "take away"})
 
 
 def vague_value(text: str) -> str | None:
@@ -193,27 +253,23 @@ def direction_in(text: str) -> str | None:
     return next((name for name, pattern in _DIRECTIONS if re.search(pattern, text)), None)
 
 
-def skipped_in(text: str) -> list[str] | None:
-    """Clips to leave out, by number or file name; an empty list for "use all clips", None where nothing is said."""
-    names = [number for match in _SKIP.finditer(text) for number in re.findall(r"\d+", match["which"])] + [
-        match["which"] for match in _SKIP_FILE.finditer(text)
-    ]
-    if names:
-        return names
-    return [] if _ALL_CLIPS.search(text) else None
-
-
 def caption_values(words: str) -> dict[str, Any]:
     """Arguments of caption_clips that `words` name; a trigger keeps its case."""
     values: dict[str, Any] = {}
     trigger = _TRIGGER.search(words)
-    if trigger:
-        values["trigger"] = trigger[1] or trigger[2]
+    if trigger and not _POINTED_TRIGGER.search(words):
+        values["trigger"] = trigger["behind"] or trigger["before"]
     if re.search(r"\b(?:my|existing|own) captions\b", words, re.IGNORECASE):
         values["captioner"] = "existing"
     elif re.search(r"\bmeasured captions\b", words, re.IGNORECASE):
         values["captioner"] = "measured"
     return values
+
+
+def lacks_trigger(words: str) -> bool:
+    """Whether `words` want a trigger without naming the word: "use that as the trigger"."""
+    wanted = _POINTED_TRIGGER.search(words) or _WANTED_TRIGGER.search(words)
+    return wanted is not None and "trigger" not in caption_values(words)
 
 
 def contradiction_in(text: str) -> str | None:

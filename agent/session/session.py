@@ -88,10 +88,10 @@ class Session:
         messages = [*self._unanswered(), note_from_graph(f"{about}\nNext stage: inspect.")]
         return self._turn({**start, "messages": messages}, goal or "begin")
 
-    def say(self, words: str) -> Iterator[Event]:
-        """Say something, as the person."""
+    def say(self, words: str, until: Stage = "monitor") -> Iterator[Event]:
+        """Say something, as the person; `until` is the last stage that the turn may reach by itself."""
         words = printable(words)
-        return self._turn({"until": "monitor", "messages": [*self._unanswered(), HumanMessage(words)]}, words)
+        return self._turn({"until": until, "messages": [*self._unanswered(), HumanMessage(words)]}, words)
 
     def order(self, tool: str, words: str) -> Iterator[Event]:
         """Call a tool in the person's name; `words` are the slash command as typed.

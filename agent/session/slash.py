@@ -1,6 +1,7 @@
 """The slash commands: one table for the parsing, completion and help of both faces. No Textual, no cost to import."""
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,11 +66,28 @@ class Parsed:
     command: Command | None
 
 
+_UNDO = re.compile(
+    r"\W*(?:(?:no|oh|ok|okay|wait|please|sorry|can you|could you|let'?s|and|now)[\s,]+)*(?:"
+    r"undo(?: (?:that|it|this|the last(?: (?:one|change|thing|step|decision))?|my last change))?"
+    r"|(?:take|turn|roll) (?:that|it|this|the last (?:change|one|thing)|what you just did) back(?: again)?"
+    r"|(?:take|roll) back (?:that|it|the last (?:change|one|thing|decision))"
+    r"|(?:revert|reverse) (?:that|it|this|the last (?:change|one|thing))|go back(?: to (?:how it was|before))?|revert"
+    r"|(?:mach|mache|nimm) (?:das|es|die letzte änderung) (?:rückgängig|zurück)|rückgängig"
+    r"|deshaz(?:lo)?(?: eso)?|deshacer|annule(?:r)?(?: ça)?|annulla|desfaz(?:er)?(?: isso)?"
+    r"|元に戻して|取り消して|撤销|撤回"
+    r")(?: again| please| bitte)?\W*",
+    re.IGNORECASE,
+)
+"""The words for /undo, as a whole utterance."""
+
+
 def parse(words: str) -> Parsed | None:
     """Return the slash command that `words` are; None when they are something to say.
 
-    A path such as /home/me/clips is something to say.
+    "undo that" in words is /undo; a path such as /home/me/clips is something to say.
     """
+    if _UNDO.fullmatch(words.replace("’", "'")):
+        return Parsed("undo", "", BY_NAME["undo"])
     if not words.startswith("/") or "\n" in words:
         return None
     name, _, argument = words[1:].partition(" ")

@@ -152,6 +152,7 @@ def _push_summary(result: dict[str, Any]) -> list[str]:
 
 
 SUMMARIES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "project_facts": lambda result: list(result["facts"]),
     "plan_memory": memory_summary,
     "rehearse_training": rehearse_summary,
     "inspect_clips": _inspect_summary,

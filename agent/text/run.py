@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from agent.text.verdict import verdict_words
 from trainer_core.run_folder import LIVE_STATES
 from trainer_core.units import duration_text
 
 SHOWN_ALERTS = 3
+FOLDED = 'The figures and tests behind it: say "details", or `ltx-agent status --verbose`.'
 _STATES = {
     "queued": "is waiting to start",
     "starting": "is starting",
@@ -18,14 +20,33 @@ _STATES = {
 }
 
 
-def run_lines(status: dict[str, Any]) -> list[str]:
-    """Return state, step, time left, losses, verdict with its evidence, and where the adapter is."""
-    state = _STATES.get(status["state"], status["state"])
-    lines = [f"Run {status['run']} {state}: step {status['step']} of {status['steps']}.{_time_left(status)}"]
-    if status.get("stage") and status["state"] in LIVE_STATES:
-        lines[0] += f" Now: {status['stage']}."
+def run_lines(status: dict[str, Any], *, verbose: bool = False) -> list[str]:
+    """Return state, step, time left, the verdict in plain words, alerts, and where the adapter is.
+
+    `verbose` adds the figures and the tests behind the verdict; without it a last line says how to see them.
+    """
+    lines = [_state_line(status)]
     if status.get("error"):
         lines.append(f"Error: {status['error']}")
+    if status.get("verdict"):
+        lines.append(verdict_words(status))
+    if verbose:
+        lines += figure_lines(status)
+    for alert in (status.get("alerts") or [])[-SHOWN_ALERTS:]:
+        lines.append(f"Alert ({alert['kind']}): {alert['message']}")
+        lines.extend(_offered(alert, status["state"]))
+    if status.get("best_checkpoint"):
+        lines.append(f"Best by held-out loss: {status['path']}/{status['best_checkpoint']}")
+    if status.get("last_checkpoint"):
+        lines.append(f"Adapter: {status['path']}/{status['last_checkpoint']}")
+    if status.get("samples_page"):
+        lines.append(f"Samples: {status['path']}/{status['samples_page']}")
+    return lines if verbose else [*lines, FOLDED]
+
+
+def figure_lines(status: dict[str, Any]) -> list[str]:
+    """Return losses, speed, held-out losses, and the verdict's kind with its evidence."""
+    lines = []
     losses = status.get("losses") or {}
     if losses:
         curves = ", ".join(f"{name} {loss['first']:.3f} → {loss['last']:.3f}" for name, loss in losses.items())
@@ -42,16 +63,25 @@ def run_lines(status: dict[str, Any]) -> list[str]:
     if verdict:
         lines.append(f"Verdict: {verdict['kind']} (confidence {verdict['confidence']:.0%}).")
         lines.extend(f"  – {evidence}" for evidence in verdict["evidence"])
-    for alert in (status.get("alerts") or [])[-SHOWN_ALERTS:]:
-        lines.append(f"Alert ({alert['kind']}): {alert['message']}")
-        lines.extend(_offered(alert, status["state"]))
-    if status.get("best_checkpoint"):
-        lines.append(f"Best by held-out loss: {status['path']}/{status['best_checkpoint']}")
-    if status.get("last_checkpoint"):
-        lines.append(f"Adapter: {status['path']}/{status['last_checkpoint']}")
-    if status.get("samples_page"):
-        lines.append(f"Samples: {status['path']}/{status['samples_page']}")
     return lines
+
+
+def quality_lines(status: dict[str, Any]) -> list[str]:
+    """Answer "is it any good?": what the figures say, and that only looking tells the rest."""
+    lines = [verdict_words(status)]
+    if status.get("samples_page"):
+        lines.append(f"Look at what it makes: {status['path']}/{status['samples_page']}")
+    elif status.get("last_checkpoint"):
+        lines.append('Say "show me some samples" to see what it makes, with the adapter and without.')
+    return [*lines, "Whether it is good to your eye, no number says. " + FOLDED]
+
+
+def _state_line(status: dict[str, Any]) -> str:
+    state = _STATES.get(status["state"], status["state"])
+    line = f"Run {status['run']} {state}: step {status['step']} of {status['steps']}.{_time_left(status)}"
+    if status.get("stage") and status["state"] in LIVE_STATES:
+        line += f" Now: {status['stage']}."
+    return line
 
 
 def resume_lines(result: dict[str, Any]) -> list[str]:
@@ -104,20 +134,17 @@ def comparison_lines(found: dict[str, Any]) -> list[str]:
 
 
 def advice_lines(status: dict[str, Any]) -> list[str]:
-    """Answer "should I stop?": what the verdict means for that, with its evidence; the choice stays the person's."""
+    """Answer "should I stop?": what the verdict means for that; the choice stays the user's."""
     verdict = status.get("verdict") or {"kind": "unsure", "confidence": 0.0, "evidence": []}
     if status["state"] not in LIVE_STATES:
         lines = [f"There is nothing to stop: run {status['run']} {_STATES.get(status['state'], status['state'])}."]
     else:
         lines = [_ADVICE.get(verdict["kind"], _ADVICE["unsure"]).format(**status)]
-    lines.append(f"Verdict: {verdict['kind']} (confidence {verdict['confidence']:.0%}).")
-    lines.extend(f"  – {evidence}" for evidence in verdict["evidence"])
+    lines.append(verdict_words(status))
     if status.get("best_checkpoint"):
         lines.append(f"Best checkpoint so far: {status['best_checkpoint']}.")
-    return [
-        *lines,
-        "Stopping saves first, so nothing that was trained is lost. Whether it pleases you, no number says.",
-    ]
+    lines.append("Stopping saves first, so nothing that was trained is lost. Whether it pleases you, no number says.")
+    return [*lines, FOLDED]
 
 
 def speed_lines(status: dict[str, Any]) -> list[str]:

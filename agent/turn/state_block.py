@@ -6,6 +6,7 @@ from agent.context import AgentContext
 from agent.state import AgentState, Stage, earlier_of
 from agent.turn.policies.question_limit import questions_left
 from agent.turn.tool_output import printable
+from tools.inspect.report.footage import read_footage
 from tools.project import Project
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
@@ -25,6 +26,7 @@ _PLAN = {
 def state_block(stage: Stage, state: AgentState, context: AgentContext) -> dict[str, Any]:
     """Return the state block of the system prompt."""
     project = context.project
+    footage = read_footage(project.report_path)
     return {
         "stage": stage,
         "finished": state["finished"],
@@ -34,6 +36,8 @@ def state_block(stage: Stage, state: AgentState, context: AgentContext) -> dict[
         "artifacts": state["artifacts"],
         "approvals": sorted(state["approvals"]),
         "facts": {**project.facts.model_dump(exclude={"sources"}), "goal": state["goal"]},
+        "fixed": state.get("fixed", {}),
+        "footage": footage.model_dump() if footage is not None else None,
         "plan": plan_of(project),
         "captions_by_model": _captions_by_model(project),
         "runs": [_run_seen(run) for run in project.runs()[-RUNS_SHOWN:]],

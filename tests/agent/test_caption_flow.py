@@ -52,7 +52,7 @@ def test_a_person_judges_three_captions_changes_them_and_lets_the_rest_be_writte
     real_project: Project, server: ScriptedOpenAI, heard: Callable[[Iterator[Event]], list[Event]]
 ) -> None:
     with open_session(AgentContext(real_project, Planner())) as session:
-        card = asked(heard(session.begin("", until="caption", fixed={}))).question
+        card = asked(heard(session.begin("the look of my film", until="caption", fixed={}))).question
         assert (card.approval, card.question) == ("captions", "Caption the other 2 clips like these?")
         assert sum(GOOD in line for line in card.details) == 3
         assert {cost.kind for cost in card.costs} == {"time", "memory", "disk", "money"}

@@ -61,6 +61,29 @@ def test_prepare_leaves_the_project(ltx: Callable[..., Ran], clips: Path, tmp_pa
     assert {path: path.read_bytes() for path in clips.rglob("*") if path.is_file()} == before
 
 
+def test_a_goal_nobody_understands_is_a_question_and_no_plan(
+    ltx: Callable[..., Ran], clips: Path, tmp_path: Path
+) -> None:
+    asked = ltx("prepare", clips, "--yes", "--goal", "wibble flurb")
+    assert asked.returncode == 4
+    assert "1. new shots from a text prompt" in asked.stdout
+    assert "name the objective with --objective" in asked.stderr
+    project = tmp_path / "ltx-projects" / "my clips"
+    assert not (project / "captions.jsonl").exists()
+    assert not (project / "config.yaml").exists()
+    named = ltx("prepare", clips, "--yes", "--goal", "wibble flurb", "--objective", "t2v")
+    assert named.returncode == 0, named.stderr
+
+
+def test_without_a_goal_and_without_anybody_to_ask_the_plan_says_what_was_assumed(
+    ltx: Callable[..., Ran], clips: Path, tmp_path: Path
+) -> None:
+    ran = ltx("prepare", clips, "--yes")
+    assert ran.returncode == 0, ran.stderr
+    plan = (tmp_path / "ltx-projects" / "my clips" / "plan.md").read_text()
+    assert "| nothing about what to learn | the likeliest for these clips: it learns to make new shots" in plan
+
+
 def test_json_is_one_document_and_a_second_prepare_reuses(ltx: Callable[..., Ran], clips: Path, tmp_path: Path) -> None:
     first = json.loads(ltx("prepare", clips, "--yes", "--json").stdout)
     again = json.loads(ltx("prepare", clips, "--yes", "--json").stdout)

@@ -21,12 +21,12 @@ def test_conversations_of_a_project_are_apart(context: AgentContext, project: Pr
     import dataclasses
 
     with open_session(context) as session:
-        list(session.begin("25 steps", until="monitor"))
+        list(session.begin("my film, 25 steps", until="monitor"))
     with open_session(dataclasses.replace(context, conversation="second look")) as session:
         assert session.state == {}
         list(session.say("what does rank mean?"))
         assert [known.name for known in session.conversations()] == ["second look", "conversation"]
-        assert [known.title for known in session.conversations()] == ["what does rank mean?", "25 steps"]
+        assert [known.title for known in session.conversations()] == ["what does rank mean?", "my film, 25 steps"]
     assert last_conversation(project.session_path) == "second look"
     use_conversation(project.session_path, "conversation")
     assert open_context(project).conversation == "conversation"
@@ -35,11 +35,15 @@ def test_conversations_of_a_project_are_apart(context: AgentContext, project: Pr
 
 
 def test_undo_takes_back_decisions_one_by_one(session: Session, project: Project) -> None:
-    list(session.begin("25 steps", until="monitor"))
+    list(session.begin("my film, 25 steps", until="monitor"))
     list(session.answer(True))
     list(session.answer(False, "use 77 steps"))
     assert '"steps":77' in project.config_path.read_text()
-    assert [decision.what for decision in session.history()] == ["25 steps", "allowed: captions", "declined: plan"]
+    assert [decision.what for decision in session.history()] == [
+        "my film, 25 steps",
+        "allowed: captions",
+        "declined: plan",
+    ]
     session.undo()
     pending = session.pending()
     assert pending is not None
@@ -96,7 +100,7 @@ def test_news_of_runs_is_told_once_and_reaches_the_model(context: AgentContext, 
 
 
 def test_an_edit_by_hand_is_checked_at_once(session: Session, project: Project) -> None:
-    list(session.begin("25 steps", until="monitor"))
+    list(session.begin("my film, 25 steps", until="monitor"))
     list(session.answer(True))
     assert session.alerts() == []
     project.config_path.write_text("model: {model_path: tiny}\noptimization: {steps: many}\n")

@@ -38,7 +38,7 @@ def test_the_whole_way_with_the_planner(session: Session, project: Project) -> N
 
 
 def test_prepare_ends_with_the_draft(session: Session) -> None:
-    list(session.begin("", until="draft"))
+    list(session.begin("the look of my film", until="draft"))
     list(session.answer(True))
     events = list(session.answer(True))
     assert called(events) == []
@@ -47,7 +47,7 @@ def test_prepare_ends_with_the_draft(session: Session) -> None:
 
 
 def test_an_approval_is_for_one_start(session: Session, project: Project) -> None:
-    list(session.begin("", until="monitor"))
+    list(session.begin("the look of my film", until="monitor"))
     for _ in range(3):
         list(session.answer(True))
     assert asked(list(session.say("start"))) == "start"
@@ -55,7 +55,7 @@ def test_an_approval_is_for_one_start(session: Session, project: Project) -> Non
 
 
 def test_declining_starts_nothing(session: Session, project: Project) -> None:
-    list(session.begin("", until="monitor"))
+    list(session.begin("the look of my film", until="monitor"))
     list(session.answer(True))
     list(session.answer(True))
     events = list(session.answer(False))
@@ -64,7 +64,7 @@ def test_declining_starts_nothing(session: Session, project: Project) -> None:
 
 
 def test_declining_a_plan_with_words_changes_it(session: Session, project: Project) -> None:
-    list(session.begin("", until="monitor"))
+    list(session.begin("the look of my film", until="monitor"))
     list(session.answer(True))
     events = list(session.answer(False, "use 77 steps"))
     assert '"steps":77' in project.config_path.read_text()
@@ -72,7 +72,7 @@ def test_declining_a_plan_with_words_changes_it(session: Session, project: Proje
 
 
 def test_declined_captions_wait_for_corrections(session: Session) -> None:
-    list(session.begin("", until="monitor"))
+    list(session.begin("the look of my film", until="monitor"))
     events = list(session.answer(False, "they are dull"))
     assert called(events) == []
     assert asked(events) is None
@@ -80,15 +80,15 @@ def test_declined_captions_wait_for_corrections(session: Session) -> None:
 
 
 def test_what_was_approved_needs_no_second_approval(session: Session) -> None:
-    list(session.begin("", until="draft"))
+    list(session.begin("the look of my film", until="draft"))
     list(session.answer(True))
     list(session.answer(True))
-    assert asked(list(session.begin("", until="draft"))) is None
-    assert asked(list(session.begin("40 steps", until="draft"))) == "change"
+    assert asked(list(session.begin("the look of my film", until="draft"))) is None
+    assert asked(list(session.begin("the look of my film, 40 steps", until="draft"))) == "change"
 
 
 def test_words_that_nobody_understands_do_nothing(session: Session, project: Project) -> None:
-    list(session.begin("", until="monitor"))
+    list(session.begin("the look of my film", until="monitor"))
     for approved in (True, True, False):
         list(session.answer(approved))
     events = list(session.say("blorb"))
@@ -98,7 +98,7 @@ def test_words_that_nobody_understands_do_nothing(session: Session, project: Pro
 
 def test_a_tool_error_reaches_the_person_and_the_state(session: Session, project: Project) -> None:
     (project.path / "no-clips").touch()
-    events = list(session.begin("", until="draft"))
+    events = list(session.begin("the look of my film", until="draft"))
     assert Returned("inspect_clips", None, "The folder holds no clip. Put one in.") in events
     assert session.state["error"] == {"message": "The folder holds no clip.", "hint": "Put one in.", "exit_code": 3}
     (project.path / "no-clips").unlink()
@@ -110,7 +110,7 @@ def test_the_same_error_twice_ends_the_turn(scripted: Callable[..., AgentContext
     (project.path / "no-clips").touch()
     context = scripted(call("inspect_clips"), call("inspect_clips"), AIMessage("never asked"))
     with open_session(context) as session:
-        events = list(session.begin("", until="draft"))
+        events = list(session.begin("the look of my film", until="draft"))
     assert Said("The folder holds no clip. Put one in.") in events
     assert len(context.model.replies) == 1  # type: ignore[attr-defined]
 
@@ -118,7 +118,7 @@ def test_the_same_error_twice_ends_the_turn(scripted: Callable[..., AgentContext
 def test_a_node_binds_its_own_tools_alone(scripted: Callable[..., AgentContext], call: Any) -> None:
     context = scripted(call("inspect_clips"), AIMessage("Two clips."), call("run_status"), AIMessage("I can't here."))
     with open_session(context) as session:
-        list(session.begin("", until="monitor"))
+        list(session.begin("the look of my film", until="monitor"))
         refused = session.state["messages"][-2]
     assert context.model.bound[0] == ["inspect_clips", "go_to"]  # type: ignore[attr-defined]
     assert context.model.bound[2] == ["caption_clips", "go_to"]  # type: ignore[attr-defined]
@@ -135,7 +135,7 @@ def test_wrong_arguments_come_back_as_an_error(scripted: Callable[..., AgentCont
         AIMessage("Done."),
     )
     with open_session(context) as session:
-        list(session.begin("", until="draft"))
+        list(session.begin("the look of my film", until="draft"))
         answer = next(m for m in session.state["messages"] if isinstance(m, ToolMessage) and m.status == "error")
     assert "steps" in answer.text
     assert "colour" in answer.text
@@ -145,7 +145,7 @@ def test_arguments_that_are_no_json_are_answered(scripted: Callable[..., AgentCo
     broken = {"name": "inspect_clips", "args": "{oops", "id": "b1", "error": "no JSON", "type": "invalid_tool_call"}
     context = scripted(AIMessage("", invalid_tool_calls=[broken]), AIMessage("I give up."))
     with open_session(context) as session:
-        list(session.begin("", until="draft"))
+        list(session.begin("the look of my film", until="draft"))
         answer = session.state["messages"][-2]
     assert isinstance(answer, ToolMessage)
     assert answer.tool_call_id == "b1"
@@ -157,7 +157,7 @@ def test_the_command_line_wins_over_the_model(
 ) -> None:
     context = scripted(call("go_to", stage="draft"), call("draft_config", objective="i2v", steps=5), AIMessage("Done."))
     with open_session(context) as session:
-        list(session.begin("", until="draft", fixed={"objective": "t2v", "captioner": "measured"}))
+        list(session.begin("the look of my film", until="draft", fixed={"objective": "t2v", "captioner": "measured"}))
     assert '"objective":"t2v"' in project.config_path.read_text()
     assert '"steps":5' in project.config_path.read_text()
 
@@ -165,7 +165,7 @@ def test_the_command_line_wins_over_the_model(
 def test_prepare_never_reaches_training(scripted: Callable[..., AgentContext], call: Any, project: Project) -> None:
     context = scripted(call("go_to", stage="monitor"), AIMessage("Then not."))
     with open_session(context) as session:
-        list(session.begin("", until="draft"))
+        list(session.begin("the look of my film", until="draft"))
         assert session.pending() is None
         assert session.state["stage"] == "inspect"
 
@@ -173,7 +173,7 @@ def test_prepare_never_reaches_training(scripted: Callable[..., AgentContext], c
 def test_a_model_that_goes_round_in_circles_is_stopped(scripted: Callable[..., AgentContext], call: Any) -> None:
     context = scripted(*[call("go_to", stage=stage) for _ in range(40) for stage in ("caption", "inspect")])
     with open_session(context) as session:
-        events = list(session.begin("", until="draft"))
+        events = list(session.begin("the look of my film", until="draft"))
     assert called(events) == ["go_to"] * 5
     assert "again and again" in next(event.text for event in events if isinstance(event, Said))
 
@@ -192,7 +192,7 @@ def test_the_models_turn_never_follows_its_own_words(scripted: Callable[..., Age
     replies = [call("inspect_clips"), AIMessage("Two."), call("caption_clips"), AIMessage("One caption.")]
     context = scripted(*replies, call("draft_config"), AIMessage("A plan."))
     with open_session(context) as session:
-        list(session.begin("", until="draft"))
+        list(session.begin("the look of my film", until="draft"))
         list(session.answer(True))
     for messages in context.model.seen:  # type: ignore[attr-defined]
         assert isinstance(messages[-1], HumanMessage | ToolMessage)

@@ -59,7 +59,7 @@ with open_session(AgentContext(project, Planner(), fixtures.counting_tools())) a
     if session.is_unfinished:
         list(session.resume())
     elif session.pending() is None:
-        list(session.begin("7 steps", until="monitor"))
+        list(session.begin("the look of my film, 7 steps", until="monitor"))
     while session.pending() is not None:
         list(session.answer(True, until="monitor"))
 print("whole")
@@ -139,6 +139,6 @@ def _bring_to_the_end(session: Session) -> None:
     if session.is_unfinished:
         list(session.resume())
     elif not session.state:
-        list(session.begin("7 steps", until="monitor"))
+        list(session.begin("the look of my film, 7 steps", until="monitor"))
     while session.pending() is not None:
         list(session.answer(True, until="monitor"))

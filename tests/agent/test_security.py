@@ -41,7 +41,7 @@ def test_a_hostile_caption_starts_nothing_and_steers_no_screen(
     context: AgentContext, project: Project, text: str, tmp_path: Path
 ) -> None:
     with open_session(context) as session:
-        list(session.begin("", until="monitor"))
+        list(session.begin("the look of my film", until="monitor"))
         row = {"path": f"{text}.mp4", "source": "existing", "caption": text, "needs_review": False}
         write_jsonl(project.captions_path, [row])
         events = list(session.say("go on"))

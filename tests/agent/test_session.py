@@ -43,7 +43,7 @@ with open_session(AgentContext(Project(Path(sys.argv[2])), Planner(), fixtures.T
 
 def test_an_approval_waits_for_another_process(context: AgentContext, project: Project) -> None:
     with open_session(context) as session:
-        list(session.begin("25 steps", until="monitor"))
+        list(session.begin("the look of my film, 25 steps", until="monitor"))
     fixtures = str(HERE / "conftest.py")
     root = str(HERE.parents[1])
     resumed = subprocess.run(
@@ -68,7 +68,7 @@ def test_one_process_at_a_time(context: AgentContext) -> None:
 
 def test_checkpoints_are_pruned_to_what_can_be_undone(context: AgentContext, checkpoints: Callable[[], int]) -> None:
     with open_session(context) as session:
-        list(session.begin("", until="monitor"))
+        list(session.begin("the look of my film", until="monitor"))
         for _ in range(KEPT_DECISIONS + 5):
             list(session.say("what does rank mean?"))
         assert session.state["messages"][-1].text.startswith("Rank")
@@ -97,7 +97,7 @@ def test_a_broken_session_file_is_named(context: AgentContext, project: Project)
 
 def test_a_question_left_open_is_answered_before_the_talk_goes_on(context: AgentContext) -> None:
     with open_session(context) as session:
-        list(session.begin("", until="monitor"))
+        list(session.begin("the look of my film", until="monitor"))
         list(session.answer(True))
         list(session.answer(True))
         list(session.say("what does rank mean?"))

@@ -44,7 +44,7 @@ def test_three_useless_replies_offer_the_planner_which_does_the_work(
 ) -> None:
     endpoint.answers = list(USELESS[kind])
     with open_session(AgentContext(project, choose_model("auto"), context.tools)) as session:
-        events = list(session.begin("7 steps", until="monitor"))
+        events = list(session.begin("the look of my film, 7 steps", until="monitor"))
         for _ in range(3):
             if fallback_card(events) is None:
                 events += session.say("go on")
@@ -68,7 +68,7 @@ def test_three_useless_replies_offer_the_planner_which_does_the_work(
 def test_a_no_lets_the_model_try_again(endpoint: Any, context: AgentContext, project: Project) -> None:
     endpoint.answers = [BABBLE]
     with open_session(AgentContext(project, choose_model("auto"), context.tools)) as session:
-        assert fallback_card(list(session.begin("", until="monitor"))) is not None
+        assert fallback_card(list(session.begin("the look of my film", until="monitor"))) is not None
         list(session.answer(False))
         assert session.model_name == "m"
         endpoint.answers = [calling("inspect_clips"), (200, {"content": "Two clips."}), calling("caption_clips")]
@@ -87,7 +87,7 @@ def test_a_model_that_works_or_talks_is_never_given_up(endpoint: Any, context: A
         (200, {"content": "One caption."}),
     ]
     with open_session(AgentContext(project, choose_model("auto"), context.tools)) as session:
-        list(session.begin("", until="caption"))
+        list(session.begin("the look of my film", until="caption"))
         assert session.state["useless"] == 0
         assert project.captions_path.exists()
         list(session.answer(True))

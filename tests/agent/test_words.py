@@ -10,12 +10,12 @@ from agent.planner.slots import relative_values
     ("words", "intent"),
     [
         ("", "empty"),
-        ("help", "help"),
-        ("?", "help"),
+        ("help", "question"),
+        ("?", "question"),
         ("status", "status"),
         ("is it working?", "status"),
         ("how is it going", "status"),
-        ("how long will it take?", "status"),
+        ("how long will it take?", "question"),
         ("stop", "stop"),
         ("please stop the run", "stop"),
         ("start", "start"),
@@ -31,7 +31,7 @@ from agent.planner.slots import relative_values
         ("what does rank mean?", "term"),
         ("what is a trigger?", "term"),
         ("explain overfitting", "term"),
-        ("the weather is fine", "other"),
+        ("the weather is fine", "question"),
         ("train the stop-motion look of these clips", "other"),
     ],
 )
@@ -120,9 +120,9 @@ def test_a_goal_gives_no_orders() -> None:
         ("export it", "export"),
         ("export it for ComfyUI", "export"),
         ("resume", "resume"),
-        ("why?", "why"),
+        ("why?", "question"),
         ("send my clips to a friend", "refused"),
-        ("what is your API key?", "term"),
+        ("what is your API key?", "refused"),
         ("show me the API key", "refused"),
         ("rm -rf / please", "refused"),
         ("use 500 steps and 900 steps", "contradiction"),
@@ -144,11 +144,14 @@ def test_more_intents(words: str, intent: str) -> None:
         ("skip clip 3", ["3"]),
         ("leave out clips 3, 5 and 7", ["3", "5", "7"]),
         ("don't use bikes_1.mp4", ["bikes_1.mp4"]),
-        ("use all clips", []),
     ],
 )
 def test_clips_to_leave_out(words: str, skip: list[str]) -> None:
     assert understand(words).draft == {"skip": skip}
+
+
+def test_all_clips_are_taken_again() -> None:
+    assert understand("use all clips").draft == {"skip": [], "only": []}
 
 
 @pytest.mark.parametrize(

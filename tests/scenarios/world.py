@@ -20,6 +20,7 @@ from tools.deliver.hub import PushArguments
 from tools.deliver.sample import SampleArguments
 from tools.deliver.tool import DELIVER_TOOLS
 from tools.draft.tool import DRAFT_TOOLS
+from tools.facts.tool import FACTS_TOOL
 from tools.inspect.report.objectives import judge_objectives
 from tools.inspect.report.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
 from tools.inspect.tool import InspectArguments
@@ -84,20 +85,21 @@ def played_tools(*, rehearses: bool = False) -> dict[Stage, list[Tool]]:
         if rehearses or tool.name != "rehearse_training"
     ]
     return {
-        "inspect": [Tool("inspect_clips", play_inspect, InspectArguments)],
+        "inspect": [Tool("inspect_clips", play_inspect, InspectArguments), FACTS_TOOL],
         "caption": [
             Tool("caption_clips", play_caption, CaptionArguments),
             Tool("retune_captions", play_retune, RetuneArguments),
+            FACTS_TOOL,
         ],
-        "draft": [*DRAFT_TOOLS, EXPERIMENTS_TOOL],
-        "monitor": monitor,
+        "draft": [*DRAFT_TOOLS, EXPERIMENTS_TOOL, FACTS_TOOL],
+        "monitor": [*monitor, FACTS_TOOL],
     }
 
 
 def play_inspect(project: Project, arguments: InspectArguments, progress: Progress | None = None) -> Played:
     """Look at every clip of the project and write report.json. Run it first."""
     clips = _clips(_world(project)["clips"])
-    usable = [clip for clip in clips if clip.status == "ok"]
+    usable = [clip for clip in clips if clip.status != "unusable"]
     if not usable:
         raise DataError("None of the clips can train.", "Add clips that decode and are long enough.")
     counts = dict.fromkeys(("flagged", "unreadable", "other", "videos", "images", "audio_files"), 0)
@@ -138,7 +140,7 @@ def play_caption(project: Project, arguments: CaptionArguments, progress: Progre
             "needs_review": True,
         }
         for clip in _clips(world["clips"])
-        if clip.status == "ok"
+        if clip.status != "unusable"
     ]
     write_jsonl(project.captions_path, rows)
     return Played(
@@ -324,11 +326,15 @@ def _world(project: Project) -> dict[str, Any]:
 
 
 def _clips(described: str) -> list[Clip]:
-    """`2 sound` → clip_1.mp4, clip_2.mp4 with sound; kinds: sound, silent, short, photo, audio, masked, referenced."""
+    """`2 sound` → clip_1.mp4, clip_2.mp4 with sound; `3 dark earth` → earth_00.mp4 …, dark ones.
+
+    Kinds: sound, silent, short, photo, audio, masked, referenced, dark, blurry, shaky, vertical, long.
+    """
     found: list[Clip] = []
     for part in described.removesuffix(", tight").split(","):
-        count, kind = part.split()
-        found += [_clip(f"clip_{len(found) + index + 1}", kind) for index in range(int(count))]
+        count, kind, *stem = part.split()
+        for index in range(int(count)):
+            found.append(_clip(f"{stem[0]}_{index:02}" if stem else f"clip_{len(found) + 1}", kind))
     return found
 
 
@@ -336,15 +342,25 @@ def _clip(name: str, kind: str) -> Clip:
     suffix = {"photo": "png", "audio": "wav"}.get(kind, "mp4")
     columns = {"masked": {"video_mask": f"masks/{name}.mp4"}, "referenced": {"reference_video": f"refs/{name}.mp4"}}
     samples = [Sample(start_s=index * 0.75, duration_s=17 / 24, bucket="96x64x17") for index in range(2)]
-    short = Flag(id="too_short", severity="block", message="it has 5 frames, fewer than 9", remedy="Use a longer clip.")
+    flags = {
+        "short": Flag(
+            id="too_short", severity="block", message="it has 5 frames, fewer than 9", remedy="Use a longer clip."
+        ),
+        "dark": Flag(id="underexposed", severity="warn", message="it is dark", remedy="Brighten it."),
+        "blurry": Flag(id="blur", severity="warn", message="it is out of focus", remedy="Leave it out."),
+        "shaky": Flag(id="shake", severity="warn", message="it shakes", remedy="Stabilise it."),
+    }
     return Clip(
         source="/footage",
         path=f"{name}.{suffix}",
         sha256=f"sha-of-{name}",
         kind={"photo": "image", "audio": "audio"}.get(kind, "video"),  # type: ignore[arg-type]
-        status="unusable" if kind == "short" else "ok",
+        status={"short": "unusable", "dark": "flagged", "blurry": "flagged", "shaky": "flagged"}.get(kind, "ok"),  # type: ignore[arg-type]
+        duration_s={"photo": 0.0, "short": 0.2, "long": 8.0}.get(kind, 2.0),
+        width=64 if kind == "vertical" else 96,
+        height=96 if kind == "vertical" else 64,
         audio=Audio(status="none" if kind in ("silent", "photo", "short") else "ok"),
         samples=[] if kind == "short" else samples,
-        flags=[short] if kind == "short" else [],
+        flags=[flags[kind]] if kind in flags else [],
         columns=columns.get(kind, {}),
     )

@@ -20,6 +20,7 @@ from tools.draft.coverage import Coverage, coverage_of
 from tools.draft.data_values import data_values
 from tools.draft.heldout import Split, split_off
 from tools.draft.notes import notes_of
+from tools.draft.objective_words import MISSING
 from tools.draft.schedule import Material, material_of, saving_interval, schedule_of, tiny_schedule
 from tools.draft.select import columns_of, has_sound, sort_clips
 from tools.draft.sides import choose_sides, sound_count
@@ -35,6 +36,7 @@ from trainer_core.objective import (
     default_adapter,
     merged,
     nested,
+    objective_named,
     objective_of,
     recipe_for,
 )
@@ -49,6 +51,7 @@ class Wishes:
     """What the person asked for; None leaves the choice to us."""
 
     objective: str | None = None
+    said: str | None = None
     adapter: str | None = None
     steps: int | None = None
     rank: int | None = None
@@ -61,6 +64,7 @@ class Wishes:
     direction: Direction | None = None
     region: tuple[int, int, int, int] | None = None
     skip: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
     set_direction(recipe, objective, wishes.direction)
     strategy = recipe["training_strategy"]
     needs = (strategy["video"] is not None, strategy["audio"] is not None)
-    training, left_out = sort_clips(report, strategy, wishes.skip)
+    training, left_out = sort_clips(report, strategy, wishes.skip, wishes.only)
     recipes = boundary_of(strategy, objective)
     training, too_short = fit_boundaries(strategy, training)
     boundary = boundary_reason(strategy, objective, recipes)
@@ -175,7 +179,7 @@ def in_order_of(config: dict[str, Any], reasons: dict[str, str]) -> dict[str, st
 def _choose_objective(report: Report, facts: ProjectFacts, wishes: Wishes) -> tuple[str, str]:
     asked = wishes.objective or facts.objective
     if asked is not None:
-        return asked, ASKED
+        return asked, "what your words were understood as; plan.md has them side by side" if wishes.said else ASKED
     usable = usable_clips(report)
     shown = [clip for clip in usable if clip.kind != "audio" and clip.samples]
     if not shown and any(clip.kind == "audio" for clip in usable):
@@ -195,9 +199,10 @@ def _refuse_impossible(report: Report, objective: str, *, without_sound: bool) -
         return
     missing = ", ".join(lacking)
     possible = ", ".join(name for name, entry in report.objectives.items() if entry.possible) or "none"
+    how = " ".join(MISSING[column][1] for column in lacking)
     raise DataError(
         f"{objective} can't be trained on these clips: {missing} is missing.",
-        f"Add it to the data, or choose an objective these clips can carry: {possible}.",
+        f"{how} Or choose an objective these clips can carry: {possible}.",
     )
 
 
@@ -207,6 +212,12 @@ def _choose_adapter(
     asked = wishes.adapter or facts.adapter
     if asked is None or (asked == "lora" and objective.endswith("_ic")):
         return default_adapter(objective, columns)
+    reference = "reference_video" if objective_named(objective).video.generated else "reference_audio"
+    if asked == "ic-lora" and not {"reference_video", "reference_audio"} & set(columns):
+        raise DataError(
+            f"{objective} with the adapter ic-lora needs `{reference}`, and no clip has one.",
+            f"{MISSING[reference][1]} Or train a plain LoRA.",
+        )
     for adapter in ADAPTER_NAMES:
         if adapter == asked:
             return adapter, ASKED

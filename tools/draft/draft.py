@@ -17,6 +17,7 @@ from tools.draft.fit import fitted
 from tools.draft.heldout import LARGEST_FRACTION
 from tools.draft.plan import plan_text
 from tools.draft.recipe_reasons import recipe_reasons
+from tools.draft.references import REFERENCES
 from tools.draft.sample_prompts import with_samples
 from tools.inspect.report.clips import read_report
 from tools.inspect.report.report import Report
@@ -29,6 +30,8 @@ from trainer_core.objective import objective_of
 from trainer_core.sections.own import AdapterKind, ObjectiveName
 
 AdapterName = Literal["lora", "ic-lora", "full"]
+LONGEST_SAID = 600
+"""Characters: a goal, and the answer to a question about it."""
 
 
 class DraftArguments(BaseModel):
@@ -37,6 +40,13 @@ class DraftArguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     objective: Annotated[ObjectiveName | None, Field(description="null derives it from the clips.")] = None
+    said: Annotated[
+        str | None,
+        Field(
+            max_length=LONGEST_SAID,
+            description="The user's own words that `objective` was read from: the plan shows both side by side.",
+        ),
+    ] = None
     adapter: Annotated[AdapterName | None, Field(description="null: ic-lora for the _ic objectives, else lora.")] = None
     steps: Annotated[int | None, Field(ge=1, description="Optimizer steps.")] = None
     rank: Annotated[int | None, Field(ge=1, le=1024, description="Rank of the LoRA.")] = None
@@ -66,8 +76,16 @@ class DraftArguments(BaseModel):
     ] = None
     skip: Annotated[
         tuple[str, ...] | None,
-        Field(description="Clips to leave out: numbers in report.html's order, or names. An empty list takes all."),
+        Field(description=f"Clips to leave out; an empty list leaves out none. {REFERENCES}"),
     ] = None
+    only: Annotated[
+        tuple[str, ...] | None,
+        Field(description="The clips to train on and no others, by the same references; an empty list takes all."),
+    ] = None
+    forget: Annotated[
+        tuple[str, ...],
+        Field(description="Names of arguments that were asked for before and no longer are: they are derived again."),
+    ] = ()
 
 
 @dataclass(frozen=True)
@@ -82,10 +100,12 @@ class Drafted:
 def facts_with(facts: ProjectFacts, arguments: DraftArguments) -> ProjectFacts:
     """Return project.json's facts with what is asked for now: it stays asked for until something else is."""
     named = arguments.model_dump(exclude_unset=True, exclude_none=True, mode="json")
-    own: dict[str, Any] = {name: named.pop(name) for name in ("objective", "adapter") if name in named}
-    kept = dict(facts.asked)
+    forgotten = named.pop("forget", [])
+    own: dict[str, Any] = {name: None for name in ("objective", "adapter") if name in forgotten}
+    own |= {name: named.pop(name) for name in ("objective", "adapter") if name in named}
+    kept = {name: value for name, value in facts.asked.items() if name not in forgotten}
     if own.get("objective", facts.objective) != facts.objective:
-        for name in ("direction", "region", "video_only"):  # they belonged to the other objective
+        for name in ("direction", "region", "said", "video_only"):  # they belonged to the other objective
             kept.pop(name, None)
     return facts.model_copy(update={**own, "asked": {**kept, **named}})
 
@@ -99,7 +119,8 @@ def draft_of(project: Project, facts: ProjectFacts, memory_bytes: Callable[[], i
     except ValidationError as error:
         faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']} (given: {fault['input']})" for fault in error.errors())
         raise ConfigError(f"That can't be asked for: {faults}.", "Ask for another value.") from error
-    wishes = Wishes(**{**arguments.model_dump(), "skip": arguments.skip or ()})
+    named = arguments.model_dump(exclude={"forget"})
+    wishes = Wishes(**{**named, "skip": arguments.skip or (), "only": arguments.only or ()})
     decided = decide(report, facts, wishes)
     draft = fitted(with_samples(decided, dataset_rows(project, decided)), project.path, memory_bytes)
     text = annotated_yaml(draft.config, {**recipe_reasons(draft.config), **draft.reasons})
@@ -117,7 +138,8 @@ def write_draft(project: Project, facts: ProjectFacts, drafted: Drafted) -> tupl
     write_coverage(project, draft.coverage)
     captions = captions_by_clip(read_captions(project.captions_path), draft.training)
     to_review = sum(entry.needs_review for entry in captions.values())
-    write_text(project.plan_path, plan_text(draft, drafted.report, to_review))
+    said = str(facts.asked.get("said") or facts.goal)
+    write_text(project.plan_path, plan_text(draft, drafted.report, to_review, said))
     backup = replace_drafted(project.config_path, drafted.text)
     if facts != project.facts:
         project.write_facts(facts)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tools.draft.choices import Draft
+from tools.draft.objective_words import OBJECTIVE_WORDS
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Clip, Report
 from tools.plain_text import plain_text
@@ -16,9 +17,10 @@ _ADAPTERS = {
 }
 
 
-def plan_text(draft: Draft, report: Report, captions_to_review: int) -> str:
-    """Return plan.md."""
+def plan_text(draft: Draft, report: Report, captions_to_review: int, said: str = "") -> str:
+    """Return plan.md. `said`: the words that the objective was read from; empty where the clips alone led to it."""
     sections = [
+        ("What you said, and what I understood", _understood(draft, said)),
         ("What will be trained", _what(draft)),
         ("On which clips", _clips(draft, report)),
         ("Which values, and why", _values(draft)),
@@ -40,6 +42,17 @@ def clip_count_sentence(draft: Draft) -> str:
 def code_span(text: str) -> str:
     """Return untrusted text as a Markdown code span that it can't leave."""
     return f"`{displayed(text).replace('`', chr(39))}`"
+
+
+def _understood(draft: Draft, said: str) -> str:
+    """The words beside their meaning, so that a misunderstanding shows before anything is trained."""
+    makes = OBJECTIVE_WORDS[draft.objective].makes
+    alone = " The sound is left out." if draft.video_only else ""
+    quoted = _escaped(code_span(" ".join(said.split()))) if said.strip() else "nothing about what to learn"
+    likeliest = "" if said.strip() else "the likeliest for these clips: "
+    understood = f"{likeliest}it learns to make {makes} ({draft.objective}).{alone}"
+    table = f"| you said | I understood |\n| --- | --- |\n| {quoted} | {understood} |"
+    return f"{table}\n\nNot what you meant? Say it in other words; nothing was trained yet."
 
 
 def _what(draft: Draft) -> str:

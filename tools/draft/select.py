@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tools.inspect.discover.names import displayed
+from tools.draft.references import clips_meant
 from tools.inspect.report.clips import unusable_clips, usable_clips
 from tools.inspect.report.report import AudioStatus, Clip, Report
-from trainer_core.errors import ConfigError
 from trainer_core.objective import objective_of
 from trainer_core.sections.strategy import FlexibleStrategy
 
@@ -30,23 +29,30 @@ def columns_of(report: Report) -> set[str]:
 
 
 def sort_clips(
-    report: Report, strategy: dict[str, Any], skipped: Sequence[str] = ()
+    report: Report, strategy: dict[str, Any], skipped: Sequence[str] = (), only: Sequence[str] = ()
 ) -> tuple[list[Clip], list[tuple[Clip, str]]]:
-    """Return the clips that train, and every other media file with the reason why it doesn't."""
+    """Return the clips that train, and every other media file with the reason why it doesn't.
+
+    `skipped` and `only` are references (references.py); without `only`, every clip is asked for.
+    """
     objective = objective_of(FlexibleStrategy.model_validate(strategy))
     columns = set(objective.columns().values()) - {"caption", "video", "audio"}
     needs_video, needs_audio = objective.video.present, objective.audio.present
     extends = any(objective.video.condition(kind) for kind in ("prefix", "suffix"))
     training = []
     left_out = [(clip, _why_unusable(clip)) for clip in unusable_clips(report)]
-    unwanted = _named_clips(report, skipped)
+    unwanted = clips_meant(report, skipped)
+    wanted = clips_meant(report, only) if only else None
     for found in usable_clips(report):
         clip = found if needs_video else for_sound_alone(found)
-        reason = (
-            "you asked to leave it out" if clip.path in unwanted else _why_not(clip, needs_video, needs_audio, columns)
-        )
-        if reason is None and extends and clip.kind == "image":
+        if clip.path in unwanted:
+            reason: str | None = "you asked to leave it out"
+        elif wanted is not None and clip.path not in wanted:
+            reason = "you asked for others alone"
+        elif extends and clip.kind == "image":
             reason = "it is a still: nothing follows its only frame"
+        else:
+            reason = _why_not(clip, needs_video, needs_audio, columns)
         if reason is None:
             training.append(clip)
         else:
@@ -77,24 +83,3 @@ def for_sound_alone(clip: Clip) -> Clip:
 
 def has_sound(clip: Clip) -> bool:
     return clip.audio.status == "ok"
-
-
-def _named_clips(report: Report, names: Sequence[str]) -> set[str]:
-    """The paths that `names` mean: a number counts the media of report.html from 1, else a path or a part of one.
-
-    Raises ConfigError for a name that means no clip or several.
-    """
-    paths = [clip.path for clip in report.clips if clip.kind != "other"]
-    found = set()
-    for name in names:
-        if name.isdigit() and name not in paths:
-            if not 1 <= int(name) <= len(paths):
-                raise ConfigError(f"There is no clip {name}: the report has {len(paths)}.", "Say a number or a name.")
-            found.add(paths[int(name) - 1])
-            continue
-        meant = [path for path in paths if path == name] or [path for path in paths if name.lower() in path.lower()]
-        if len(meant) != 1:
-            several = ", ".join(displayed(path) for path in meant[:5]) or "none"
-            raise ConfigError(f"{name!r:.100} names {len(meant)} clips: {several}.", "Give one clip's name.")
-        found.add(meant[0])
-    return found

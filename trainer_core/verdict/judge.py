@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer_core.verdict.heldout import FEWEST_EVALUATIONS, best_evaluated, judge_heldout
 from trainer_core.verdict.lost_updates import LEAST_RATE_SHARE, lost_words, updates_lost
-from trainer_core.verdict.training import judge_training
+from trainer_core.verdict.training import FEW_HELD_OUT, NO_HELD_OUT, judge_training
 from trainer_core.verdict.verdict import Verdict, is_finite
 
 DEAD_STEPS = 5
@@ -23,10 +23,9 @@ def judge(steps: list[dict[str, Any]], heldout: list[dict[str, Any]], diverged: 
     if found is None and len(heldout) >= FEWEST_EVALUATIONS:
         found = judge_heldout(heldout)
     if found is None:
-        found = judge_training(measured)
-        if heldout:
-            evidence = f"{len(heldout)} held-out evaluation(s) so far; a judgement from them takes {FEWEST_EVALUATIONS}"
-            found = found.model_copy(update={"evidence": [*found.evidence, evidence]})
+        times = "once" if len(heldout) == 1 else f"{len(heldout)} times"
+        few = FEW_HELD_OUT.format(count=times, fewest=FEWEST_EVALUATIONS)
+        found = judge_training(measured, few if heldout else NO_HELD_OUT)
     return found.model_copy(update={"best_step": best_evaluated(heldout)})
 
 

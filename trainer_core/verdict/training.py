@@ -18,19 +18,23 @@ FLAT_BAND = 0.05
 """A curve is flat when its change over the window lies within this share of its level, at 95 %."""
 CONFIDENCE_CAP = 0.8
 """No verdict from training loss alone is more certain than this."""
-LIMIT_OF_EVIDENCE = "This is training loss only: it can't show overfitting or a best step; that needs held-out clips."
+NO_HELD_OUT = "This is training loss only: it can't show overfitting or a best step; that needs held-out clips."
+FEW_HELD_OUT = (
+    "This is training loss only: it can't show overfitting, and the held-out clips were evaluated {count}; a judgement "
+    "from them takes {fewest} evaluations."
+)
 
 
-def judge_training(rows: list[dict[str, Any]]) -> Verdict:
-    """Judge by training rows in order of step, all of them finite."""
+def judge_training(rows: list[dict[str, Any]], limit: str = NO_HELD_OUT) -> Verdict:
+    """Judge by training rows in order of step, all of them finite. `limit` says what this can't tell, and why."""
     if len(rows) < MIN_STEPS:
         evidence = f"{len(rows)} steps were measured; a judgement takes at least {MIN_STEPS}"
-        return Verdict(kind="unsure", confidence=0.0, evidence=[evidence, LIMIT_OF_EVIDENCE])
-    return _judge_trends(_trends(rows))
+        return Verdict(kind="unsure", confidence=0.0, evidence=[evidence, limit])
+    return _judge_trends(_trends(rows), limit)
 
 
-def _judge_trends(trends: dict[str, Trend]) -> Verdict:
-    evidence = [_sentence(name, trend) for name, trend in trends.items()] + [LIMIT_OF_EVIDENCE]
+def _judge_trends(trends: dict[str, Trend], limit: str) -> Verdict:
+    evidence = [_sentence(name, trend) for name, trend in trends.items()] + [limit]
     rising = [t for t in trends.values() if t.p_value < RISE_P_VALUE and t.change > STRONG_RISE]
     falling = [t for t in trends.values() if t.p_value < TREND_P_VALUE and t.change < 0]
     flat = [t for t in trends.values() if t.change_low >= -FLAT_BAND and t.change_high <= FLAT_BAND]

@@ -56,6 +56,7 @@ def prepare(
             {name: value for name, value in fixed.items() if value is not None},
             lambda question: (yes and question.approval != "fallback") or _approve(question, bar, as_json),
             lambda event: _show(event, shown, as_json),
+            lambda: None if yes else _reply(bar, as_json),
         )
     if as_json:
         say_json(document)
@@ -192,6 +193,16 @@ def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool:
 
     show_card(question)
     return ask_approval(question, Terminal()) is True
+
+
+def _reply(bar: "ProgressBar", as_json: bool) -> str | None:
+    """The user's words after a question, where there is somebody to ask."""
+    bar.clear()
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    from agent.ui.plain.terminal import Terminal
+
+    return Terminal().ask("Your answer") or None
 
 
 def _show(event: "Event", shown: "EventLines", as_json: bool) -> None:

@@ -37,11 +37,17 @@ def train(project: TrainArgument = None, wait: WaitOption = None, as_json: JsonO
         say(f"{told}\nSee how it goes: ltx-agent status {where}")
 
 
-def status(target: RunArgument = None, as_json: JsonOption = False) -> None:
-    """Say how a run goes: step, time left, losses, and a verdict with its evidence."""
+def status(
+    target: RunArgument = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="The figures and tests behind the verdict too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how a run goes: step, time left, a verdict in plain words, and where the adapter is."""
     from tools.monitor.find import resolve_run
 
-    say_status(resolve_run(target), as_json)
+    say_status(resolve_run(target), as_json, verbose=verbose)
 
 
 def stop(
@@ -116,7 +122,7 @@ def _follow(run: "RunFolder", told: str, where: str, as_json: bool) -> None:
     say_status(run, as_json)
 
 
-def say_status(run: "RunFolder", as_json: bool) -> None:
+def say_status(run: "RunFolder", as_json: bool, *, verbose: bool = False) -> None:
     from agent.text.run import run_lines
     from tools.monitor.status import describe_run
 
@@ -124,7 +130,7 @@ def say_status(run: "RunFolder", as_json: bool) -> None:
     if as_json:
         say_json(described)
     else:
-        for line in run_lines(described):
+        for line in run_lines(described, verbose=verbose):
             say(line)
         from tools.monitor.curve import curve_of_ended_run
 

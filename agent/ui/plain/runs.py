@@ -31,7 +31,7 @@ def run(face: Face, name: str) -> list[str]:
         return [NO_RUN]
     status = describe_run(found).model_dump()
     seen = see_run(found)
-    lines = run_lines(status)
+    lines = run_lines(status, verbose=True)
     if len(seen.steps):
         memory = seen.steps.mean("memory_bytes")[-1]
         lines += speed_lines(status)

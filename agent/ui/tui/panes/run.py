@@ -12,9 +12,10 @@ from textual.message import Message
 from textual.widgets import ProgressBar, Static
 
 from agent.text.sanitize import clean, clean_lines
+from agent.text.verdict import verdict_words
 from agent.ui.shared.watch import RunSeen
 from agent.ui.tui.panes.pane import Pane
-from trainer_core.run_folder import LIVE_STATES
+from trainer_core.run_folder import LIVE_STATES, RunStatus
 from trainer_core.units import duration_text, size_text
 
 STATE_STYLES = {
@@ -145,7 +146,7 @@ def _lines(seen: RunSeen) -> list[Content]:
     lines: list[Content] = []
     if status.error:
         lines += [Content.styled(clean_lines(status.error), "$error"), Content("")]
-    lines += _verdict(status.verdict)
+    lines += _verdict(status)
     if len(steps):
         lines += _speed(seen)
         memory = steps.mean("memory_bytes")
@@ -170,18 +171,20 @@ def _lines(seen: RunSeen) -> list[Content]:
     return lines
 
 
-def _verdict(verdict: dict[str, Any] | None) -> list[Content]:
+def _verdict(status: RunStatus) -> list[Content]:
+    """The verdict in plain words first; its kind, confidence and evidence below, muted."""
+    verdict = status.verdict
     if not verdict:
         return []
     colour = {"continue": "$success", "plateau": "$warning", "unsure": "$muted"}.get(verdict["kind"], "$error")
+    words = verdict_words({"state": status.state, "step": status.step, "steps": status.steps, "verdict": verdict})
     lines = [
-        Content.assemble(
-            ("verdict         ", "$muted"),
-            (clean(str(verdict["kind"])), f"bold {colour}"),
-            (f"  confidence {verdict.get('confidence', 0):.0%}", "$muted"),
-        )
+        Content.styled(words, f"bold {colour}"),
+        Content.styled(
+            f"verdict         {clean(str(verdict['kind']))}  confidence {verdict.get('confidence', 0):.0%}", "$muted"
+        ),
     ]
-    lines += [Content(clean(f"  – {evidence}")) for evidence in verdict.get("evidence", [])]
+    lines += [Content.styled(clean(f"  – {evidence}"), "$muted") for evidence in verdict.get("evidence", [])]
     return [*lines, Content("")]
 
 

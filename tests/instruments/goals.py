@@ -1,0 +1,123 @@
+"""How often the planner takes a goal for what it isn't: sentences by objective, crossed with kinds of footage.
+
+    python tests/instruments/goals.py            # the table of ARCHITECTURE.md
+    python tests/instruments/goals.py --wrong    # and every sentence that was silently taken for another goal
+
+`calibration.yaml` and `oblique.yaml` (hints that a filmmaker drops) set the margins in
+agent/planner/objective_choice.py; `plain.yaml` (as people type) was written afterwards, and two of its misses led to
+changes; `last.yaml` was written after the last change and only measures. None of their sentences is an exemplar.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parents[1])]
+
+from agent.planner.objective_choice import Choice, choose, missing_of  # noqa: E402 (the path above names where it is)
+from tools.inspect.report.footage import Footage  # noqa: E402
+
+SPLITS = ("calibration", "oblique", "plain", "last")
+NO_GOAL = "none"
+FOOTAGE = {
+    "clips with sound": Footage(videos=10, with_sound=10),
+    "1 of 10 with sound": Footage(videos=10, with_sound=1),
+    "silent clips": Footage(videos=10),
+    "pairs": Footage(videos=10, reference_video=10),
+    "pairs with sound": Footage(videos=10, with_sound=10, reference_video=10, reference_audio=10),
+    "clips with masks": Footage(videos=10, with_sound=10, video_mask=10),
+    "photos": Footage(images=30),
+    "sound files": Footage(sounds=40),
+    "sound pairs": Footage(sounds=40, reference_audio=40),
+}
+Outcome = Literal["right", "offered", "asked", "wrong"]
+"""right: the plan that was meant, or the refusal of what the footage can't carry. offered: a question that names it.
+
+asked: a question without the right one; wrong: another plan, silently.
+"""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One sentence on one kind of footage."""
+
+    meant: str
+    words: str
+    footage: str
+    choice: Choice
+    outcome: Outcome
+
+
+def sentences(split: str) -> list[tuple[str, str]]:
+    """Pairs of what is meant and the words."""
+    read: dict[str, list[str]] = yaml.safe_load((HERE / "goals" / f"{split}.yaml").read_text(encoding="utf-8"))
+    return [(meant, words) for meant, all_words in read.items() for words in all_words]
+
+
+def judged(split: str, kinds: tuple[str, ...] = tuple(FOOTAGE)) -> Iterator[Judged]:
+    """Every sentence of a split on every kind of footage."""
+    for meant, words in sentences(split):
+        for kind in kinds:
+            choice = choose(words, FOOTAGE[kind])
+            yield Judged(meant, words, kind, choice, _outcome(meant, choice, FOOTAGE[kind]))
+
+
+def _outcome(meant: str, choice: Choice, footage: Footage) -> Outcome:
+    if choice.verdict == "clear":
+        return "right" if choice.objective == meant else "wrong"
+    if meant == NO_GOAL:
+        return "right" if not choice.understood else "asked"
+    if choice.verdict == "refuse" and choice.objective == meant:
+        return "right"
+    return "offered" if meant in (*choice.offered, choice.beyond) else "asked"
+
+
+def table(split: str) -> str:
+    """The outcomes of a split by kind of footage, as Markdown."""
+    counts: dict[str, Counter[str]] = {kind: Counter() for kind in FOOTAGE}
+    for one in judged(split):
+        counts[one.footage][one.outcome] += 1
+    counts["all"] = sum(counts.values(), Counter())
+    rows = [f"| {split} | right | right one offered | asked without it | silently wrong |", "| --- " * 5 + "|"]
+    for kind, found in counts.items():
+        shares = (f"{found[outcome] / found.total():.1%}" for outcome in ("right", "offered", "asked", "wrong"))
+        rows.append(f"| {kind} | {' | '.join(shares)} |")
+    return "\n".join(rows)
+
+
+def confusion(split: str) -> str:
+    """What each objective was taken for where the words alone decide (on footage that carries it): clear plans only."""
+    rows = ["| meant | understood as, without a question |", "| --- | --- |"]
+    taken: dict[str, Counter[str]] = {}
+    for one in judged(split):
+        carried = one.meant == NO_GOAL or not missing_of(one.meant, FOOTAGE[one.footage])
+        if carried and one.choice.verdict == "clear":
+            taken.setdefault(one.meant, Counter())[str(one.choice.objective)] += 1
+    for meant, found in taken.items():
+        rows.append(f"| {meant} | {', '.join(f'{name} {count}' for name, count in found.most_common())} |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wrong", action="store_true", help="list what was silently taken for another goal")
+    chosen = parser.parse_args()
+    for split in SPLITS:
+        print(table(split), end="\n\n")
+    print(confusion("plain"))
+    if chosen.wrong:
+        for split in SPLITS:
+            for one in judged(split):
+                if one.outcome == "wrong":
+                    print(f"{split} | {one.footage} | {one.meant} taken for {one.choice.objective} | {one.words}")
+
+
+if __name__ == "__main__":
+    main()
