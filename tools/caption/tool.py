@@ -358,7 +358,7 @@ def _notes(
     if measured:
         notes.append(
             f"{measured} of {len(entries)} captions are measured descriptions: drafts that say nothing of what is "
-            "shown. Edit them in captions.jsonl, or write a .txt file beside each clip; what you write is kept."
+            "shown. Say what each shows, or write a .txt file beside each clip; what you write is kept."
         )
     if failed:
         path, reason = next(iter(failed.items()))

@@ -11,7 +11,7 @@ from agent.planner import meaning, offers
 from agent.planner.answers import kinds
 from agent.planner.glossary import explain, is_known, meant_term, nearest_terms, terms
 from agent.planner.in_context import in_context
-from agent.planner.intents import is_yes, plain, understand
+from agent.planner.intents import plain, understand
 from agent.planner.languages import language_of
 from agent.planner.numbers import with_digits
 from agent.planner.offers import chosen, not_understood, offered_in
