@@ -12,6 +12,7 @@ from agent.llm.settings import Settings
 from agent.session.events import Question
 from agent.text.sanitize import clean, clean_lines
 from tools.draft.annotated import is_as_drafted
+from tools.draft.coverage import read_coverage
 from tools.draft.edit import check_text
 from tools.monitor.cost import start_costs
 from tools.prices import money_of
@@ -56,8 +57,9 @@ def inputs_card(project: Project) -> Question:
 
 
 def plan_card(project: Project) -> Question:
-    """The plan as it stands."""
-    return Question("plan", "Is this plan right?", [*_plan_to_read(project), *_forecast(project)], FREE)
+    """The plan as it stands: first of all on how much of what was given it trains."""
+    lines = [*_trained_on(project), *_plan_to_read(project), *_forecast(project)]
+    return Question("plan", "Is this plan right?", lines, FREE)
 
 
 def call_card(
@@ -168,6 +170,11 @@ def _config(project: Project) -> TrainingConfig | None:
         return load_config(project.config_path)
     except LtxError:  # the plan's card and every later step name what is wrong with the file
         return None
+
+
+def _trained_on(project: Project) -> list[str]:
+    coverage = read_coverage(project)
+    return [f"Trained on {clean(coverage.sentence)}.", ""] if coverage is not None else []
 
 
 def _plan_to_read(project: Project) -> list[str]:
