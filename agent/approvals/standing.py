@@ -68,7 +68,7 @@ def open_calls(state: AgentState) -> list[Any]:
 
 
 def asked_again(state: AgentState, context: AgentContext) -> Command[Any] | None:
-    """Lead to the card that stands, the one answered last first; None when none does. Those no longer due are dropped."""
+    """Lead to the card that stands, the one answered last first; None when none does, or none is due any more."""
     standing = list(state.get("standing", []))
     while standing:
         entry = standing[-1]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agent.cli.asking import agrees, ask_words, is_terminal
+from agent.cli.asking import agrees, ask_words
+from agent.cli.asking import is_terminal as _is_terminal
 from agent.cli.options import CaptionerOption, JsonOption, ProjectOption, TargetArgument
 from agent.cli.output import progress, say, say_json
 
@@ -284,7 +285,7 @@ def _with_download(work: Callable[[], None], project: "Project", as_json: bool) 
     try:
         work()
     except ApprovalNeeded as needed:
-        if as_json or not is_terminal():
+        if as_json or not _is_terminal():
             raise
         say(needed.message, err=True)
         facts = project.facts
@@ -326,7 +327,7 @@ def _spot_checked(project: "Project", arguments: "CaptionArguments", result: "Ca
 
     while result.remaining:
         _tell_spot_check(result)
-        if not is_terminal():
+        if not _is_terminal():
             return result
         if result.estimate is not None:
             say(f"The rest: {result.estimate.sentence()}")

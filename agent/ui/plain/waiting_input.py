@@ -47,7 +47,7 @@ def pipe_of_stdin() -> Pipe | None:
     """The standard input as a pipe; None where it is a terminal, or no file of the system at all."""
     try:
         return None if sys.stdin.isatty() else Pipe(sys.stdin.fileno())
-    except (OSError, ValueError):  # a program that runs us has put something else there
+    except (AttributeError, OSError, ValueError):  # a program that runs us has put something else there
         return None
 
 
