@@ -1,7 +1,7 @@
 """Consent in words: a yes or a no only where the whole utterance is one. Every face asks here and nowhere else.
 
 "yes", "ja, mach das", "lgtm 👍" are; "ok but …", "okay no", "yes?" and "do it tomorrow" are neither: they are words to
-act on. The words of nine languages are in consent.yaml.
+act on. The words of eight languages are in consent.yaml.
 """
 
 import re
@@ -38,7 +38,7 @@ def consent_of(words: str, approval: str = "") -> Consent | None:
     `approval` names the card they answer, whose own verb is a yes to it: "start" to the card of a start.
     """
     text = words.strip()
-    if not text or len(text) > LONGEST_CHARACTERS or _DOUBTS & set(text) or "..." in text:
+    if not text or text[0] == "/" or len(text) > LONGEST_CHARACTERS or _DOUBTS & set(text) or "..." in text:
         return None
     known, tokens = _known(), _tokens(text)
     if tokens is None:

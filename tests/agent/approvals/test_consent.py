@@ -1,4 +1,4 @@
-"""Whole utterances in nine languages: a yes, a no, or words to act on."""
+"""Whole utterances in eight languages: a yes, a no, or words to act on."""
 
 from pathlib import Path
 from typing import Any
