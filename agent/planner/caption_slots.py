@@ -78,7 +78,8 @@ def correction_in(words: str, shown: Sequence[dict[str, Any]], *, asked: bool) -
         return exchanged
     only = named if named is not None else (shown[0] if len(shown) == 1 else None)
     said = (_SAID.search(words) or _SHOWS.search(words) if named is not None else None) or _CLEARER.search(words)
-    text = said["text"] if said is not None and not re.fullmatch(rf"\W*(?:{_WRONG})\W*", said["text"], re.I) else ""
+    text = re.sub(rf"^\W*{_IS}\s+", "", said["text"], flags=re.IGNORECASE) if said is not None else ""
+    text = "" if re.fullmatch(rf"\W*(?:{_WRONG})\W*", text, re.IGNORECASE) else text
     clip = only["path"] if only is not None else None
     if text and (named is not None or re.match(_SOMETHING, text, re.IGNORECASE)):
         return Correction(clip, _sentence(text))

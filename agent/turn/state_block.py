@@ -41,6 +41,7 @@ def state_block(stage: Stage, state: AgentState, context: AgentContext) -> dict[
         "footage": footage.model_dump() if footage is not None else None,
         "plan": plan_of(project),
         "captions_by_model": _captions_by_model(project),
+        "standing": [entry["card"] for entry in state.get("standing", [])],
         "captions_shown": _captions_shown(project),
         "runs": [_run_seen(run) for run in project.runs()[-RUNS_SHOWN:]],
         "questions_left": questions_left(state),

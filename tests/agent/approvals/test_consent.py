@@ -32,7 +32,12 @@ def test_the_planner_reads_a_yes_in_the_same_place(words: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "approval", "expected"),
-    [("start it", "start", "yes"), ("start it", "push", None), ("overwrite it", "overwrite", "yes"), ("train", "", None)],
+    [
+        ("start it", "start", "yes"),
+        ("start it", "push", None),
+        ("overwrite it", "overwrite", "yes"),
+        ("train", "", None),
+    ],
 )
 def test_a_cards_own_verb_is_a_yes_to_it_alone(words: str, approval: str, expected: Any) -> None:
     assert consent_of(words, approval) == expected
