@@ -64,12 +64,13 @@ def route(state: AgentState, runtime: Runtime[AgentContext]) -> Command[Node]:
 
 def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Graph:
     """Compile the graph. Interrupts need a checkpointer; the drawing doesn't."""
-    builder = StateGraph(state_schema(), context_schema=AgentContext)
+    schema: Any = state_schema()
+    builder = StateGraph(schema, context_schema=AgentContext)
     builder.add_node("route", route)
     stages: dict[str, Any] = {"inspect": inspect(), "caption": caption(), "draft": draft(), "monitor": monitor()}
     approvals = (approve_captions, approve_inputs, approve_plan, approve_call, approve_fallback)
     for name, node in {**stages, **{approval.__name__: approval for approval in approvals}}.items():
-        builder.add_node(name, node)
+        builder.add_node(name, node, input_schema=schema)  # with the policies' parts: a card that stands keeps them
         builder.add_edge(name, "route")
     builder.add_edge(START, "route")
     return builder.compile(checkpointer=checkpointer)
