@@ -408,7 +408,7 @@ def ltx(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
 
     def answered(command: list[Any], answers: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         """Write each answer into a pipe only when a prompt has come: what is written earlier answers no card."""
-        pipes: dict[str, Any] = {name: subprocess.PIPE for name in ("stdin", "stdout")}
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
         with (tmp_path / "stderr").open("w+") as errors:
             with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=errors, **pipes) as child:
                 seen, left = b"", list(answers)

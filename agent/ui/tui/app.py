@@ -338,7 +338,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             self.talk.notice("It is at work; that comes next. Esc interrupts it.")
 
     def order(self, command: "Command") -> None:
-        """Have the tool of a slash command called; an approval that waits is left for it."""
+        """Have the tool of a slash command called; an approval that waits stands again after it."""
         if self.conversation is None:
             self.notify("There is no conversation to talk in.", severity="warning")
             return

@@ -169,9 +169,21 @@ def test_a_caption_is_corrected_by_words(real_clips: Path, tmp_path: Path, words
     project.path.mkdir()
     project.write_facts(ProjectFacts(sources=[str(real_clips)]))
     with open_session(AgentContext(project, Planner())) as session:
-        card = question_of(list(session.begin("", until="caption")))
+        card = question_of(list(session.begin("the look", until="caption")))
         assert card.details[1].startswith("1. bikes_1.mp4 (measured): ")
         card = question_of(list(session.answer(False, words)))
         assert card.approval == "captions"
         assert any(caption in line for line in card.details)
     assert caption in [row["caption"] for row in read_jsonl(project.captions_path)]
+
+
+@pytest.mark.parametrize("tool", ["inspect_clips", "start_training"])
+def test_a_command_leaves_no_card_out(session: Session, project: Project, tool: str) -> None:
+    list(session.begin("", until="monitor"))
+    assert question_of(list(session.answer(True))).approval == "plan"
+    assert question_of(list(session.order(tool, f"/{tool}"))).approval == "plan"
+    assert not (project.path / "started").exists()
+    assert question_of(list(session.answer(True))).approval == "start"
+    assert question_of(list(session.order("run_status", "/status"))).approval == "start"
+    list(session.answer(True))
+    assert (project.path / "started").read_text() == "x"

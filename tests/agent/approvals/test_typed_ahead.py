@@ -1,4 +1,4 @@
-"""A card reads only what was typed after it was drawn: on a real terminal, through a pipe, and while it is asked again."""
+"""A card reads only what was typed after it was drawn: on a real terminal, through a pipe, and as it stands again."""
 
 import os
 import pty
