@@ -89,7 +89,7 @@ def answer(
     if wish.intent == "question" and wish.question is not None:
         answered = answer_to(wish.question, words, state)
         return _in_stage("monitor", answered, state) if answered == ("run_status", {}) else answered
-    corrected = _corrected(words, wish, state, bound)
+    corrected = caption_corrected(words, wish, state, bound)
     if corrected is not None:
         return corrected
     if wish.intent in _ABOUT_A_RUN:
@@ -114,7 +114,7 @@ def answer(
     return _unclear(wish, stage, missing, before, state, bound)
 
 
-def _corrected(words: str, wish: Wish, state: dict[str, Any], bound: Collection[str]) -> str | Call | None:
+def caption_corrected(words: str, wish: Wish, state: dict[str, Any], bound: Collection[str]) -> str | Call | None:
     """What a correction of a caption leads to; None where the words make none."""
     asked = state["stage"] == "caption" and wish.intent in ("other", "caption", "no")
     if wish.draft or wish.caption or not (asked or wish.intent in ("other", "caption")):
