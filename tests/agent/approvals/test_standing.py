@@ -158,7 +158,7 @@ def test_a_language_model_that_only_talks_does_not_lose_the_card(
     ("words", "caption"),
     [
         ("the first caption is wrong, it's a fox", "A fox."),
-        ("no, the second one is wrong: it's a fox", "A fox."),
+        ("the second one is wrong: it's a fox", "A fox."),
         ("caption 1 should read: A fox crosses the snow", "A fox crosses the snow."),
     ],
 )
