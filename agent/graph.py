@@ -13,6 +13,7 @@ from langgraph.types import Command
 
 from agent.approvals.nodes import approve_call, approve_captions, approve_fallback, approve_inputs, approve_plan
 from agent.approvals.reviews import missing_review
+from agent.approvals.standing import asked_again
 from agent.context import AgentContext, context_of
 from agent.nodes.caption import caption
 from agent.nodes.draft import draft
@@ -39,10 +40,13 @@ _REVIEW_NODES: dict[str, Node] = {"captions": "approve_captions", "inputs": "app
 
 def route(state: AgentState, runtime: Runtime[AgentContext]) -> Command[Node]:
     """Send the turn where a stage or an approval wants it; else to the stage it is in; else through the reviews on."""
-    jump_to = state.get("jump_to")
+    jump_to, context = state.get("jump_to"), context_of(state, runtime)
+    again = asked_again(state, context) if jump_to == "__end__" and not context.stop.is_set() else None
+    if again is not None:
+        return again
     if jump_to is not None:
         return Command(goto=cast(Node, jump_to), update={"jump_to": None})
-    finished, project = state["finished"], context_of(state, runtime).project
+    finished, project = state["finished"], context.project
     if finished is None:
         unseen = project.captions_path.exists() and missing_review("caption", state, project)
         if state["stage"] == "draft" and unseen:  # however the talk got here, captions come before the plan
@@ -60,12 +64,13 @@ def route(state: AgentState, runtime: Runtime[AgentContext]) -> Command[Node]:
 
 def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Graph:
     """Compile the graph. Interrupts need a checkpointer; the drawing doesn't."""
-    builder = StateGraph(state_schema(), context_schema=AgentContext)
+    schema: Any = state_schema()
+    builder = StateGraph(schema, context_schema=AgentContext)
     builder.add_node("route", route)
     stages: dict[str, Any] = {"inspect": inspect(), "caption": caption(), "draft": draft(), "monitor": monitor()}
     approvals = (approve_captions, approve_inputs, approve_plan, approve_call, approve_fallback)
     for name, node in {**stages, **{approval.__name__: approval for approval in approvals}}.items():
-        builder.add_node(name, node)
+        builder.add_node(name, node, input_schema=schema)  # with the policies' parts: a card that stands keeps them
         builder.add_edge(name, "route")
     builder.add_edge(START, "route")
     return builder.compile(checkpointer=checkpointer)

@@ -64,6 +64,11 @@ class AgentState(TypedDict, total=False):
     """The error of the last tool call, if it failed: message, hint, exit_code; by_model: no tool takes such a call."""
     fallback: bool
     """Whether the person let the built-in planner take over from a language model that failed."""
+    standing: list[dict[str, Any]]
+    """The cards that were answered in words, oldest first: each is asked again when the turn that they began has ended.
+
+    Their entries are made in agent/approvals/standing.py.
+    """
     jump_to: str | None
     """The node that a stage or an approval has the router go to next; None: as the stages follow each other."""
 

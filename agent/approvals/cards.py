@@ -12,6 +12,7 @@ from agent.llm.settings import Settings
 from agent.session.events import Question
 from agent.text.sanitize import clean, clean_lines
 from tools.draft.annotated import is_as_drafted
+from tools.draft.coverage import read_coverage
 from tools.draft.edit import check_text
 from tools.monitor.cost import start_costs
 from tools.prices import money_of
@@ -20,6 +21,7 @@ from tools.spec import FREE, CostKind, CostLine, Preview, Tool
 from trainer_core.config import TrainingConfig, load_config
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
+from trainer_core.units import counted
 
 SPOT_CHECK_CAPTIONS = 3
 PLAN_LINES = 80
@@ -28,14 +30,24 @@ FILES_SHOWN = 5
 
 def captions_card(project: Project) -> Question:
     """A spot check: the captions that most need a person's eye."""
-    rows = read_jsonl(project.captions_path) if project.captions_path.exists() else []
-    first = sorted(rows, key=lambda row: not row["needs_review"])[:SPOT_CHECK_CAPTIONS]
+    rows = _captions(project)
     waiting = sum(row["needs_review"] for row in rows)
-    where = _name(project.captions_path)
-    lines = [f"{len(rows)} captions, {waiting} of them drafts that need a review. All are in {where}."]
-    lines += [f"{clean(row['path'])} ({row['source']}): {clean(row['caption'])}" for row in first]
-    lines.append("Not right? Say what is wrong; they are written anew where you did not write them yourself.")
+    lines = [f"{counted(len(rows), 'caption')}, {waiting} of them drafts that need a review."]
+    for number, row in enumerate(captions_shown(project), start=1):
+        lines.append(f"{number}. {clean(row['path'])} ({row['source']}): {clean(row['caption'])}")
+    if len(rows) > SPOT_CHECK_CAPTIONS:
+        lines.append("/clips opens all of them.")
+    lines.append("Not right? Say what is wrong, such as: the second caption is wrong, it's a fox.")
     return Question("captions", "Are these captions right?", lines, FREE)
+
+
+def captions_shown(project: Project) -> list[dict[str, Any]]:
+    """The captions that the card shows, in its order: those that need a person's eye first."""
+    return sorted(_captions(project), key=lambda row: not row["needs_review"])[:SPOT_CHECK_CAPTIONS]
+
+
+def _captions(project: Project) -> list[dict[str, Any]]:
+    return read_jsonl(project.captions_path) if project.captions_path.exists() else []
 
 
 def inputs_card(project: Project) -> Question:
@@ -45,8 +57,9 @@ def inputs_card(project: Project) -> Question:
 
 
 def plan_card(project: Project) -> Question:
-    """The plan as it stands."""
-    return Question("plan", "Is this plan right?", [*_plan_to_read(project), *_forecast(project)], FREE)
+    """The plan as it stands: first of all on how much of what was given it trains."""
+    lines = [*_trained_on(project), *_plan_to_read(project), *_forecast(project)]
+    return Question("plan", "Is this plan right?", lines, FREE)
 
 
 def call_card(
@@ -157,6 +170,11 @@ def _config(project: Project) -> TrainingConfig | None:
         return load_config(project.config_path)
     except LtxError:  # the plan's card and every later step name what is wrong with the file
         return None
+
+
+def _trained_on(project: Project) -> list[str]:
+    coverage = read_coverage(project)
+    return [f"Trained on {clean(coverage.sentence)}.", ""] if coverage is not None else []
 
 
 def _plan_to_read(project: Project) -> list[str]:

@@ -7,13 +7,14 @@ router; `jump_to` says where to from there, if it is not the way of the stages.
 import dataclasses
 from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
 from agent.approvals import cards
-from agent.approvals.calls import answer_to, calls_of
+from agent.approvals.calls import answer_to
 from agent.approvals.reviews import fingerprint_of
+from agent.approvals.standing import AFTER_REVIEWS, open_calls, standing_review, with_call, with_review, without
 from agent.approvals.waiting import call_fingerprint, first_unapproved
 from agent.context import AgentContext, context_of
 from agent.session.events import Approval, Question
@@ -59,16 +60,21 @@ def approve_call(state: AgentState, runtime: Runtime[AgentContext]) -> Update:
     if waiting is None:
         return {"jump_to": stage}
     call, card = waiting
+    review = standing_review(state, context.project) if card.approval in AFTER_REVIEWS else None
+    if review is not None:
+        return {"jump_to": f"approve_{review}"}
     answer = _ask(card, call_fingerprint(call, context.project))
+    standing = without(state, call["name"])
     if answer["approved"]:
         granted = {**state.get("granted", {}), call_fingerprint(call, context.project): card.approval}
-        return {"granted": granted, "jump_to": "approve_call"}  # another call of the reply may wait
-    answers = [answer_to(call, DECLINED, failed=True) for call in calls_of(reply)]
-    words = [HumanMessage(answer["words"])] if answer["words"] else []
-    declined = state.get("declined", {})
-    if not words:  # words are a wish for something else, not a no to this for good
-        declined = {**declined, card.approval: fingerprint_of("plan", context.project)}
-    return {"messages": [*answers, *words], "declined": declined, "jump_to": stage}
+        # another call of the reply may wait
+        return {"granted": granted, "standing": standing, "jump_to": "approve_call"}
+    update = {"messages": _declined(state), "standing": standing, "jump_to": stage}
+    if answer["words"]:  # they are a wish for something else, not a no to this for good
+        words = HumanMessage(answer["words"])
+        return {**update, "messages": [*_declined(state), words], "standing": with_call(state, call["name"], reply)}
+    declined = {**state.get("declined", {}), card.approval: fingerprint_of("plan", context.project)}
+    return {**update, "declined": declined}
 
 
 def approve_fallback(state: AgentState) -> Update:
@@ -76,7 +82,7 @@ def approve_fallback(state: AgentState) -> Update:
     error = state["error"]
     assert error is not None
     if not _ask(cards.fallback_card(error))["approved"]:
-        return {"useless": 0, "jump_to": "__end__"}
+        return {"useless": 0, "standing": [], "jump_to": "__end__"}
     return {"fallback": True, "error": None, "jump_to": state["stage"]}
 
 
@@ -90,7 +96,18 @@ def _ask(card: Question, seen: str = "") -> dict[str, Any]:
 
 
 def _reviewed(approval: Approval, stage: Stage, answer: dict[str, Any], state: AgentState, project: Project) -> Update:
+    standing = without(state, approval)
     if answer["approved"]:
-        return {"approvals": {**state["approvals"], approval: fingerprint_of(approval, project)}}
-    words = HumanMessage(answer["words"]) if answer["words"] else note_from_graph(f"{DECLINED} ({approval})")
-    return {"messages": [words], "finished": None, "stage": stage}
+        approvals = {**state["approvals"], approval: fingerprint_of(approval, project)}
+        jump_to = "approve_call" if open_calls(state) else None
+        return {"approvals": approvals, "standing": standing, "error": None, "jump_to": jump_to}
+    update = {"finished": None, "stage": stage, "standing": standing}
+    if answer["words"]:
+        words = HumanMessage(answer["words"])
+        return {**update, "messages": [*_declined(state), words], "standing": with_review(state, approval, stage)}
+    return {**update, "messages": [*_declined(state), note_from_graph(f"{DECLINED} ({approval})")]}
+
+
+def _declined(state: AgentState) -> list[AnyMessage]:
+    """The answers to the calls that waited for a card which got no yes."""
+    return [answer_to(call, DECLINED, failed=True) for call in open_calls(state)]

@@ -17,6 +17,9 @@ from agent.turn.policies.question_limit import asks
 from tools.project import Project
 from trainer_core.errors import ApprovalNeeded, ExternalError, error_of
 
+Approve = Callable[[Question], bool | str]
+"""Answers a card: yes, no, or words to act on, after which the card comes again."""
+
 _LOOK_AT = {"captions": "captions.jsonl", "plan": "plan.md and config.yaml"}
 
 
@@ -24,7 +27,7 @@ def prepare(
     project: Project,
     model: BaseChatModel,
     fixed: dict[str, Any],
-    approve: Callable[[Question], bool],
+    approve: Approve,
     show: Callable[[Event], None],
     reply: Callable[[], str | None] = lambda: None,
 ) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def _run(
     session: Session,
     project: Project,
     fixed: dict[str, Any],
-    approve: Callable[[Question], bool],
+    approve: Approve,
     show: Callable[[Event], None],
     reply: Callable[[], str | None],
 ) -> tuple[dict[str, dict[str, Any]], str]:
@@ -73,10 +76,11 @@ def _run(
         for event in events:
             event.tell(heard)
         question = heard.question
-        if question is not None and question.approval == "fallback" and not approve(question):
+        answer = approve(question) if question is not None else True
+        if question is not None and question.approval == "fallback" and answer is not True:
             events = session.answer(False)  # what failed is raised at the end
             continue
-        if question is not None and not approve(question):
+        if question is not None and answer is False:
             judged = _LOOK_AT.get(question.approval, "what was asked")
             raise ApprovalNeeded(
                 f"The approval `{question.approval}` is needed and was not given.",
@@ -84,7 +88,7 @@ def _run(
                 "then run it again with --yes.",
             )
         if question is not None:
-            events = session.answer(True)
+            events = session.answer(answer is True, answer if isinstance(answer, str) else "")
         elif "draft_config" in heard.results or heard.has_failed or not asks(heard.words):
             events = None
         else:

@@ -20,7 +20,7 @@ from agent.planner.calls import Call, Move, Spoken
 from agent.planner.clauses import Reading, read
 from agent.planner.intents import understand
 from agent.planner.languages import language_of
-from agent.planner.next_action import answer_all, begin_stage, goal_wish
+from agent.planner.next_action import answer_all, begin_stage, caption_corrected, goal_wish
 from agent.planner.objective_talk import steered
 from agent.planner.offers import chosen
 from agent.state import DECLINED, FINISHED_BY, GOAL, NONE_LEFT, is_from_person, told_by_rules, words_of
@@ -86,9 +86,14 @@ def next_move(messages: Sequence[AnyMessage | BaseMessage], bound: Collection[st
         told = after_tool(last, reading.wishes)
         if not isinstance(told, str) or not said or last.status == "error" or last.name in _ENDS_A_TURN:
             return told
+        if last.name == "write_caption" and not any(wish.draft or wish.caption for wish in reading.wishes):
+            return told
         return answer_all(reading.wishes, before, state, bound, called, told=told)
     assume = str(last.content).startswith(NONE_LEFT)
     if said and (isinstance(last, ToolMessage) or is_from_person(last) or assume):
+        corrected = caption_corrected(words, understand(words), state, bound)  # as a whole, before it is cut in parts
+        if corrected is not None and not assume:
+            return corrected
         told = _beforehand(words, reading, heard, state) if is_from_person(last) else ""
         return answer_all(reading.wishes, before, state, bound, called, assume=assume, told=told)
     if str(last.content).startswith(DECLINED):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from agent.approvals.consent import consent_of
 from agent.planner.adapter_slots import (
     compare_values,
     doctor_values,
@@ -70,6 +71,8 @@ Intent = Literal[
     "other",
 ]
 
+_ORDERS_TOO = frozenset({"stop", "abort", "cancel", "cancel it"})
+"""A no to a card, and an order where none waits."""
 _TERM = re.compile(
     r"^\W*(?:what(?:'?s| is| are| does| do)|explain|define|meaning of)\s+(?:the |a |an )?[\"'“‘`]?"
     r"(?P<term>[\w -]+?)[\"'”’`]?(?:\s+means?)?\W*$",
@@ -203,8 +206,9 @@ def _understood(words: str, by_meaning: bool) -> Wish:
     text = plain(words)
     if not text:
         return Wish("empty")
-    if is_yes(text):
-        return Wish("yes")
+    consent = consent_of(words)
+    if consent is not None and text not in _ORDERS_TOO:
+        return Wish(consent)
     intent: Intent = next((intent for intent, pattern in _rules() if pattern.search(text)), "other")
     asked = _asked(words, text, intent)
     if asked is not None:
@@ -225,13 +229,6 @@ def _understood(words: str, by_meaning: bool) -> Wish:
     if _ASKS_ONLY.search(text) and wants and not names_a_side:  # "what comes before" names what is to be made
         valued, intent = None, "other"  # a question changes nothing and starts nothing
     return valued or _left(text, intent, by_meaning)
-
-
-def is_yes(text: str) -> bool:
-    """Whether lower-case `text` is a yes as a whole, and nothing else."""
-    said = re.findall(r"[\w'’]+|👍|✅", text)
-    agrees, beside = _yes_words()
-    return any(word in agrees for word in said) and all(word in agrees | beside for word in said) and "?" not in text
 
 
 def plain(words: str) -> str:
@@ -292,13 +289,6 @@ def _left(text: str, intent: Intent, by_meaning: bool) -> Wish:
 def _rules() -> tuple[tuple[Intent, re.Pattern[str]], ...]:
     """The intents with their patterns, in the order they are tried."""
     return tuple((rule["intent"], re.compile("|".join(rule["patterns"]))) for rule in _read("intents.yaml"))
-
-
-@cache
-def _yes_words() -> tuple[frozenset[str], frozenset[str]]:
-    """The words that agree, and those that may stand beside one."""
-    read = _read("yes.yaml")
-    return frozenset(read["agrees"]), frozenset(read["beside"])
 
 
 def _read(name: str) -> Any:

@@ -8,6 +8,7 @@ from agent.planner.adapter_slots import NEWEST
 from agent.planner.answers.assistant import term
 from agent.planner.answers.kinds import answer_to
 from agent.planner.calls import Call, Spoken, live_run
+from agent.planner.caption_slots import correction_in
 from agent.planner.clauses import VALUES
 from agent.planner.draft_call import draft_call
 from agent.planner.in_context import assumed, in_context
@@ -78,6 +79,7 @@ def answer(
     `assume`: no question is left, so what is unclear is taken as it most likely was meant.
     """
     words = wish.words
+    assume = assume or _is_put_to_a_card(wish, words, state)
     wish = in_context(assumed(wish, words, state) if assume else wish, words, before, state)
     stage: Stage = state["stage"]
     missing = _first_missing(state)
@@ -87,6 +89,9 @@ def answer(
     if wish.intent == "question" and wish.question is not None:
         answered = answer_to(wish.question, words, state)
         return _in_stage("monitor", answered, state) if answered == ("run_status", {}) else answered
+    corrected = caption_corrected(words, wish, state, bound)
+    if corrected is not None:
+        return corrected
     if wish.intent in _ABOUT_A_RUN:
         return _in_stage("monitor", ("run_status", {}), state)
     if wish.intent in _AFTER_A_RUN:
@@ -107,6 +112,19 @@ def answer(
     if wish.intent in ("yes", "empty"):
         return _go_on(stage, missing, before, wish, state)
     return _unclear(wish, stage, missing, before, state, bound)
+
+
+def caption_corrected(words: str, wish: Wish, state: dict[str, Any], bound: Collection[str]) -> str | Call | None:
+    """What a correction of a caption leads to; None where the words make none."""
+    asked = state["stage"] == "caption" and wish.intent in ("other", "caption", "no")
+    if wish.draft or wish.caption or not (asked or wish.intent in ("other", "caption")):
+        return None
+    found = correction_in(words, state.get("captions_shown", []), asked=asked)
+    if found is None or (state["stage"] == "caption" and "write_caption" not in bound):
+        return None
+    if found.call is not None:
+        return _in_stage("caption", ("write_caption", found.call), state)
+    return section("planner", "what_caption" if found.clip else "which_caption", clip=found.clip or "")
 
 
 def begin_stage(state: dict[str, Any], wishes: list[Wish]) -> str | Call:
@@ -199,6 +217,11 @@ def _unclear(
     if stage == "caption" and not asked:
         return section("planner", "no_captions")
     return not_understood(words, state, state.get("last_said", ""))
+
+
+def _is_put_to_a_card(wish: Wish, words: str, state: dict[str, Any]) -> bool:
+    """Whether a value was named without a number in answer to a card: what is assumed stands on the next one."""
+    return wish.intent == "vague" and bool(state.get("standing")) and wish.term.replace("_", " ") in words.lower()
 
 
 def _go_on(stage: Stage, missing: Stage, before: list[Wish], wish: Wish, state: dict[str, Any]) -> str | Call:

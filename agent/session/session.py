@@ -18,7 +18,9 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, StateSnapshot
 
 from agent.approvals.calls import answer_to, calls_of
+from agent.approvals.consent import consent_of
 from agent.approvals.nodes import answer_of
+from agent.approvals.standing import left_open
 from agent.context import AgentContext
 from agent.graph import Graph, build_graph
 from agent.llm.choose import choose_model, name_of
@@ -81,7 +83,8 @@ class Session:
         """Start the work at its first stage, with a goal in the person's words."""
         goal = printable(goal)
         about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
-        start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), **at_each_goal()}
+        start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), "standing": []}
+        start |= at_each_goal()
         facts = self._context.project.facts
         if facts.assumed:  # they belonged to the way before
             self._context.project.write_facts(facts.model_copy(update={"assumed": []}))
@@ -89,27 +92,38 @@ class Session:
         return self._turn({**start, "messages": messages}, goal or "begin")
 
     def say(self, words: str, until: Stage = "monitor") -> Iterator[Event]:
-        """Say something, as the person; `until` is the last stage that the turn may reach by itself."""
+        """Say something, as the person; `until` is the last stage that the turn may reach by itself.
+
+        While a card waits, words to act on answer it, and a yes or no doesn't: whoever shows cards answers them with
+        `answer`, so what comes here was said before the card could be seen.
+        """
         words = printable(words)
+        question = self.pending()
+        if question is not None:
+            if consent_of(words, question.approval) is None:
+                return self.answer(False, words, until=until)
+            told = f'"{words}" was said before this was asked, so it is no answer to it.'
+            return iter([Alerted(question.approval, "note", told), Asked(question)])
         return self._turn({"until": until, "messages": [*self._unanswered(), HumanMessage(words)]}, words)
 
     def order(self, tool: str, words: str) -> Iterator[Event]:
         """Call a tool in the person's name; `words` are the slash command as typed.
 
         A stage whose first work is not done yet, up to the tool's own, is begun instead: its model knows what was
-        asked for. Raises ConfigError when no stage has the tool.
+        asked for. A card that waits stands again after it. Raises ConfigError when no stage has the tool.
         """
         tools = self._context.tools
         stage = next((stage for stage in STAGES if any(each.name == tool for each in tools.get(stage, []))), None)
         if stage is None:
             raise ConfigError(f"{words} can't be done here: no stage has the tool {tool}.", "Say it in words.")
+        standing = left_open(self._graph.get_state(self._config).next, self.state, self._context)
         update: dict[str, Any] = {"until": "monitor", "stage": stage, "ordered": {"name": tool, "args": {}}}
         messages: list[AnyMessage] = [*self._unanswered(), HumanMessage(words)]
         due = first_due(stage, artifacts_of(self._context.project)) if tool in DONE_IN_ORDER else None
         if due is not None:
             update = {"until": "monitor", "stage": due}
             messages.append(note_from_graph(f"Next stage: {due}."))
-        return self._turn({**update, "messages": messages}, words)
+        return self._turn({**update, "standing": standing, "messages": messages}, words)
 
     def answer(self, approved: bool, words: str = "", until: Stage | None = None) -> Iterator[Event]:
         """Answer the pending approval; `until` lets the work go on further than what asked for it."""

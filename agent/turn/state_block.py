@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from agent.approvals.cards import captions_shown
 from agent.context import AgentContext
 from agent.state import AgentState, Stage, earlier_of
 from agent.turn.policies.question_limit import questions_left
@@ -40,6 +41,8 @@ def state_block(stage: Stage, state: AgentState, context: AgentContext) -> dict[
         "footage": footage.model_dump() if footage is not None else None,
         "plan": plan_of(project),
         "captions_by_model": _captions_by_model(project),
+        "standing": [entry["card"] for entry in state.get("standing", [])],
+        "captions_shown": _captions_shown(project),
         "runs": [_run_seen(run) for run in project.runs()[-RUNS_SHOWN:]],
         "questions_left": questions_left(state),
         "earlier": earlier_of(state),
@@ -65,6 +68,15 @@ def _captions_by_model(project: Project) -> bool:
     except LtxError:
         return False
     return any(isinstance(row, dict) and row.get("source") in ("endpoint", "local") for row in rows)
+
+
+def _captions_shown(project: Project) -> list[dict[str, Any]]:
+    """The captions on the card, in its order, for what is said of "the second one"."""
+    try:
+        rows = captions_shown(project)
+    except (LtxError, KeyError, TypeError):  # a file that a person is at work in
+        return []
+    return [{name: row[name] for name in ("path", "source", "caption")} for row in rows]
 
 
 def offer_of(run: RunFolder) -> dict[str, Any] | None:

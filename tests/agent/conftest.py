@@ -1,6 +1,5 @@
 """A project on disk, small tools that are real Tools, and a chat model that says what a script says."""
 
-import io
 import json
 import os
 import sqlite3
@@ -240,12 +239,27 @@ def session(context: AgentContext) -> Iterator[Session]:
 
 @pytest.fixture
 def in_lines(bare: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """`in_lines(context, *lines)`: hold a conversation in line mode with these lines as input; what it printed."""
+    """`in_lines(context, *lines)`: hold a conversation in line mode, a line typed at each prompt; what it printed."""
 
     def talk(context: AgentContext, *lines: str) -> str:
-        bare.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        source, end = os.pipe()
+        bare.setattr("sys.stdin", os.fdopen(source))
+        sink = os.fdopen(end, "wb", 0)
+        waiting, typed = list(lines), Terminal._line
+
+        def line(terminal: Terminal, prompt: str) -> str:
+            """Like a person, write only once there is something to answer."""
+            if waiting:
+                sink.write(f"{waiting.pop(0)}\n".encode())
+            else:
+                sink.close()
+            return typed(terminal, prompt)
+
+        bare.setattr(Terminal, "_line", line)
         capsys.readouterr()
-        converse(context, Terminal())
+        with sink:
+            converse(context, Terminal())
+        bare.setattr(Terminal, "_line", typed)
         return capsys.readouterr().out
 
     return talk
@@ -392,7 +406,25 @@ def ltx(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
         name: value for name, value in os.environ.items() if "OPENAI" not in name and "LTX_AGENT" not in name
     }
 
-    def run(*arguments: str | Path | bytes, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    def answered(command: list[Any], answers: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        """Write each answer into a pipe only when a prompt has come: what is written earlier answers no card."""
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+        with (tmp_path / "stderr").open("w+") as errors:
+            with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=errors, **pipes) as child:
+                seen, left = b"", list(answers)
+                while piece := os.read(child.stdout.fileno(), 65536):
+                    seen += piece
+                    if seen.endswith(b"> ") and left:
+                        child.stdin.write(f"{left.pop(0)}\n".encode())
+                        child.stdin.flush()
+            errors.seek(0)
+            return subprocess.CompletedProcess(command, child.returncode, seen.decode(), errors.read())
+
+    def run(
+        *arguments: str | Path | bytes, stdin: str = "", answers: Sequence[str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        if answers is not None:
+            return answered([Path(sys.executable).with_name("ltx-agent"), *arguments], answers)
         return subprocess.run(
             [Path(sys.executable).with_name("ltx-agent"), *arguments],
             cwd=tmp_path,

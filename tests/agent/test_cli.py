@@ -104,7 +104,9 @@ def test_an_approval_is_needed(ltx: Callable[..., Ran], clips: Path, tmp_path: P
 
 def test_a_conversation_takes_up_where_prepare_stopped(ltx: Callable[..., Ran], clips: Path, tmp_path: Path) -> None:
     ltx("prepare", clips)
-    ran = ltx("chat", "--plain", stdin="yes\nuse 9 steps\nyes\nno\nno\nwhat does rank mean?\nblorb\nquit\n")
+    ran = ltx(
+        "chat", "--plain", answers=["yes", "use 9 steps", "yes", "no", "no", "what does rank mean?", "blorb", "quit"]
+    )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("Is this plan right?") == 2
     assert "steps: 9" in (tmp_path / "ltx-projects/my clips/config.yaml").read_text()

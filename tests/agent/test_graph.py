@@ -75,7 +75,9 @@ def test_declined_captions_wait_for_corrections(session: Session) -> None:
     list(session.begin("the look of my film", until="monitor"))
     events = list(session.answer(False, "they are dull"))
     assert called(events) == []
-    assert asked(events) is None
+    assert asked(events) == "captions"
+    assert called(list(session.answer(False))) == []
+    assert session.pending() is None
     assert asked(list(session.say("go on"))) == "captions"
 
 

@@ -220,7 +220,7 @@ def test_an_error_that_comes_twice_and_news_of_a_run_are_fenced(
 def test_no_face_hands_the_orders_to_a_terminal(
     clips: Path, project: Project, ltx: Callable[..., Any], tmp_path: Path
 ) -> None:
-    talked = ltx("chat", project.path, "--plain", stdin="the look\nyes\nyes\nno\nno\nquit\n")
+    talked = ltx("chat", project.path, "--plain", answers=["the look", "yes", "yes", "no", "no", "quit"])
     assert talked.returncode == 0, talked.stderr
     (tmp_path / "policy.yaml").write_text("approvals: [captions]\n")
     files = ("--summary", tmp_path / "summary.md", "--junit", tmp_path / "j.xml", "--sarif", tmp_path / "s.json")

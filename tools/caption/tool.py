@@ -173,7 +173,8 @@ def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | Non
     rows = session.rows()
     spot = {session.work.clips[index].path for index in session.work.spot_check()}
     ahead = _estimate(session, remaining, rows)
-    lines = [f"{row.path} ({row.source}): {row.caption}" for row in rows if row.path in spot]
+    looked_at = [row for row in rows if row.path in spot]
+    lines = [f"{n}. {row.path} ({row.source}): {row.caption}" for n, row in enumerate(looked_at, start=1)]
     lines.append("Not right? Say what shall change; these are then written anew before the rest.")
     costs = [
         CostLine("money", _money(ahead.cost_usd), ahead.cost_usd, "unknown" if ahead.cost_usd is None else "estimated"),
@@ -358,7 +359,7 @@ def _notes(
     if measured:
         notes.append(
             f"{measured} of {len(entries)} captions are measured descriptions: drafts that say nothing of what is "
-            "shown. Edit them in captions.jsonl, or write a .txt file beside each clip; what you write is kept."
+            "shown. Say what each shows, or write a .txt file beside each clip; what you write is kept."
         )
     if failed:
         path, reason = next(iter(failed.items()))

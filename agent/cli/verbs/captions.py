@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from agent.cli.asking import agrees, ask_words
+from agent.cli.asking import is_terminal as _is_terminal
 from agent.cli.options import CaptionerOption, JsonOption, ProjectOption, TargetArgument
 from agent.cli.output import progress, say, say_json
 
@@ -29,8 +31,7 @@ NoteOption = Annotated[
 YesOption = Annotated[bool, typer.Option("--yes", help="Write all captions without showing the spot check first.")]
 CaptionsProject = Annotated[Path, typer.Argument(metavar="CLIPS|PROJECT", help="Folder of clips, or its project.")]
 
-YES = frozenset({"y", "yes", "ok", "okay"})
-NO = frozenset({"n", "no", "q", "quit", "stop", ""})
+LEAVE = frozenset({"q", "quit", ""})
 
 app = typer.Typer(
     name="captions",
@@ -270,7 +271,7 @@ def _download(model: str | None, agreed: bool) -> None:
     preview = preview_download(None, arguments)
     for line in [*preview.lines, *(cost.text for cost in preview.costs)]:
         say(line, err=True)
-    if not agreed and not _asked(preview.question):
+    if not agreed and not agrees(preview.question, "download"):
         raise ApprovalNeeded("Nothing was downloaded.", "Agree with --yes.")
     with progress() as bar:
         result = download_captioner(None, arguments, bar)
@@ -321,6 +322,7 @@ def _captioned(project: "Project", arguments: "CaptionArguments") -> "CaptionRes
 
 def _spot_checked(project: "Project", arguments: "CaptionArguments", result: "CaptionResult") -> "CaptionResult":
     """Show the spot check until the person approves it or leaves; anything else they say goes into the instruction."""
+    from agent.approvals.consent import consent_of
     from tools.caption.tool import RetuneArguments, caption_rest, retune_captions
 
     while result.remaining:
@@ -329,15 +331,13 @@ def _spot_checked(project: "Project", arguments: "CaptionArguments", result: "Ca
             return result
         if result.estimate is not None:
             say(f"The rest: {result.estimate.sentence()}")
-        try:
-            words = input("Write the rest like these? [y = yes, n = stop here, or say what to change] > ").strip()
-        except EOFError:
+        words = ask_words("Write the rest like these? [y = yes, n = stop here, or say what to change]") or ""
+        consent = consent_of(words, "captions")
+        if consent == "no" or words.lower() in LEAVE:
             return result
         with progress() as bar:
-            if words.lower() in YES:
+            if consent == "yes":
                 return caption_rest(project, arguments, bar)
-            if words.lower() in NO:
-                return result
             result = retune_captions(project, _checked(RetuneArguments, note=words), bar)
     return result
 
@@ -389,16 +389,3 @@ def _checked(arguments: Any, /, **values: Any) -> Any:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ConfigError(f"Wrong option: {faults}.", "See --help.") from error
-
-
-def _asked(question: str) -> bool:
-    if not _is_terminal():
-        return False
-    try:
-        return input(f"{question} [y/n] > ").strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
-
-
-def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()

@@ -183,16 +183,25 @@ def encode(
             say(f"  {file}")
 
 
-def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool:
-    """Ask a person, where there is one to ask."""
+def _approve(question: "Question", bar: "ProgressBar", as_json: bool) -> bool | str:
+    """Ask a person, where there is one to ask: yes, no, or words about what is wrong."""
     bar.clear()
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
+    from agent.session.slash import parse
     from agent.ui.plain.face import ask_approval, show_card
     from agent.ui.plain.terminal import Terminal
 
-    show_card(question)
-    return ask_approval(question, Terminal()) is True
+    terminal = Terminal()
+    show_card(question, terminal)
+    while True:
+        answer = ask_approval(question, terminal)
+        if answer is None:
+            return False
+        if isinstance(answer, str) and answer.startswith("/") and parse(answer) is not None:
+            say("Commands are for `ltx-agent chat`. Here: y, n, or say in your words what is wrong.")
+        elif answer != "":
+            return answer
 
 
 def _reply(bar: "ProgressBar", as_json: bool) -> str | None:

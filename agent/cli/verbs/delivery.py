@@ -1,11 +1,11 @@
 """The verbs after training: sample, export."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from agent.cli.asking import agrees, is_terminal
 from agent.cli.options import JsonOption, RunArgument
 from agent.cli.output import progress, say, say_json
 
@@ -133,7 +133,8 @@ def export(
     given = {name: value for name, value in named.items() if value is not None}
     arguments = _checked(ExportArguments, {**given, "weight": weight, "overwrite": overwrite})
     if overwrite and ((to or run.path / "export").exists()):
-        _require(f"Make the export of run {run.id} anew?", ["The one that is there is moved aside."], yes, as_json)
+        question = f"Make the export of run {run.id} anew?"
+        _require("overwrite", question, ["The one that is there is moved aside."], yes, as_json)
     with progress() as report:
         made = export_run(run, arguments, report, to)
     document: dict[str, Any] = made.model_dump()
@@ -142,7 +143,7 @@ def export(
             raise _wrong("--push sends the run's own export; leave --to out.")
         asked = PushArguments(repo_id=push, public=public)
         preview = preview_run(run, asked)
-        _require(preview.question, preview.lines, yes, as_json)
+        _require("push", preview.question, preview.lines, yes, as_json)
         with progress() as report:
             document["pushed"] = push_run(run, asked, report).model_dump()
     if as_json:
@@ -170,16 +171,16 @@ def _print_upstream_yaml(target: Path | None) -> None:
     say(upstream_yaml(load_config(path)).rstrip("\n"))
 
 
-def _require(question: str, lines: list[str], yes: bool, as_json: bool) -> None:
+def _require(approval: str, question: str, lines: list[str], yes: bool, as_json: bool) -> None:
     """Ask the person where there is one. Raises ApprovalNeeded when nobody says yes."""
     from trainer_core.errors import ApprovalNeeded
 
     if yes:
         return
-    if not as_json and sys.stdin.isatty() and sys.stdout.isatty():
+    if not as_json and is_terminal():
         for line in lines:
             say(line)
-        if typer.confirm(question):
+        if agrees(question, approval):
             return
     raise ApprovalNeeded(f"{question} Nobody said yes.", "Add --yes, or run it on a terminal.")
 

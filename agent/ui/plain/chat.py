@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agent.context import AgentContext, open_context
 from agent.llm.choose import PLANNER, choose_model, name_of
+from agent.session.events import Question
 from agent.session.projects import current_project, project_of
 from agent.session.session import open_session
 from agent.session.slash import BY_NAME, Parsed, completions, dropped_paths, parse
@@ -70,21 +71,41 @@ def _listen(face: Face) -> None:
     if question != face.asked:
         face.asked = question
         if question is not None:
-            show_card(question)
+            _draw(face, question)
     if question is not None:
         answer = ask_approval(question, face.terminal, session)
     else:
         answer = face.terminal.listen("", session)
     if answer is None or (isinstance(answer, str) and answer.lower() in LEAVE):
         face.is_left = True
+        if answer is None and question is not None and face.terminal.pipe is not None:
+            say(_not_from_a_pipe(question))
     elif isinstance(answer, str) and (parsed := parse(answer)) is not None:
         obey(face, parsed)
     elif isinstance(answer, str) and (dropped := dropped_paths(answer)):
         _take(face, dropped)
     elif question is None:
         face.hear(session.say(str(answer)))
-    else:
+    elif answer != "":  # an empty line is no answer, so the question is put again
+        face.asked = None
         face.hear(session.answer(answer is True, answer if isinstance(answer, str) else "", until="monitor"))
+
+
+def _draw(face: Face, question: Question) -> None:
+    """Show a card; one that stands again as it was isn't read out a second time."""
+    if question == face.drawn:
+        face.terminal.forget()
+        say("This is still to be answered; nothing it is about has changed. /talk shows it again.")
+    else:
+        show_card(question, face.terminal)
+        face.drawn = question
+
+
+def _not_from_a_pipe(question: Question) -> str:
+    return (
+        f"Nobody answered `{question.approval}`: what is written before a question is shown is no answer to it. Answer "
+        "on a terminal or write after the question; `prepare --yes` and `run --policy` approve beforehand."
+    )
 
 
 def _take(face: Face, dropped: list[Path]) -> None:

@@ -23,6 +23,7 @@ def obey(face: Face, parsed: Parsed) -> None:
         if command is None:
             lines = [unknown(parsed)]
         elif command.calls:
+            face.asked = None
             face.hear(face.session.order(command.calls, f"/{command.name}"))
             return
         elif parsed.name == "goal" and parsed.argument:
@@ -73,7 +74,7 @@ def _help(_: Face, __: str) -> list[str]:
 
 def _talk(face: Face, _: str) -> list[str]:
     """What was said last; the card of an approval that is asked for follows it."""
-    face.asked = None
+    face.asked = face.drawn = None
     told = [line for event in face.session.transcript() if (line := event.tell(_InALine()))]
     if not told:
         return ["Nothing was said yet."]

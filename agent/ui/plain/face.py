@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from agent.approvals.cards import cost_lines
-from agent.planner.intents import understand
+from agent.approvals.consent import consent_of
 from agent.session.events import Event, Question
 from agent.session.projects import project_of
 from agent.session.session import Session
@@ -24,8 +24,8 @@ LEAVE = frozenset({"quit", "exit", "bye", "q", ":q"})
 class Face:
     """What commands act on; `goes_to` is the project that the person wants to go on with.
 
-    `asked` is the approval whose card was shown last. `plan_seen` is config.yaml as the person saw it last,
-    `plan_told` the version whose changes they were told of.
+    `asked` is the approval that waits for an answer, `drawn` the one whose card was shown last. `plan_seen` is
+    config.yaml as the person saw it last, `plan_told` the version whose changes they were told of.
     """
 
     def __init__(self, session: Session, terminal: Terminal) -> None:
@@ -34,6 +34,7 @@ class Face:
         self.is_left = False
         self.goes_to: Project | None = None
         self.asked: Question | None = None
+        self.drawn: Question | None = None
         self.plan_seen: str | None = None
         self.plan_told: str | None = None
 
@@ -43,7 +44,8 @@ class Face:
 
     def agrees(self, question: str) -> bool:
         """Ask yes or no about something of the person's own; anything but a yes is a no."""
-        return understand(self.terminal.ask(f"{question} [y/n]") or "no").intent == "yes"
+        self.terminal.forget()
+        return consent_of(self.terminal.ask(f"{question} [y/n]") or "") == "yes"
 
     def settle(self) -> None:
         """Let what the person just did to the plan be known to the assistant; they need not be told themselves."""
@@ -60,6 +62,7 @@ class Face:
     def say(self, words: str) -> None:
         """Say something to the assistant: an answer while it waits for one."""
         if self.session.pending() is not None:
+            self.asked = None
             self.hear(self.session.answer(False, words, until="monitor"))
         else:
             self.hear(self.session.say(words))
@@ -80,20 +83,21 @@ class Face:
                 say("Interrupted; what was written stays.")
 
 
-def show_card(question: Question) -> None:
-    """Show what there is to judge by, and what a yes costs."""
+def show_card(question: Question, terminal: Terminal) -> None:
+    """Show what there is to judge by, and what a yes costs; only what is typed from now on can answer it."""
+    terminal.forget()
     for line in [*question.details, *cost_lines(question.costs)]:
         say(f"  {line}")
 
 
 def ask_approval(question: Question, terminal: Terminal, session: Session | None = None) -> bool | str | None:
-    """Ask for a yes; True and False, other words as they are, None when the person left."""
+    """Ask for a yes; True and False, other words as they are (empty ones too), None when the person left."""
     asked = f"{question.question} [y/n]"
     words = terminal.listen(asked, session) if session is not None else terminal.ask(asked)
     if words is None or words.lower() in LEAVE:
         return None
-    intent = understand(words).intent
-    return True if intent == "yes" else False if intent in ("no", "empty") else words
+    consent = consent_of(words, question.approval)
+    return consent == "yes" if consent is not None else words
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from agent.planner.intents import understand
+from agent.approvals.consent import consent_of
 from agent.text.sanitize import clean
 from agent.ui.plain.face import Face
 from agent.ui.plain.shown import say
@@ -191,9 +191,10 @@ def _take_hunks(face: Face, old: str, new: str, on_disk: str) -> list[str]:
             say(line)
         take = rest
         if take is None:
+            face.terminal.forget()
             words = (face.terminal.ask("Take it? [y/n, all, none]") or "none").lower()
             rest = {"all": True, "none": False}.get(words)
-            take = rest if rest is not None else understand(words).intent == "yes"
+            take = rest if rest is not None else consent_of(words) == "yes"
         if take:
             taken.add(number)
     chosen = with_hunks(old, new, taken)

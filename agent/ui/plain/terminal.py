@@ -10,6 +10,7 @@ from agent.session.alerts import cant_judge, pause_after
 from agent.session.events import Alerted
 from agent.session.session import Session
 from agent.ui.plain.shown import alert_text, say
+from agent.ui.plain.waiting_input import forget_typed, pipe_of_stdin
 from agent.ui.shared.history import PromptHistory
 
 Complete = Callable[[str], list[str]]
@@ -23,6 +24,7 @@ class Terminal:
     def __init__(self) -> None:
         self.past = PromptHistory(None)
         self.complete: Complete = lambda _: []
+        self.pipe = pipe_of_stdin()
         self._readline = _readline()
         self._news = _News()
 
@@ -34,6 +36,11 @@ class Terminal:
             for text in past.entries:
                 self._readline.add_history(text)
 
+    def forget(self) -> None:
+        """Throw away what was typed or written up to now: a question that is shown next reads only what follows it."""
+        if self.pipe.forget() if self.pipe is not None else forget_typed():
+            say("What you typed before this was asked is no answer to it, and was left out.")
+
     def ask(self, question: str, session: Session | None = None, complete: Complete | None = None) -> str | None:
         """Return what the person says next, lines joined as they meant them; None at the end of input.
 
@@ -42,13 +49,19 @@ class Terminal:
         prompt = f"{question} > " if question else "> "
         try:
             with self._completing(complete or (lambda _: [])), self._news.told(session, prompt, self._readline):
-                text = input(prompt)
+                text = self._line(prompt)
                 while text.endswith(GOES_ON):
-                    text = text.removesuffix(GOES_ON) + "\n" + input("… " if self._readline else "")
+                    text = text.removesuffix(GOES_ON) + "\n" + self._line("… " if self._readline else "")
         except EOFError:
             print()
             return None
         return text.strip()
+
+    def _line(self, prompt: str) -> str:
+        if self.pipe is None:
+            return input(prompt)
+        print(prompt, end="", flush=True)
+        return self.pipe.line()
 
     def listen(self, question: str, session: Session) -> str | None:
         """The same for what is said to the conversation: Tab completes commands, and it is remembered."""

@@ -279,6 +279,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             "files": not self._texts,
             "runs": any(run not in self.seen for run in self.runs[-1:]),
             "turn": self.is_working or self._turns_waiting > 0,
+            "answer": self.talk.card is not None and self.talk.card.is_deciding,
         }
         return [name for name, waiting in waits.items() if waiting]
 
@@ -306,22 +307,30 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
 
     @on(Prompt.Sent)
     def _sent(self, message: Prompt.Sent) -> None:
-        if not self.run_slash(message.text):
+        if self.run_slash(message.text):
+            return
+        card = self.talk.card
+        if card is None:
             self.say(message.text)
+            return
+        from agent.approvals.consent import consent_of
+
+        consent = consent_of(message.text, card.approval)
+        if consent is None:
+            self.say(message.text)
+        elif message.early or not card.was_seen_at(message.time):
+            self.talk.notice(f"“{message.text}” was begun before this was asked, so it is no answer to it.")
+            self.talk.take_focus()
+        else:
+            self.answer(consent == "yes")
 
     def say(self, words: str) -> None:
-        """Say something to the assistant: an answer while it waits for one."""
+        """Say something to act on; while a card waits it is answered with these words, never with yes or no."""
         if self.conversation is None:
             self.notify("There is no conversation to talk in.", severity="warning")
             return
         if self.talk.card is not None:
-            from agent.planner.intents import understand
-
-            intent = understand(words).intent
-            if intent in ("yes", "no"):
-                self.answer(intent == "yes")
-            else:
-                self.answer(False, words)
+            self.answer(False, words)
             return
         self.talk.heard(words)
         self.in_conversation(lambda session: session.say(words))
@@ -329,7 +338,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
             self.talk.notice("It is at work; that comes next. Esc interrupts it.")
 
     def order(self, command: "Command") -> None:
-        """Have the tool of a slash command called; an approval that waits is left for it."""
+        """Have the tool of a slash command called; an approval that waits stands again after it."""
         if self.conversation is None:
             self.notify("There is no conversation to talk in.", severity="warning")
             return
@@ -354,11 +363,13 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.answer(message.approved)
 
     def on_approval_card_words_begun(self, message: "ApprovalCard.WordsBegun") -> None:
-        self.talk.prompt.focus()
-        if message.character == "\n":
-            self.talk.prompt.action_send()
+        prompt = self.talk.prompt
+        prompt.focus()
+        prompt.is_early = prompt.is_early or message.early
+        if message.characters == "\n":
+            prompt.action_send()
         else:
-            self.talk.prompt.insert(message.character)
+            prompt.insert(message.characters)
 
     @on(Prompt.Escaped)
     def _escaped(self) -> None:

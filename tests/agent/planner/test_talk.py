@@ -7,11 +7,12 @@ from typing import get_args
 import pytest
 import yaml
 
+from agent.approvals.consent import consent_of
 from agent.planner import meaning, offers
 from agent.planner.answers import kinds
 from agent.planner.glossary import explain, is_known, meant_term, nearest_terms, terms
 from agent.planner.in_context import in_context
-from agent.planner.intents import is_yes, plain, understand
+from agent.planner.intents import plain, understand
 from agent.planner.languages import language_of
 from agent.planner.numbers import with_digits
 from agent.planner.offers import chosen, not_understood, offered_in
@@ -86,7 +87,7 @@ def test_terms_are_found_by_name_spelling_and_meaning() -> None:
     ],
 )
 def test_only_a_whole_yes_is_one(words: str, agrees: bool) -> None:
-    assert is_yes(plain(words)) == agrees
+    assert (consent_of(words) == "yes") == agrees
 
 
 @pytest.mark.parametrize(
@@ -182,5 +183,5 @@ def test_what_is_no_undo(words: str) -> None:
 def test_the_words_that_are_data_are_packaged() -> None:
     folder = Path(meaning.__file__).parent
     assert {path.name for path in folder.glob("*.yaml")} == {
-        f"{name}.yaml" for name in ("glossary", "intents", "languages", "questions", "traits", "yes")
+        f"{name}.yaml" for name in ("glossary", "intents", "languages", "questions", "traits")
     }

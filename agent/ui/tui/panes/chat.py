@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widget import Widget
-from textual.widgets import ProgressBar, Static
+from textual.widgets import Input, ProgressBar, Static, TextArea
 
 from agent.text.sanitize import clean
 from agent.ui.tui.panes.pane import Pane
@@ -120,13 +120,18 @@ class TalkPane(Pane):
         self._add(lambda: entries().Notice(message, level, evidence))
 
     def ask(self, approval: str, question: str, details: list[str], costs: list[str]) -> None:
-        """Show an approval; it takes the focus unless the person is writing."""
+        """Show an approval; it takes the focus unless the person is writing, which is then no answer to it."""
+        if self.card is not None:
+            self.card.answered("asked again")
         if self._call is not None:
             self._call.waits()
         self.working("")
         self.card = entries().ApprovalCard(approval, question, details, costs)
         self._mount(self.card)
-        if not self.prompt.text and self.display:
+        self.prompt.is_early = bool(self.prompt.text)
+        focused = self.screen.focused
+        is_writing = bool(self.prompt.text) or (isinstance(focused, TextArea | Input) and focused is not self.prompt)
+        if not is_writing and self.display:
             self.card.focus()
 
     def answered(self, how: str) -> None:

@@ -1,6 +1,8 @@
 """What stands in the conversation: words, tool calls with their results, approval cards, alerts."""
 
 import json
+import math
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,12 +12,16 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalGroup, VerticalScroll
 from textual.content import Content
 from textual.message import Message
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Collapsible, Markdown, Static
 
 from agent.text.sanitize import clean, clean_lines
 
 LONGEST_SHOWN = 6000
+_ANSWERS = {"y": "yes", "n": "no"}
+ALONE_S = 0.5
+"""How long a y or an n stays alone to be an answer: letters of a word come faster."""
 LEAST_DETAILS = 3
 """Lines of a card's details that stay in sight on a low screen."""
 
@@ -145,14 +151,21 @@ class ApprovalCard(VerticalGroup, can_focus=True):
 
     @dataclass
     class WordsBegun(Message):
-        """The person answers in words: a character of them, or a line's end, that still came here."""
+        """The person answers in words: characters of them, or a line's end, that still came here.
 
-        character: str
+        `early`: they were typed before the card could be seen.
+        """
+
+        characters: str
+        early: bool = False
 
     def __init__(self, approval: str, question: str, details: list[str], costs: list[str]) -> None:
         super().__init__(classes="card")
         self.approval, self.question = approval, question
         self._in_words = False
+        self._drawn_s = math.inf
+        self._letter: str | None = None
+        self._deciding: Timer | None = None
         self._height = 0
         self.border_title = f"needs your word: {clean(approval)}"
         text = "\n".join(details)
@@ -168,11 +181,15 @@ class ApprovalCard(VerticalGroup, can_focus=True):
     def compose(self) -> ComposeResult:
         yield Static(clean(self.question), classes="question", markup=False)
         yield from self._parts
-        keys = "[b $primary]y[/] yes   [b $primary]n[/] no   [$muted]or answer in your own words[/]"
+        words = (
+            "[b $primary]F5[/] opens them   [$muted]or say it" if self.approval == "captions" else "[$muted]or answer"
+        )
+        keys = f"[b $primary]y[/] yes   [b $primary]n[/] no   {words} in your own words[/]"
         yield Static(Content.from_markup(keys), classes="keys")
 
     def on_mount(self) -> None:
         assert isinstance(self.parent, Widget)
+        self.call_after_refresh(self._drawn)
         self._height = self.parent.size.height
         for part in self._parts:
             self.watch(part, "virtual_size", self._fit_later, init=False)
@@ -201,22 +218,70 @@ class ApprovalCard(VerticalGroup, can_focus=True):
         hidden = sum(part.max_scroll_y - round(part.scroll_y) for part in self._parts)
         self.border_subtitle = f"↓ {hidden} more lines" if hidden and not self.has_class("-answered") else ""
 
+    def _drawn(self) -> None:
+        self._drawn_s = time.monotonic()
+
+    def was_seen_at(self, moment_s: float) -> bool:
+        """Whether the card was on the screen at `moment_s` of the monotonic clock, as messages carry it."""
+        return moment_s >= self._drawn_s
+
+    @property
+    def is_deciding(self) -> bool:
+        """Whether a letter was pressed that answers unless it turns out to be the first of some words."""
+        return self._letter is not None
+
     def action_answer(self, approved: bool) -> None:
+        self._let_go()
         if not self.has_class("-answered"):
             self.post_message(self.Answered(approved))
 
     def on_focus(self) -> None:
         self._in_words = False
 
+    def on_blur(self) -> None:
+        self._let_go()
+
     def on_key(self, event: events.Key) -> None:
-        """Hand words on. Keys that came before the prompt had the focus belong to them: no y says yes then."""
-        if self._in_words and event.key == "enter":
+        """Hand words on. Keys that came before the prompt had the focus belong to them: no y says yes then.
+
+        A y or an n alone answers, a moment later; one that more letters follow begins words ("yes, but …").
+        """
+        typed = event.character if event.character is not None and event.is_printable else None
+        if not self.was_seen_at(event.time):
+            if typed is not None or event.key == "enter":
+                event.stop()
+                self.post_message(self.WordsBegun(typed or "\n", early=True))
+        elif self._letter is not None and event.key in ("enter", self._letter):
+            event.stop()
+            if event.key == "enter":
+                self.action_answer(self._letter == "y")
+        elif self._letter is not None and event.key in ("escape", "backspace"):
+            event.stop()
+            self._let_go()
+        elif self._in_words and event.key == "enter":
             event.stop()
             self.post_message(self.WordsBegun("\n"))
-        elif event.character is not None and event.is_printable and (self._in_words or event.key not in ("y", "n")):
+        elif typed in _ANSWERS and not self._in_words and self._letter is None:
             event.stop()
+            self._take(typed)
+        elif typed is not None:
+            event.stop()
+            begun = (self._letter or "") + typed
+            self._let_go()
             self._in_words = True
-            self.post_message(self.WordsBegun(event.character))
+            self.post_message(self.WordsBegun(begun))
+
+    def _take(self, letter: str) -> None:
+        self._letter = letter
+        self._deciding = self.set_timer(ALONE_S, lambda: self.action_answer(letter == "y"))
+        self.border_title = f"{clean(self.approval)}: {_ANSWERS[letter]} …"
+
+    def _let_go(self) -> None:
+        """Take the letter back that was about to answer."""
+        if self._deciding is not None:
+            self._deciding.stop()
+            self._letter = self._deciding = None
+            self.border_title = f"needs your word: {clean(self.approval)}"
 
     def action_scroll(self, lines: int) -> None:
         if (part := self._part_to_scroll(lines)) is not None:

@@ -53,9 +53,10 @@ class Prompt(TextArea):
 
     @dataclass
     class Sent(Message):
-        """The person has said something."""
+        """The person has said something; `early`: it was begun before the card was drawn that waits now."""
 
         text: str
+        early: bool = False
 
     @dataclass
     class Dropped(Message):
@@ -78,6 +79,7 @@ class Prompt(TextArea):
         self.cursor_blink = False  # a steady cursor costs nothing while nobody types
         self.past = PromptHistory(None)
         self.runs: tuple[str, ...] = ()
+        self.is_early = False
         self._found: list[tuple[str, str]] = []
         self._chosen = 0
 
@@ -90,6 +92,7 @@ class Prompt(TextArea):
                 await self.run_action(binding.action)
 
     def on_text_area_changed(self) -> None:
+        self.is_early = self.is_early and bool(self.text)
         found = completions(self.text, runs=self.runs)
         if [text for text, _ in found] == [self.text]:
             found = []
@@ -114,8 +117,9 @@ class Prompt(TextArea):
         if not text:
             return
         self.past.add(text)
+        early, self.is_early = self.is_early, False
         self.write("")
-        self.post_message(self.Sent(text))
+        self.post_message(self.Sent(text, early))
 
     def action_newline(self) -> None:
         self.insert("\n")
