@@ -3,6 +3,7 @@
 No torch. `training/optim/optimizers.py` builds them; a test holds the two lists together.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,7 +24,7 @@ class OptimizerFacts:
     factored: bool = False
     fusable: bool = False
     own_schedule: bool = False
-    rates: tuple[float, float] = (0.0, 1.0)
+    rates: tuple[float, float] = (0.0, math.inf)
 
 
 _EIGHT_BIT = 2 + 2 * 4 / 256

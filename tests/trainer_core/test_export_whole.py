@@ -1,6 +1,7 @@
 """Whole exports of every layout: the base with a LoRA merged in, or trained in full, and nothing else touched."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.export import Exported, export_diffusers, export_full, export_merged
 from trainer_core.export_whole import LINKED_FROM_BYTES
 from trainer_core.full_checkpoint import save_full
+from trainer_core.lora.changes import LowRank
 from trainer_core.model.load import open_model
 from trainer_core.model.names import beside_the_transformer, to_upstream
 from trainer_core.model.source import Version
@@ -260,8 +262,9 @@ def test_what_does_not_fit_the_base_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"proj_out.weight would hold numbers that are not finite"):
         export_full(other({key: torch.full((128, 64), float("nan"))}), base, to)
     adapter = lora(base, tmp_path)
-    pairs = {"proj_in": (torch.zeros(1, 5), torch.zeros(7, 1))}
-    odd = AdapterFile(adapter.path, "lora", adapter.metadata, adapter.digest, pairs)
+    assert adapter.lora is not None
+    changes = {"proj_in": LowRank(torch.zeros(1, 5), torch.zeros(7, 1))}
+    odd = replace(adapter, lora=replace(adapter.lora, changes=changes, shapes={"proj_in": (7, 5)}))
     with pytest.raises(ConfigError, match=r"changes a 7x5 matrix; .*patchify_proj.weight is \(64, 128\)"):
         export_merged(base, [Weighted(odd)], to)
     assert not to.exists()

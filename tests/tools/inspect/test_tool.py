@@ -299,6 +299,7 @@ def test_the_tool_as_a_model_sees_it():
         "remedy_clips": "change",
         "undo_remedies": "change",
         "make_inputs": "change",
+        "project_facts": None,
     }
     schema = tool.schema()["function"]
     assert schema["name"] == "inspect_clips"
