@@ -41,8 +41,8 @@ async def record(out: Path) -> None:
                     pilot, lambda wanted=approval: app.talk.card is not None and app.talk.card.approval == wanted
                 )
                 await pilot.press("y")
-            await until(pilot, lambda: app.seen and latest(app).status.state in ("done", "failed", "diverged"))
-            app.say("is it working?")
+            await until(pilot, lambda: app.observed.seen and latest(app).status.state in ("done", "failed", "diverged"))
+            app.chat.say("is it working?")
             await pilot.press("f4", "2")
             await until(pilot, lambda: app.is_settled and "step" in app.talk.last_said)
             app.workbench.show("plan")
@@ -54,7 +54,7 @@ async def record(out: Path) -> None:
 
 
 def latest(app: Any) -> Any:
-    return app.seen[app.runs[-1]]
+    return app.observed.seen[app.runs[-1]]
 
 
 async def until(pilot: "Pilot[None]", is_so: Any) -> None:

@@ -1,5 +1,6 @@
 """The command. Without a verb the talk opens at once: only a verb loads the table of verbs."""
 
+import io
 import os
 import sys
 
@@ -7,9 +8,14 @@ import sys
 def main() -> None:
     """Run the command line; every failure ends in one or two lines on stderr and an exit code that says its kind."""
     os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")  # before langgraph is imported, which reads it once
-    sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # folder names hold any bytes
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # Folder names hold any bytes. A stream is None where the shell has closed it.
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     try:
         if sys.argv[1:]:
             from agent.cli.verbs.table import app

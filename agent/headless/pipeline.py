@@ -107,6 +107,7 @@ def _prepare(
 ) -> RunFolder:
     """Bring the conversation to a started run and return it, however it has ended since."""
     heard = _Heard(emit, context)
+    events: Iterator[Event]
     if session.is_unfinished:
         events = session.resume()
     elif session.pending() is not None:

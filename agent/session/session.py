@@ -6,7 +6,7 @@ It draws nothing; the TUI, the line mode and the headless verbs show its events 
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
@@ -79,7 +79,7 @@ class Session:
         interrupts = self._graph.get_state(self._config).interrupts
         return Question.from_json(interrupts[0].value) if interrupts else None
 
-    def begin(self, goal: str, until: Stage, fixed: Mapping[str, Any] | None = None) -> Iterator[Event]:
+    def begin(self, goal: str, until: Stage, fixed: Mapping[str, Any] | None = None) -> Generator[Event]:
         """Start the work at its first stage, with a goal in the person's words."""
         goal = printable(goal)
         about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
@@ -91,7 +91,7 @@ class Session:
         messages = [*self._unanswered(), note_from_graph(f"{about}\nNext stage: inspect.")]
         return self._turn({**start, "messages": messages}, goal or "begin")
 
-    def say(self, words: str, until: Stage = "monitor") -> Iterator[Event]:
+    def say(self, words: str, until: Stage = "monitor") -> Generator[Event]:
         """Say something, as the person; `until` is the last stage that the turn may reach by itself.
 
         While a card waits, words to act on answer it, and a yes or no doesn't: whoever shows cards answers them with
@@ -103,10 +103,10 @@ class Session:
             if consent_of(words, question.approval) is None:
                 return self.answer(False, words, until=until)
             told = f'"{words}" was said before this was asked, so it is no answer to it.'
-            return iter([Alerted(question.approval, "note", told), Asked(question)])
+            return (event for event in (Alerted(question.approval, "note", told), Asked(question)))
         return self._turn({"until": until, "messages": [*self._unanswered(), HumanMessage(words)]}, words)
 
-    def order(self, tool: str, words: str) -> Iterator[Event]:
+    def order(self, tool: str, words: str) -> Generator[Event]:
         """Call a tool in the person's name; `words` are the slash command as typed.
 
         A stage whose first work is not done yet, up to the tool's own, is begun instead: its model knows what was
@@ -125,7 +125,7 @@ class Session:
             messages.append(note_from_graph(f"Next stage: {due}."))
         return self._turn({**update, "standing": standing, "messages": messages}, words)
 
-    def answer(self, approved: bool, words: str = "", until: Stage | None = None) -> Iterator[Event]:
+    def answer(self, approved: bool, words: str = "", until: Stage | None = None) -> Generator[Event]:
         """Answer the pending approval; `until` lets the work go on further than what asked for it."""
         question = self.pending()
         update = {"until": until} if until is not None else {}
@@ -146,7 +146,7 @@ class Session:
         # tasks and not next: a step whose work is done but whose checkpoint was never written has no next
         return bool(snapshot.tasks) and not snapshot.interrupts
 
-    def resume(self) -> Iterator[Event]:
+    def resume(self) -> Generator[Event]:
         """Go on with the turn that a crash cut off; no event when there is none."""
         if self.is_unfinished:
             yield from self._stream(None, None)
@@ -206,7 +206,7 @@ class Session:
         """The project's conversations, the one used last first."""
         return self._store.conversations()
 
-    def _turn(self, update: dict[str, Any], what: str) -> Iterator[Event]:
+    def _turn(self, update: dict[str, Any], what: str) -> Generator[Event]:
         project = self._context.project
         before = self.state
         facts: dict[str, Any] = {
@@ -234,7 +234,7 @@ class Session:
             return []
         return [answer_to(call, "Not run: the conversation went on.", failed=True) for call in calls_of(messages[-1])]
 
-    def _stream(self, step: Any, decision: str | None) -> Iterator[Event]:
+    def _stream(self, step: Any, decision: str | None) -> Generator[Event]:
         self._context.stop.clear()
         with database_errors(self._context.project.session_path):
             if decision is not None:

@@ -215,6 +215,13 @@ def test_hostile_names_never_reach_the_terminal(ltx: Callable[..., Ran], clips: 
     assert os.fsencode(document["project"]) == project
 
 
+def test_a_closed_stdin_is_no_defect(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'exec "$0" --help <&-', str(SCRIPT)]  # as some job schedulers start programs
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "prepare" in ran.stdout
+
+
 def test_a_defect_leaves_its_traceback_in_a_file(ltx: Callable[..., Ran], clips: Path, tmp_path: Path) -> None:
     code = f"""
 import sys, agent.session.projects

@@ -169,8 +169,8 @@ def tui_app(project: Project) -> Any:
 
 
 def has_read(app: Any) -> bool:
-    seen = next(iter(app.seen.values()), None)
-    if seen is None or seen.read_bytes < seen.total_bytes or not app.model:
+    seen = next(iter(app.observed.seen.values()), None)
+    if seen is None or seen.read_bytes < seen.total_bytes or not app.chat.model:
         return False
     app.workbench.show("curves")
     return True

@@ -75,20 +75,22 @@ class Work:
 
 def clip_files(clips: Sequence[Clip]) -> list[ClipFile]:
     """Return the clips as captioners know them, with what inspection measured of their sound."""
-    return [
-        ClipFile(
-            path=clip_file(clip),
-            name=displayed(clip.path),
-            kind=clip.kind,  # type: ignore[arg-type]  # usable clips are never "other"
-            has_sound=_has_sound(clip),
-            speech_s=clip.audio.speech_s,
-            music_likely=clip.audio.music_likely,
-            duration_s=clip.duration_s,
-            reference=_column(clip, "reference_video"),
-            reference_sound=_column(clip, "reference_audio"),
-        )
-        for clip in clips
-    ]
+    return [_clip_file(clip) for clip in clips]
+
+
+def _clip_file(clip: Clip) -> ClipFile:
+    assert clip.kind != "other", "such a clip is never usable"
+    return ClipFile(
+        path=clip_file(clip),
+        name=displayed(clip.path),
+        kind=clip.kind,
+        has_sound=_has_sound(clip),
+        speech_s=clip.audio.speech_s,
+        music_likely=clip.audio.music_likely,
+        duration_s=clip.duration_s,
+        reference=_column(clip, "reference_video"),
+        reference_sound=_column(clip, "reference_audio"),
+    )
 
 
 def plan_work(

@@ -1,34 +1,42 @@
-"""The application: it owns the state, hears the workers' messages and hands each pane what it shows.
+"""The application: it opens projects, and takes what threads and panes post to the part of it that acts on them.
 
-Three threads work for it and only post: the conversation, the watcher of the project's files, and short workers.
+The parts: `chat` (the conversation), `observed` (the project's files), `commands` (slash commands), `files` (work on
+files). Three kinds of threads only post: the conversation, the watcher of the project's files, and short workers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
+from textual.screen import Screen
 
+from agent.ui.tui.chat import Chat
 from agent.ui.tui.commands import SlashCommands
-from agent.ui.tui.conversation import Began, Closed, ConversationThread, Ended, Happened, Opened, context_of_project
-from agent.ui.tui.pane_messages import PaneWishes
+from agent.ui.tui.conversation import Told, context_of_project
+from agent.ui.tui.file_actions import FileActions
+from agent.ui.tui.observed import Observed
+from agent.ui.tui.panes.chat import ChatPane, TranscriptView
 from agent.ui.tui.screens.workbench import PANES, Workbench
 from agent.ui.tui.themes import DARK, THEMES, fitting_theme, opposite
 from agent.ui.tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
-    from agent.session.events import Event
-    from agent.session.slash import Command
+    from agent.context import AgentContext
+    from agent.ui.shared.watch import ProjectWatcher
+    from agent.ui.tui.panes.clips import ClipsPane
+    from agent.ui.tui.panes.curves import CurvesPane
+    from agent.ui.tui.panes.plan import PlanPane
+    from agent.ui.tui.panes.run import RunPane
+    from agent.ui.tui.panes.samples import SamplesPane
+    from agent.ui.tui.screens.welcome import Welcome
     from agent.ui.tui.widgets.entries import ApprovalCard
     from tools.project import Project
-
-SHOWN_AT_FIRST = 60
-"""How many events of an earlier talk are shown on opening; /export writes all of them."""
 
 
 @dataclass
@@ -38,8 +46,8 @@ class Posted(Message):
     payload: object
 
 
-class LtxApp(SlashCommands, PaneWishes, App[None]):
-    """Talk, plan and curves of one project."""
+class LtxApp(App[None]):
+    """The full screen over one project at a time."""
 
     CSS_PATH = "ltx.tcss"
     TITLE = "ltx-agent"
@@ -63,10 +71,10 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         *,
         theme: str | None = None,
         picture_kind: Any = None,
-        open_context: "Callable[[Project, str], Any]" = context_of_project,
+        open_context: "Callable[[Project, str], AgentContext]" = context_of_project,
     ) -> None:
         super().__init__(ansi_color=None)
-        self._target, self._llm, self._open_context = target, llm, open_context
+        self._target = target
         for known in THEMES:
             self.register_theme(known)
         self.theme = theme or fitting_theme(self.console.color_system)
@@ -74,19 +82,13 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         self.stylesheet.set_variables(self._colours)
         self.picture_kind = picture_kind
         self.project: Project | None = None
-        self.conversation: ConversationThread | None = None
-        self.watcher: Any = None
+        self.watcher: ProjectWatcher | None = None
         self.workbench = Workbench()
-        self.is_working = False
-        self.model = ""
-        self.runs: tuple[str, ...] = ()
-        self.seen: dict[str, Any] = {}
-        self._chosen: tuple[str | None, str | None] = (None, None)
-        self._texts: dict[str, str | None] = {}
-        self._goal: str | None = None
+        self.chat = Chat(self, lambda project: open_context(project, llm), self._post)
+        self.observed = Observed(self.workbench)
+        self.commands = SlashCommands(self)
+        self.files = FileActions(self)
         self._is_filled = False
-        self._turns_waiting = 0
-        self._missed: list[str] = []
 
     def get_default_screen(self) -> Workbench:
         return self.workbench
@@ -126,33 +128,28 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     def _no_project(self, error: str) -> None:
         from agent.ui.tui.screens.welcome import Welcome
 
-        if not isinstance(self.screen, Welcome):
-            self.push_screen(Welcome())
+        welcome = self.screen if isinstance(self.screen, Welcome) else Welcome()
+        if welcome is not self.screen:
+            self.push_screen(welcome)
         if error:
-            self.call_after_refresh(lambda: self.screen.refuse(error))  # type: ignore[attr-defined]
+            self.call_after_refresh(welcome.refuse, error)
 
     def _open(self, project: "Project", goal: str | None) -> None:
         self.run_worker(self.open_project(project, goal), group="open", exclusive=True)
 
     async def open_project(self, project: "Project", goal: str | None = None) -> None:
         """Show this project and take up its conversation where it was."""
-        from agent.ui.shared.history import PromptHistory
         from agent.ui.shared.watch import ProjectWatcher
         from agent.ui.tui.screens.welcome import Welcome
 
         if isinstance(self.screen, Welcome):
             self.pop_screen()
         self.close_threads(wait_s=0.0)
-        self.project, self._goal = project, goal
-        self.seen, self.runs, self._texts, self._chosen = {}, (), {}, (None, None)
-        self.model, self._turns_waiting, self._missed = "", 0, []
-        await self.talk.clear()
-        self.talk.prompt.past = PromptHistory(project.path / ".prompt-history.jsonl")
+        self.project = project
+        self.observed = Observed(self.workbench)
         self.watcher = ProjectWatcher(project, self._post)
+        await self.chat.open(project, goal)
         self.watcher.start()
-        self.conversation = ConversationThread(lambda: self._open_context(project, self._llm), self._post)
-        self.conversation.start()
-        self.talk.working("opening the conversation")
         self.show_head()
         self.workbench.show("talk")
 
@@ -165,104 +162,19 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         payload = message.payload
         if not self.workbench.query("#head, #talk"):  # the screen is being taken down; threads may still post
             return
-        if isinstance(payload, Happened):
-            await self._happened(payload.event)
-        elif isinstance(payload, Began):
-            self.is_working = True
-            self._turns_waiting = max(self._turns_waiting - 1, 0)
-            self.talk.working("thinking")
-        elif isinstance(payload, Ended):
-            self._ended(payload)
-        elif isinstance(payload, Opened):
-            await self._opened(payload)
-        elif isinstance(payload, Closed):
-            self.conversation = None
-            self.talk.working("")
-            self.talk.notice(f"The conversation can't be opened: {payload.error}", "stop")
-            self._tell_missed()
+        if isinstance(payload, Told):
+            await self.chat.hear(payload)
         elif self._is_filled:
-            self._seen(payload)
+            self._observe(payload)
 
-    async def _opened(self, opened: Opened) -> None:
-        self.talk.working("")
-        self.model = opened.model
-        hidden = max(len(opened.history) - SHOWN_AT_FIRST, 0)
-        if hidden:
-            self.talk.notice(f"{hidden} earlier entries are not shown; /export writes all of them into a file.")
-        for event in opened.history[hidden:]:
-            await self._happened(event)
-        self._tell_missed()
-        self.show_head()
-        if not opened.history and self.conversation is not None and self.project is not None:
-            self._greet()
+    def _observe(self, payload: object) -> None:
+        from agent.ui.shared.watch import Missed
 
-    def _greet(self) -> None:
-        """Begin by itself when the clips have not been looked at; else say what can be said."""
-        assert self.project is not None
-        assert self.conversation is not None
-        answers = "the built-in planner (rules, no language model)" if self.model == "builtin" else self.model
-        self.talk.notice(f"You talk to {answers}. Type / for commands; F1 shows the keys.")
-        if not self.project.report_path.exists():
-            goal = self._goal if self._goal is not None else self.project.facts.goal
-            if goal:
-                self.talk.heard(goal)
-            self.in_conversation(lambda session: session.begin(goal, until="monitor"))
-
-    async def _happened(self, event: "Event") -> None:
-        from agent.ui.tui.listener import OnScreen
-
-        await event.tell(OnScreen(self))
-
-    def _ended(self, ended: Ended) -> None:
-        self.is_working = False
-        self.talk.working("")
-        if ended.model and ended.model != self.model:
-            self.model = ended.model
+        if isinstance(payload, Missed):
+            self.chat.missed(list(payload.lines))
+        else:
+            self.observed.show(payload)
             self.show_head()
-        if ended.interrupted and not ended.is_told:
-            self.talk.notice("Interrupted; what was written stays.")
-        if ended.error is not None:
-            self.talk.notice(str(ended.error), "stop")
-        if self.watcher is not None:
-            self.watcher.glance()
-
-    def _seen(self, payload: object) -> None:
-        """What the watcher saw goes to the panes that show it."""
-        from agent.ui.shared.clips import clip_rows
-        from agent.ui.shared.watch import Detail, FilesSeen, Missed, RunSeen, RunsSeen
-
-        bench = self.workbench
-        if isinstance(payload, RunSeen):
-            self.seen[payload.id] = payload
-            compared = payload.id == self._chosen[1]
-            self.curves.show_run(payload)
-            if not compared:
-                bench.query_one("#run").show_run(payload)  # type: ignore[attr-defined]
-                bench.query_one("#samples").show_run(payload)  # type: ignore[attr-defined]
-                self.show_head()
-        elif isinstance(payload, RunsSeen):
-            self.runs = self.talk.prompt.runs = payload.ids
-            self.curves.show_runs(payload.ids)
-            bench.query_one("#run").show_runs(payload.ids)  # type: ignore[attr-defined]
-        elif isinstance(payload, Missed):
-            self._missed = list(payload.lines)
-            if self.model or self.conversation is None:
-                self._tell_missed()
-        elif isinstance(payload, Detail):
-            self.curves.show_detail(payload.run, payload.steps)
-        elif isinstance(payload, FilesSeen):
-            self._texts |= payload.texts
-            if "config.yaml" in payload.texts:
-                self.plan.show_file(payload.texts["config.yaml"])
-            if payload.texts.keys() & {"report.json", "captions.jsonl", "dataset.jsonl"}:
-                texts = (self._texts.get(name) for name in ("report.json", "captions.jsonl", "dataset.jsonl"))
-                bench.query_one("#clips").show_rows(clip_rows(*texts))  # type: ignore[attr-defined]
-
-    def _tell_missed(self) -> None:
-        """Say what happened meanwhile below what was talked before, where it is in sight."""
-        if self._missed:
-            self.talk.notice("While you were away:", "warn", self._missed)
-            self._missed = []
 
     @property
     def is_settled(self) -> bool:
@@ -275,92 +187,65 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         waits = {
             "panes": not self._is_filled,
             "project": self.project is None,
-            "conversation": self.conversation is not None and not self.model,
-            "files": not self._texts,
-            "runs": any(run not in self.seen for run in self.runs[-1:]),
-            "turn": self.is_working or self._turns_waiting > 0,
+            "conversation": self.chat.is_opening,
+            "files": not self.observed.has_files,
+            "runs": not self.observed.has_latest_run,
+            "turn": self.chat.is_busy,
             "answer": self.talk.card is not None and self.talk.card.is_deciding,
         }
         return [name for name, waiting in waits.items() if waiting]
 
     @property
-    def talk(self) -> Any:
-        return self.workbench.query_one("#talk")
+    def talk(self) -> ChatPane:
+        return self.workbench.talk
 
     @property
-    def plan(self) -> Any:
-        return self.workbench.query_one("#plan")
+    def plan(self) -> "PlanPane":
+        return self.workbench.plan
 
     @property
-    def curves(self) -> Any:
-        return self.workbench.query_one("#curves")
+    def curves(self) -> "CurvesPane":
+        return self.workbench.curves
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return self.observed.runs
 
     def show_head(self) -> None:
         from agent.ui.tui.head import about_project, about_run
 
         if self.project is None:
             return
-        shown = self._chosen[0] if self._chosen[0] in self.seen else (self.runs[-1] if self.runs else None)
-        seen = self.seen.get(shown) if shown else None
+        seen = self.observed.run_in_front
         run = about_run(seen, self.workbench.size.width) if seen is not None else Content.styled("no run yet", "$muted")
-        self.workbench.show_head(about_project(self.project, self.model), run)
+        self.workbench.show_head(about_project(self.project, self.chat.model), run)
+
+    def glance_at_files(self) -> None:
+        """Have the watcher look now: something has just been written."""
+        if self.watcher is not None:
+            self.watcher.glance()
 
     @on(Prompt.Sent)
     def _sent(self, message: Prompt.Sent) -> None:
-        if self.run_slash(message.text):
+        if self.commands.run(message.text):
             return
         card = self.talk.card
         if card is None:
-            self.say(message.text)
+            self.chat.say(message.text)
             return
         from agent.approvals.consent import consent_of
 
         consent = consent_of(message.text, card.approval)
         if consent is None:
-            self.say(message.text)
+            self.chat.say(message.text)
         elif message.early or not card.was_seen_at(message.time):
             self.talk.notice(f"“{message.text}” was begun before this was asked, so it is no answer to it.")
             self.talk.take_focus()
         else:
-            self.answer(consent == "yes")
-
-    def say(self, words: str) -> None:
-        """Say something to act on; while a card waits it is answered with these words, never with yes or no."""
-        if self.conversation is None:
-            self.notify("There is no conversation to talk in.", severity="warning")
-            return
-        if self.talk.card is not None:
-            self.answer(False, words)
-            return
-        self.talk.heard(words)
-        self.in_conversation(lambda session: session.say(words))
-        if self.is_working:
-            self.talk.notice("It is at work; that comes next. Esc interrupts it.")
-
-    def order(self, command: "Command") -> None:
-        """Have the tool of a slash command called; an approval that waits stands again after it."""
-        if self.conversation is None:
-            self.notify("There is no conversation to talk in.", severity="warning")
-            return
-        if self.talk.card is not None:
-            self.talk.answered("left open")
-        words, tool = f"/{command.name}", command.calls
-        self.talk.heard(words)
-        self.in_conversation(lambda session: session.order(tool, words))
-        if self.is_working:
-            self.talk.notice("It is at work; that comes next. Esc interrupts it.")
-
-    def answer(self, approved: bool, words: str = "") -> None:
-        """Answer the approval that is asked for."""
-        if self.conversation is None or self.talk.card is None:
-            return
-        self.talk.answered(f"you said {'yes' if approved else 'no'}" if not words else "answered in words")
-        if words:
-            self.talk.heard(words)
-        self.in_conversation(lambda session: session.answer(approved, words, until="monitor"))
+            self.chat.answer(consent == "yes")
 
     def on_approval_card_answered(self, message: "ApprovalCard.Answered") -> None:
-        self.answer(message.approved)
+        self.chat.answer(message.approved)
 
     def on_approval_card_words_begun(self, message: "ApprovalCard.WordsBegun") -> None:
         prompt = self.talk.prompt
@@ -373,9 +258,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
 
     @on(Prompt.Escaped)
     def _escaped(self) -> None:
-        if self.is_working and self.conversation is not None:
-            self.conversation.interrupt()
-            self.talk.working("interrupting")
+        self.chat.interrupt()
 
     @on(Prompt.Dropped)
     def _dropped(self, message: Prompt.Dropped) -> None:
@@ -387,14 +270,67 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
 
             self.talk.prompt.write(" ".join(shell_quote(path) for path in message.paths))
 
-    def choose_run(self, run: str | None, compared: str | None) -> None:
-        """Show this run in every pane, compared with another one."""
-        self._chosen = (run, compared)
+    @on(TranscriptView.CopyWanted)
+    def copy_answer(self) -> None:
+        if self.talk.last_said:
+            self.copy_to_clipboard(self.talk.last_said)
+            self.notify("The last answer is copied.")
+        else:
+            self.notify("There is no answer to copy yet.")
+
+    # The handlers below carry Textual's names for the panes' messages, so that no pane is imported to be heard.
+
+    def on_welcome_chosen(self, message: "Welcome.Chosen") -> None:
+        self._find_project(message.folder, message.goal)
+
+    def on_curves_pane_look_closer(self, message: "CurvesPane.LookCloser") -> None:
         if self.watcher is not None:
-            self.watcher.choose(run, compared)
-        for name in (run, compared):
-            if name in self.seen:
-                self._seen(self.seen[name])
+            self.watcher.look_closer(message.run, message.first, message.last)
+
+    def on_curves_pane_chosen(self, message: "CurvesPane.Chosen") -> None:
+        if self.watcher is not None:
+            self.watcher.choose(message.run, message.compared)
+        self.observed.choose(message.run, message.compared)
+        self.show_head()
+
+    def on_run_pane_say(self, message: "RunPane.Say") -> None:
+        self.workbench.show("talk")
+        self.chat.say(message.words)
+
+    def on_run_pane_step(self, message: "RunPane.Step") -> None:
+        self.curves.action_run(message.direction)
+
+    def on_samples_pane_open_wanted(self, message: "SamplesPane.OpenWanted") -> None:
+        self.files.show_with_system(message.path)
+
+    def on_clips_pane_open_wanted(self, message: "ClipsPane.OpenWanted") -> None:
+        self.files.show_with_system(message.row.file)
+
+    def on_plan_pane_saved(self, message: "PlanPane.Saved") -> None:
+        assert self.project is not None
+        self.files.write_plan(self.project, message.text)
+
+    def on_clips_pane_caption_written(self, message: "ClipsPane.CaptionWritten") -> None:
+        assert self.project is not None
+        self.files.write_caption(self.project, message.row, message.caption, self.glance_at_files)
+
+    def open_folder(self, folder: Path) -> None:
+        """Open a project, or make one of a folder of clips."""
+        self._find_project(folder)
+
+    def welcome(self) -> None:
+        """Let the user choose another project."""
+        from agent.ui.tui.screens.welcome import Welcome
+
+        self.push_screen(Welcome())
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette knows every slash command that works on `screen` and the usual ones of an application."""
+        yield from self.commands.palette(has_project=screen is self.workbench)
+        yield SystemCommand("Themes", "choose one of all themes", self.action_change_theme)
+        yield SystemCommand(
+            "Save a picture of the screen", "as SVG", lambda: self.set_timer(0.1, self.deliver_screenshot)
+        )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The panes' keys work where the panes are: not on the welcome."""
@@ -411,6 +347,19 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
     def action_toggle_theme(self) -> None:
         self.theme = opposite(self.theme or DARK)
 
+    def action_help(self) -> None:
+        """Show the keys of the place that has the focus, or close them."""
+        from agent.ui.tui.screens.keys import Keys, keys_here
+
+        if isinstance(self.screen, Keys):
+            self.pop_screen()
+        else:
+            self.push_screen(keys_here(self))
+
+    def leave(self) -> None:
+        """Quit once what is being handled is done."""
+        self.call_later(self.action_quit)
+
     async def action_quit(self) -> None:
         """Leave; what is not saved is asked about, what is at work is told."""
         from agent.ui.tui.screens.question import YesNo
@@ -418,7 +367,7 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         asks = []
         if self._is_filled and self.plan.is_dirty:
             asks.append("The plan has changes that are not saved.")
-        if self.is_working:
+        if self.chat.is_working:
             asks.append("The assistant is at work; what it has written stays.")
         if not asks:
             self.exit()
@@ -429,4 +378,4 @@ class LtxApp(SlashCommands, PaneWishes, App[None]):
         """End the threads of the project; False when the conversation is still at work after `wait_s`."""
         if self.watcher is not None:
             self.watcher.close()
-        return self.conversation is None or self.conversation.close(wait_s)
+        return self.chat.close(wait_s)

@@ -6,7 +6,7 @@ The terminal's thread only ever puts words into a queue, so no model call, scan 
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tools.project import Project
 
 Post = Callable[[object], None]
-Turn = Callable[["Session"], Iterator[Any]]
+Turn = Callable[["Session"], Generator[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,10 @@ class Closed:
     """The session can't be used."""
 
     error: Exception
+
+
+Told = Opened | Began | Happened | Ended | Closed
+"""What the thread posts."""
 
 
 def context_of_project(project: "Project", llm: str) -> "AgentContext":
@@ -143,7 +147,7 @@ class ConversationThread:
         self._interrupted.clear()
         is_told = False
         try:
-            with contextlib.closing(turn(session)) as events:  # type: ignore[type-var]  # sessions answer with generators
+            with contextlib.closing(turn(session)) as events:
                 for event in events:
                     is_told |= isinstance(event, Returned) and event.was_interrupted
                     if not self._interrupted.is_set() or not isinstance(event, Progressed | Streamed):

@@ -1,6 +1,6 @@
 """The conversation's events on the screen: entries of the talk, its work line, and the pane an approval is about."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from agent.approvals.cards import cost_lines
@@ -9,7 +9,7 @@ from agent.state import DECLINED
 from agent.text.results import SUMMARIES
 
 if TYPE_CHECKING:
-    from agent.ui.tui.app import LtxApp
+    from agent.ui.tui.screens.workbench import Workbench
 
 BESIDE = {"captions": "clips", "start": "run", "resume": "run"}
 """The pane that shows what an approval is about; the plan for all others."""
@@ -18,8 +18,8 @@ BESIDE = {"captions": "clips", "start": "run", "resume": "run"}
 class OnScreen(Listener[Awaitable[None]]):
     """Hands each event to the talk; its methods are awaited in the application's own loop."""
 
-    def __init__(self, app: "LtxApp") -> None:
-        self._app, self._talk = app, app.talk
+    def __init__(self, workbench: "Workbench", notify: Callable[..., None]) -> None:
+        self._workbench, self._talk, self._notify = workbench, workbench.talk, notify
 
     async def streamed(self, event: Streamed) -> None:
         await self._talk.streamed(event.text)
@@ -46,12 +46,12 @@ class OnScreen(Listener[Awaitable[None]]):
     async def alerted(self, event: Alerted) -> None:
         self._talk.notice(event.message, event.level, event.evidence)
         if event.level != "note":
-            self._app.notify(event.message, severity="warning" if event.level == "warn" else "error")
+            self._notify(event.message, severity="warning" if event.level == "warn" else "error")
 
     async def asked(self, event: Asked) -> None:
         question = event.question
         self._talk.ask(question.approval, question.question, question.details, cost_lines(question.costs))
-        self._app.workbench.show_beside(BESIDE.get(question.approval, "plan"))
+        self._workbench.show_beside(BESIDE.get(question.approval, "plan"))
 
 
 def _summary(tool: str, result: dict[str, Any] | None) -> list[str]:

@@ -238,10 +238,14 @@ class SizeCount(Document):
     clips: int
 
 
+LossReason = FlagId | Literal["remainder"]
+"""The flag that keeps footage out of samples; remainder: it is left over at the ends."""
+
+
 class Lost(Document):
     """Seconds of footage that no sample holds, and why."""
 
-    reason: str
+    reason: LossReason
     seconds: float
     clips: int
 

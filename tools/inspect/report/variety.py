@@ -7,7 +7,7 @@ from math import gcd
 import numpy as np
 
 from tools.inspect.discover.names import displayed
-from tools.inspect.report.report import Clip, Dataset, Flag, Lost, SizeCount, Spread
+from tools.inspect.report.report import Clip, Dataset, Flag, LossReason, Lost, SizeCount, Spread
 from tools.inspect.scan.scenes import Shown, bits_apart, connected, shown_shares
 
 MOST_COMPARED = 400
@@ -92,8 +92,8 @@ def _flagged(clip: Clip, twin: Clip, shown: Shown) -> Clip:
 
 
 def _lost(media: Sequence[Clip]) -> list[Lost]:
-    seconds: dict[str, float] = {}
-    count: Counter[str] = Counter()
+    seconds: dict[LossReason, float] = {}
+    count: Counter[LossReason] = Counter()
     for clip in media:
         if clip.kind == "image":
             continue
@@ -103,7 +103,7 @@ def _lost(media: Sequence[Clip]) -> list[Lost]:
             continue
         blocking = [flag.id for flag in clip.flags if flag.severity == "block"]
         soundless = any(flag.id == "av_length_mismatch" and flag.severity == "warn" for flag in clip.flags)
-        reason = blocking[0] if blocking else "av_length_mismatch" if soundless else "remainder"
+        reason: LossReason = blocking[0] if blocking else "av_length_mismatch" if soundless else "remainder"
         seconds[reason] = seconds.get(reason, 0.0) + lost_s
         count[reason] += 1
     by_loss = sorted(seconds.items(), key=lambda item: -item[1])

@@ -8,6 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, ProgressBar, Static, TextArea
 
@@ -30,15 +31,21 @@ class TranscriptView(VerticalScroll, can_focus=True):
         Binding("end", "scroll_end", "newest", show=False),
     ]
 
+    class CopyWanted(Message):
+        """The last answer is to be copied."""
+
     def on_resize(self) -> None:
-        for card in self.query(".card"):
-            card.fit(self.size.height)  # type: ignore[attr-defined]
+        if cards := self.query(".card"):  # importing their class earlier would delay the first sight of the screen
+            from agent.ui.tui.widgets.entries import ApprovalCard
+
+            for card in cards.results(ApprovalCard):
+                card.fit(self.size.height)
 
     def action_copy_entry(self) -> None:
-        self.app.run_slash("/copy")  # type: ignore[attr-defined]
+        self.post_message(self.CopyWanted())
 
 
-class TalkPane(Pane):
+class ChatPane(Pane):
     """TranscriptView, work line, completions and prompt."""
 
     TITLE = "Talk"

@@ -246,7 +246,7 @@ class ClipsPane(Pane):
             self._filter.display = False
             self._table.focus()
         else:
-            self.app.action_show_pane("talk")  # type: ignore[attr-defined]
+            self.post_message(self.Left())
 
     def action_open(self) -> None:
         if self.current is not None:

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from textual.containers import Vertical
+from textual.message import Message
 
 
 class Pane(Vertical):
@@ -10,6 +11,9 @@ class Pane(Vertical):
 
     TITLE: ClassVar[str] = ""
     HELP: ClassVar[str] = ""
+
+    class Left(Message):
+        """The user is done here and goes back to the chat."""
 
     def on_mount(self) -> None:
         self.border_title = self.TITLE

@@ -193,7 +193,7 @@ class PlanPane(Pane):
         elif self._hunks.display:
             self._leave_diff()
         else:
-            self.app.action_show_pane("talk")  # type: ignore[attr-defined]
+            self.post_message(self.Left())
 
     def action_next_problem(self) -> None:
         line = self._editor.cursor_location[0]

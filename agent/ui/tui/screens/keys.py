@@ -1,15 +1,16 @@
 """The key screen: what can be done here and now, over whatever screen one is on."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from agent.session.slash import COMMANDS
+from agent.ui.tui.panes.pane import Pane
 
 Rows = list[tuple[str, str]]
 
@@ -54,3 +55,26 @@ def _table(rows: list[tuple[str, str]]) -> Content:
     width = max((len(key) for key, _ in rows), default=0) + 2
     lines = [Content.assemble((f"{key:<{width}}", "$primary"), text) for key, text in rows]
     return Content("\n").join(lines)
+
+
+def keys_here(app: App[Any]) -> Keys:
+    """Return the key screen for the place that has the focus."""
+    node: Any = app.focused or app.screen
+    while node is not None and not isinstance(node, Pane | Screen):
+        node = node.parent
+    about = getattr(node, "HELP", "") or "Keys that work here."
+    title = getattr(node, "TITLE", None) or "ltx-agent"
+    here: dict[str, list[str]] = {}
+    moving: dict[str, list[str]] = {}  # Textual's own keys, whose descriptions begin with a capital
+    everywhere: dict[str, list[str]] = {}
+    for key, active in app.screen.active_bindings.items():
+        binding = active.binding
+        if not binding.description or binding.key.startswith("super+"):
+            continue
+        into = everywhere if active.node is app else here if binding.description[:1].islower() else moving
+        into.setdefault(binding.description, []).append(app.get_key_display(binding) if key else key)
+    return Keys(title, about, _rows(here), _rows(everywhere), _rows(moving))
+
+
+def _rows(found: dict[str, list[str]]) -> Rows:
+    return [(" ".join(dict.fromkeys(keys)), description) for description, keys in found.items()]

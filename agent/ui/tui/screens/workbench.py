@@ -1,5 +1,7 @@
 """The one screen of a project: talk, plan, curves, clips, run and samples, as many as fit at a time."""
 
+from typing import TYPE_CHECKING
+
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -8,8 +10,16 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from agent.text.sanitize import clean
-from agent.ui.tui.panes.chat import TalkPane
+from agent.ui.tui.panes.chat import ChatPane
+from agent.ui.tui.panes.pane import Pane
 from agent.ui.tui.widgets.tabs import Tabs
+
+if TYPE_CHECKING:
+    from agent.ui.tui.panes.clips import ClipsPane
+    from agent.ui.tui.panes.curves import CurvesPane
+    from agent.ui.tui.panes.plan import PlanPane
+    from agent.ui.tui.panes.run import RunPane
+    from agent.ui.tui.panes.samples import SamplesPane
 
 PANES: tuple[tuple[str, str], ...] = (
     ("talk", "Talk"),
@@ -25,7 +35,17 @@ ALWAYS_HUGE = frozenset({"talk", "curves", "run"})
 
 
 class Workbench(Screen[None]):
-    """Shows one pane where there is little room, three or five where there is more."""
+    """Shows one pane where there is little room, three or five where there is more.
+
+    `talk` is there from the first sight on, the other panes once `fill` has run.
+    """
+
+    talk: ChatPane
+    plan: "PlanPane"
+    curves: "CurvesPane"
+    clips: "ClipsPane"
+    run: "RunPane"
+    samples: "SamplesPane"
 
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [  # noqa: RUF012 (Textual's own name and kind)
         (0, "-narrow"),
@@ -46,7 +66,8 @@ class Workbench(Screen[None]):
         yield Static(id="head")
         yield Tabs(PANES, id="tabs")
         with Container(id="body"):
-            yield TalkPane(id="talk")
+            self.talk = ChatPane(id="talk")
+            yield self.talk
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -60,8 +81,9 @@ class Workbench(Screen[None]):
         from agent.ui.tui.panes.run import RunPane
         from agent.ui.tui.panes.samples import SamplesPane
 
-        panes = (PlanPane(id="plan"), ClipsPane(id="clips"), SamplesPane(id="samples"), RunPane(id="run"))
-        await self.query_one("#body").mount_all([*panes, CurvesPane(id="curves")])
+        self.plan, self.clips, self.samples = PlanPane(id="plan"), ClipsPane(id="clips"), SamplesPane(id="samples")
+        self.run, self.curves = RunPane(id="run"), CurvesPane(id="curves")
+        await self.query_one("#body").mount_all([self.plan, self.clips, self.samples, self.run, self.curves])
         self._arrange()
 
     def on_resize(self) -> None:
@@ -73,8 +95,12 @@ class Workbench(Screen[None]):
         if name not in ALWAYS_WIDE:
             self._side = name
         self._arrange()
-        if focus and (found := self.query(f"#{name}")):
-            found.first().take_focus()  # type: ignore[attr-defined]
+        if focus and (found := self.query(Pane).filter(f"#{name}")):
+            found.first().take_focus()
+
+    @on(Pane.Left)
+    def _pane_left(self) -> None:
+        self.show("talk")
 
     def zoom(self) -> None:
         """Give the pane in front the whole screen, or its place again."""

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Collapsible, Markdown, Static
+from textual.widgets.markdown import MarkdownStream
 
 from agent.text.sanitize import clean, clean_lines
 
@@ -46,7 +47,7 @@ class SaidEntry(VerticalGroup):
         self.text = text
         self._who = who
         self._body = Markdown(_safe_markdown(text), open_links=False)
-        self._stream = None
+        self._stream: MarkdownStream | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(self._who, classes="who", markup=False)
@@ -57,8 +58,8 @@ class SaidEntry(VerticalGroup):
         before = self.text
         self.text += piece
         if self._stream is None:
-            self._stream = Markdown.get_stream(self._body)  # type: ignore[assignment]
-        await self._stream.write(_safe_markdown(piece, before))  # type: ignore[attr-defined]
+            self._stream = Markdown.get_stream(self._body)
+        await self._stream.write(_safe_markdown(piece, before))
 
     async def finish(self, text: str) -> None:
         """Show the whole text in place of the pieces."""

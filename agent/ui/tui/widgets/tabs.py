@@ -36,9 +36,9 @@ class Tabs(Static):
         zoom = ("bold $primary", " F8 zoom") if zoomed else ("$muted", " F8 zoom")
         self.update(Content("").join([*parts, Content.styled(zoom[1], zoom[0])]))
 
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         name = next((name for end, name in self._ends if event.x < end), None)
         if name == "":
-            self.app.action_help()  # type: ignore[attr-defined]
+            await self.run_action("app.help")
         elif name is not None:
             self.post_message(self.Clicked(name))

@@ -5,7 +5,7 @@ from typing import Any
 
 from tools.inspect.report.page.charts import histogram
 from tools.inspect.report.page.text import flag_name
-from tools.inspect.report.report import Clip, FlagId, Report
+from tools.inspect.report.report import Clip, LossReason, Report
 from trainer_core.units import counted, length_text
 
 LOST_COLOURS = ("var(--bad)", "var(--warn)", "var(--soft)")
@@ -55,11 +55,8 @@ def spent(report: Report) -> list[dict[str, Any]]:
     return [{"percent": f"{100 * value / total:.2f}", "colour": colour, "says": says} for colour, value, says in parts]
 
 
-def _reason(reason: str) -> str:
-    if reason == "remainder":
-        return "left over at the ends"
-    flag: FlagId = reason  # type: ignore[assignment]
-    return f"lost: {flag_name(flag).lower()}"
+def _reason(reason: LossReason) -> str:
+    return "left over at the ends" if reason == "remainder" else f"lost: {flag_name(reason).lower()}"
 
 
 def goals(report: Report) -> list[dict[str, Any]]:
