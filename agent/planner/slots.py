@@ -103,6 +103,8 @@ _VALUE_NAMES = {
     "learning_rate": r"learning[- ]?rate|lr",
     "batch_size": r"batch(?:[- ]?size)?",
 }
+AMOUNTS = frozenset(_VALUE_NAMES)
+"""Values that may be more or less: `vague_value` returns one of them where nobody says how much."""
 _FACTORS: tuple[tuple[float, str], ...] = (
     (2.0, r"double|twice(?: as many| as long| the)?|two times"),
     (0.5, r"half|halve"),

@@ -20,6 +20,12 @@ from agent.planner.clauses import read
         ("don't start, use 40 steps first", ["draft"]),
         ("use 300 steps and show me some samples", ["draft", "sample"]),
         ("only the picture and only the sound", ["contradiction"]),
+        ("lower the learning rate and use rank 16", ["draft", "vague"]),
+        ("use rank 16 and more steps", ["draft", "vague"]),
+        ("rank 16, 300 steps and a lower learning rate, please", ["draft", "vague"]),
+        ("trigger ohwx and a higher rank", ["caption", "vague"]),
+        ("more steps, use 500 steps, and rank 16", ["draft"]),
+        ("a lower learning rate and more steps", ["vague"]),
     ],
 )
 def test_the_wishes_of_a_sentence(words: str, intents: list[str]) -> None:
