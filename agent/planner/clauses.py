@@ -84,6 +84,8 @@ _EMPTY = frozenset(
         "have",
         "has",
         "some",
+        "one",
+        "ones",
         "more",
         "all",
     ]

@@ -113,7 +113,8 @@ _FACTORS: tuple[tuple[float, str], ...] = (
     (10.0, r"ten times"),
 )
 _VAGUE = (
-    r"more|fewer|less|higher|lower|bigger|smaller|larger|raise|increase|decrease|reduce|longer|shorter|faster|slower"
+    r"more|fewer|less|higher|lower|bigger|smaller|larger|raise|increase|decrease|reduce|longer|shorter|faster|slower|"
+    r"too (?:high|low|big|large|small|many|few|much|little|long|short)"
 )
 _POINTING = (
     r"(?:that|this|it|them|those|these|one|something|anything|whatever|him|her|his|its|so|das|"
