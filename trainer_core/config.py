@@ -187,6 +187,16 @@ def dump_config(config: TrainingConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
+def refuse_untrainable(config: TrainingConfig) -> None:
+    """Raise ConfigError for what upstream's schema allows and no run here can do."""
+    if config.acceleration.mixed_precision_mode == "fp16":
+        raise ConfigError(
+            "acceleration.mixed_precision_mode fp16 is not available: fp16 gradients vanish unless the loss is scaled, "
+            "which this trainer doesn't do, and the weights are published in bf16, whose range fp16 doesn't hold.",
+            "Use bf16, which takes as much memory, or no.",
+        )
+
+
 def settings_without_effect(config: TrainingConfig) -> list[str]:
     """Name the settings of an upstream YAML that this version accepts and does not act on, one sentence each."""
     found = []

@@ -55,6 +55,9 @@ def describe(problem: Any, root: yaml.Node | None, name: str, model: type[BaseMo
             continue  # a discriminator's tag is part of pydantic's location, not of the file
         node, mark = found
         keys.append(str(part))
+    message = problem["msg"].removeprefix("Value error, ")
+    if not keys:
+        mark = _named_in(message, root) or mark
     where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
     key = ".".join(keys)
     if problem["type"] == "extra_forbidden":
@@ -64,10 +67,24 @@ def describe(problem: Any, root: yaml.Node | None, name: str, model: type[BaseMo
         return f"{where}: `{key}` is not a known key; {known_text}"
     if problem["type"] == "missing":
         return f"{where}: `{key}` is required."
-    message = problem["msg"].removeprefix("Value error, ")
     given = problem.get("input")
     seen = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
     return f"{where}: `{key}`: {message}{seen}." if key else f"{where}: {message}."
+
+
+def _named_in(message: str, root: yaml.Node | None) -> yaml.Mark | None:
+    """The place of the first dotted key that `message` names, as deep as the file has it."""
+    deepest = None
+    for path in re.findall(r"[a-z_]\w*(?:\.[a-z_]\w*)+", message):
+        node = root
+        for part in path.split("."):
+            found = _child(node, part)
+            if found is None:
+                break
+            node, deepest = found
+        if deepest is not None:
+            return deepest
+    return deepest
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Mark] | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from agent.planner.in_context import in_context
 from agent.planner.intents import Intent, Wish, plain, understand
+from agent.planner.slots import AMOUNTS
 
 VALUES: frozenset[Intent] = frozenset({"caption", "draft", "vague"})
 """Intents that name values of one plan: what several clauses name is one change."""
@@ -83,6 +84,8 @@ _EMPTY = frozenset(
         "have",
         "has",
         "some",
+        "one",
+        "ones",
         "more",
         "all",
     ]
@@ -116,8 +119,10 @@ def read(words: str) -> Reading:
     kinds = {part.intent if part.intent not in VALUES else "draft" for part in known}
     left = _left(clauses, parts, whole)
     if len(known) < 2 or (len(kinds) == 1 and kinds <= {"draft", "no"}):
-        return Reading((whole,), left if whole.intent not in ("other", "question", "term") else ())
-    return Reading(tuple(_in_order(known, whole)), left)
+        left = left if whole.intent not in ("other", "question", "term") else ()
+        return Reading((whole, *_without_amount(parts, [whole])), left)
+    wishes = _in_order(known, whole)
+    return Reading((*wishes, *_without_amount(parts, wishes)), left)
 
 
 def _clauses(words: str) -> list[str]:
@@ -163,6 +168,13 @@ def _values(known: list[Wish], whole: Wish) -> Wish:
     caption: dict[str, Any] = {name: value for part in clear for name, value in part.caption.items()}
     words = ", ".join(part.words for part in clear)
     return Wish("caption" if caption else "draft", draft, caption, words=words)
+
+
+def _without_amount(parts: list[Wish], wishes: list[Wish]) -> list[Wish]:
+    """The clauses that want a value changed and say no number, where no other clause names that value."""
+    named = {name for wish in wishes for name in (*wish.draft, wish.term)}
+    valued = any(wish.intent in ("draft", "caption") and wish.term != "relative" for wish in wishes)
+    return [part for part in parts if valued and part.intent == "vague" and part.term in AMOUNTS - named]
 
 
 def _left(clauses: list[str], parts: list[Wish], whole: Wish) -> tuple[str, ...]:

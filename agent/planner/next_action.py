@@ -63,6 +63,7 @@ def answer_all(
             said.append(move)
         if isinstance(move, str) or move in called:  # a call that was made answers this wish as well
             continue
+        said += [_how_much(one, state) for one in wishes[index + 1 :] if one.intent == "vague"]
         later = [one.words for one in wishes[index + 1 :] if _goes_unheard(wish, one)]
         if later:
             said.append(section("planner", "later", words=" · ".join(later)))
@@ -176,7 +177,7 @@ def _is_done(wish: Wish, state: dict[str, Any], called: list[Call]) -> bool:
 def _goes_unheard(now: Wish, later: Wish) -> bool:
     """Whether `later` is lost when the stages of the work follow `now`: cards come between, and a turn ends there."""
     through_stages = now.intent not in _ONE_CALL and now.intent != "question"
-    return through_stages and (later.intent in _ONE_CALL or later.intent in VALUES)
+    return through_stages and (later.intent in _ONE_CALL or later.intent in VALUES - {"vague"})
 
 
 def _in_words(wish: Wish, state: dict[str, Any]) -> str | None:
@@ -188,10 +189,15 @@ def _in_words(wish: Wish, state: dict[str, Any]) -> str | None:
     if wish.intent == "vague":
         if wish.term in _VAGUE_SECTIONS:
             return section("planner", _VAGUE_SECTIONS[wish.term], words=wish.term)
-        now = state.get("plan", {}).get(wish.term)
-        known = f" It is {now} now." if now is not None else ""
-        return section("planner", "vague", value=wish.term.replace("_", " "), now=known)
+        return _how_much(wish, state)
     return section("planner", wish.intent) if wish.intent in ("refused", "deferred") else None
+
+
+def _how_much(wish: Wish, state: dict[str, Any]) -> str:
+    """The question for the number that a vague wish lacks."""
+    now = state.get("plan", {}).get(wish.term)
+    known = f" It is {now} now." if now is not None else ""
+    return section("planner", "vague", value=wish.term.replace("_", " "), now=known)
 
 
 _VAGUE_SECTIONS = {

@@ -103,6 +103,8 @@ _VALUE_NAMES = {
     "learning_rate": r"learning[- ]?rate|lr",
     "batch_size": r"batch(?:[- ]?size)?",
 }
+AMOUNTS = frozenset(_VALUE_NAMES)
+"""Values that may be more or less: `vague_value` returns one of them where nobody says how much."""
 _FACTORS: tuple[tuple[float, str], ...] = (
     (2.0, r"double|twice(?: as many| as long| the)?|two times"),
     (0.5, r"half|halve"),
@@ -111,7 +113,8 @@ _FACTORS: tuple[tuple[float, str], ...] = (
     (10.0, r"ten times"),
 )
 _VAGUE = (
-    r"more|fewer|less|higher|lower|bigger|smaller|larger|raise|increase|decrease|reduce|longer|shorter|faster|slower"
+    r"more|fewer|less|higher|lower|bigger|smaller|larger|raise|increase|decrease|reduce|longer|shorter|faster|slower|"
+    r"too (?:high|low|big|large|small|many|few|much|little|long|short)"
 )
 _POINTING = (
     r"(?:that|this|it|them|those|these|one|something|anything|whatever|him|her|his|its|so|das|"

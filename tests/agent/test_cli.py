@@ -125,6 +125,26 @@ def test_a_conversation_asks_for_the_clips(ltx: Callable[..., Ran], clips: Path,
     assert json.loads((tmp_path / "ltx-projects/my clips/project.json").read_text())["goal"] == "image to video"
 
 
+def test_a_question_put_first_is_answered_and_is_not_the_goal(
+    ltx: Callable[..., Ran], clips: Path, tmp_path: Path
+) -> None:
+    ran = ltx("chat", clips, "--plain", stdin="what is rank?\n/help\nhow much will it cost?\nimage to video\n")
+    assert ran.returncode == 0, ran.stderr
+    assert "how much it can hold" in ran.stdout
+    assert "/goal TEXT" in ran.stdout
+    assert "there is none yet" in ran.stdout
+    assert "I did not understand" not in ran.stdout
+    assert ran.stdout.count("What shall the adapter learn?") == 4
+    assert "Are these captions right?" in ran.stdout
+    assert json.loads((tmp_path / "ltx-projects/my clips/project.json").read_text())["goal"] == "image to video"
+
+
+def test_leaving_before_a_goal_looks_at_nothing(ltx: Callable[..., Ran], clips: Path) -> None:
+    ran = ltx("chat", clips, "--plain", stdin="quit\n")
+    assert ran.returncode == 0, ran.stderr
+    assert "Tool:" not in ran.stdout
+
+
 def test_the_steps_one_by_one(ltx: Callable[..., Ran], clips: Path, tmp_path: Path) -> None:
     project = tmp_path / "p"
     assert json.loads(ltx("inspect", clips, "--project", project, "--json").stdout)["usable"] == 2

@@ -223,12 +223,29 @@ def test_every_problem_is_reported_at_once() -> None:
         ("ltx_agent.objective", "t2x", "t2v"),
         ("ltx_agent.buckets", "640x360", "ltx_agent.buckets"),
         ("data.num_dataloader_workers", -1, "data.num_dataloader_workers"),
+        ("ltx_agent.noise", {"mean": 0.5}, "sampling_mode: logit_normal"),
+        ("ltx_agent.noise", {"std": 2.0}, "sampling_mode: logit_normal"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_allowed(path: str, value: Any, expected: str) -> None:
     message = _refused(_with(path, value)).message
     assert expected in message
     assert "line " in message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "key"),
+    [
+        ("optimization", {"optimizer_type": "schedule_free_adamw", "scheduler_type": "cosine"}, "scheduler_type"),
+        ("optimization", {"optimizer_type": "prodigy", "learning_rate": 1e-4}, "learning_rate"),
+        ("ltx_agent.training", {"master_weights": "float24"}, "master_weights"),
+        ("ltx_agent.memory", {"swap_blocks": 2}, "swap_blocks"),
+    ],
+)
+def test_values_that_contradict_are_placed_at_the_key_that_is_named(path: str, value: Any, key: str) -> None:
+    text = _with(path, value)
+    line = next(number for number, found in enumerate(text.splitlines(), start=1) if f"{key}:" in found)
+    assert f"line {line}, column" in _refused(text).message
 
 
 def test_the_dimensions_of_a_validation_sample_are_checked_like_the_common_ones() -> None:

@@ -24,6 +24,7 @@ _SAID: dict[str, tuple[str, str]] = {
     "its sound does not decode": ("has sound that does not decode", "have sound that does not decode"),
     "it has no picture": ("has no picture", "have no picture"),
     "no stretch of it fills a training sample": ("is too short", "are too short"),
+    "you asked for others alone": ("is left out as you asked", "are left out as you asked"),
     "you asked to leave it out": ("is left out as you asked", "are left out as you asked"),
 }
 """Reasons of tools/draft/select.py as said of one clip and of several; `it has no COLUMN` follows the same form."""

@@ -139,7 +139,7 @@ def write_draft(project: Project, facts: ProjectFacts, drafted: Drafted) -> tupl
     captions = captions_by_clip(read_captions(project.captions_path), draft.training)
     to_review = sum(entry.needs_review for entry in captions.values())
     said = str(facts.asked.get("said") or facts.goal)
-    write_text(project.plan_path, plan_text(draft, drafted.report, to_review, said))
+    write_text(project.plan_path, plan_text(draft, to_review, said))
     backup = replace_drafted(project.config_path, drafted.text)
     if facts != project.facts:
         project.write_facts(facts)

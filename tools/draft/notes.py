@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tools.draft.heldout import FEWEST_GROUPS, Split
 from tools.draft.levels import even_gain_db
-from tools.draft.select import has_sound
+from tools.draft.select import SOUND_REASONS, has_sound
 from tools.draft.sides import Sides, makes_both
 from tools.inspect.discover.names import displayed
 from tools.inspect.remedies.plans import TARGET_LUFS
@@ -52,13 +52,15 @@ def _sound(
     notes = []
     sounding = sum(has_sound(clip) for clip in training)
     if sides.video_only and not sounding:
-        why = "Images have no sound" if all(clip.kind == "image" for clip in training) else "No clip has usable sound"
+        others = any(has_sound(clip) for clip, _ in left_out)
+        none = "No clip that trains has usable sound" if others else "No clip has usable sound"
+        why = "Images have no sound" if all(clip.kind == "image" for clip in training) else none
         notes.append(f"{why}, so only the picture is trained and the adapter leaves sound alone.")
     elif sides.video_only and makes_both(objective) and sides.reason.startswith("only"):
         notes.append(
             f"Only the picture is trained: {sides.reason}. Say `with its sound` to train on the {sounding} alone."
         )
-    soundless = sum(clip.kind == "video" and bool(clip.samples) and not has_sound(clip) for clip, _ in left_out)
+    soundless = sum(clip.kind == "video" and reason in SOUND_REASONS for clip, reason in left_out)
     if soundless and makes_both(objective):
         each = "clip lacks" if soundless == 1 else "clips lack"
         notes.append(f"{soundless} {each} only sound: asked in the talk for `only the picture`, they train too.")

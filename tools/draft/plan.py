@@ -5,11 +5,14 @@ from typing import Any
 from tools.draft.choices import Draft
 from tools.draft.objective_words import OBJECTIVE_WORDS
 from tools.inspect.discover.names import displayed
-from tools.inspect.report.report import Clip, Report
+from tools.inspect.report.report import Clip
+from tools.inspect.report.variety import lost_in
 from tools.plain_text import plain_text
 from trainer_core.config import is_tiny
 from trainer_core.units import counted
 
+LEAST_SAID_S = 0.5
+"""Footage in no sample from which it is worth a word, in seconds."""
 _ADAPTERS = {
     "lora": "a LoRA: a small file that bends the model, and that you own",
     "ic-lora": "an IC-LoRA: a small file that teaches the model to follow a reference, and that you own",
@@ -17,12 +20,12 @@ _ADAPTERS = {
 }
 
 
-def plan_text(draft: Draft, report: Report, captions_to_review: int, said: str = "") -> str:
+def plan_text(draft: Draft, captions_to_review: int, said: str = "") -> str:
     """Return plan.md. `said`: the words that the objective was read from; empty where the clips alone led to it."""
     sections = [
         ("What you said, and what I understood", _understood(draft, said)),
         ("What will be trained", _what(draft)),
-        ("On which clips", _clips(draft, report)),
+        ("On which clips", _clips(draft)),
         ("Which values, and why", _values(draft)),
         ("What this rests on", _assumptions(draft, captions_to_review)),
         ("What happens next", _next(draft)),
@@ -70,17 +73,17 @@ def _role(section: dict[str, Any] | None) -> str:
     return f"{role} (conditions: {conditions})" if conditions else role
 
 
-def _clips(draft: Draft, report: Report) -> str:
+def _clips(draft: Draft) -> str:
     samples = [sample for clip in draft.training for sample in clip.samples]
     lines = [
         f"Trained on {draft.coverage.sentence}.",
         f"{clip_count_sentence(draft)} Cut to the training size, they make {counted(len(samples), 'sample')}.",
     ]
-    remainder = next((lost for lost in report.dataset.lost if lost.reason == "remainder"), None)
-    if remainder is not None:
+    remainder = next((lost for lost in lost_in(draft.training) if lost.reason == "remainder"), None)
+    if remainder is not None and remainder.seconds >= LEAST_SAID_S:
         lines.append(
-            f"{remainder.seconds:.0f} s of {counted(remainder.clips, 'clip')} are discarded: tails shorter than half "
-            "of the usual sample, and silence."
+            f"{remainder.seconds:.0f} s of {counted(remainder.clips, 'clip')} go into no sample: tails shorter than "
+            "half of the usual one, and silence."
         )
     if draft.left_out:
         lines.append("\nThese don't train:\n")

@@ -15,6 +15,8 @@ _WITHOUT_SOUND: dict[AudioStatus, str] = {
     "short": "its sound is too short for any sample",
     "undecodable": "its sound does not decode",
 }
+SOUND_REASONS = frozenset(_WITHOUT_SOUND.values())
+"""Reasons for which a clip doesn't train that the picture alone would do away with."""
 
 
 def columns_of(report: Report) -> set[str]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tools.facts.clips import caption_facts, clip_facts, enough_facts
 from tools.facts.costs import cost_facts
 from tools.facts.delivery import licence_facts, use_facts
+from tools.facts.lines import FactsError
 from tools.facts.values import change_facts, value_facts
 from tools.project import Progress, Project
 from tools.spec import Tool
@@ -44,7 +45,11 @@ def project_facts(
     """Answer a question from the project's files: what training costs, why a value was chosen, what was changed,
     which clips train, whether they are enough, what captions say, how the adapter is used, which licences apply.
     """
-    return FactsResult(topic=arguments.topic, facts=_TOPICS[arguments.topic](project, arguments.name))
+    try:
+        facts = _TOPICS[arguments.topic](project, arguments.name)
+    except FactsError as error:  # that nothing is known yet is an answer too, and no failure
+        facts = [line for line in (error.message, error.hint) if line]
+    return FactsResult(topic=arguments.topic, facts=facts)
 
 
 _TOPICS: dict[Topic, Callable[[Project, str | None], list[str]]] = {

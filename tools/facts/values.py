@@ -7,6 +7,7 @@ from tools.draft.experiments import recorded_changes
 from tools.facts.lines import FactsError
 from tools.plain_text import plain_text
 from tools.project import Project
+from trainer_core.errors import ConfigError
 
 MAIN_VALUES = (
     "ltx_agent.objective",
@@ -29,7 +30,7 @@ def value_facts(project: Project, name: str | None) -> list[str]:
     known = reasons_of(project.config_path.read_text(encoding="utf-8", errors="replace"))
     keys = [key for key in known if name is not None and name.replace(" ", "_") in key.rpartition(".")[2]]
     if name is not None and not keys:
-        raise FactsError(f"The plan has no value called {name!r:.60}.", "config.yaml lists them all.")
+        raise ConfigError(f"The plan has no value called {name!r:.60}.", "config.yaml lists them all.")
     lines = []
     for key in keys or [key for key in MAIN_VALUES if key in known]:
         value, reason = known[key]

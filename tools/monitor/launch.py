@@ -17,7 +17,7 @@ from typing import Any
 from tools.monitor.status import last_log_line
 from tools.project import Project
 from tools.trainer_environment import trainer_environment
-from trainer_core.config import TrainingConfig, dump_config, load_config, wanted_trackers
+from trainer_core.config import TrainingConfig, dump_config, load_config, refuse_untrainable, wanted_trackers
 from trainer_core.config_paths import resolve_paths
 from trainer_core.errors import ConfigError, LtxError
 from trainer_core.files import storage_error, write_text
@@ -50,6 +50,7 @@ def start_run_of(config_path: Path) -> RunFolder:
 
 def _start(config: TrainingConfig, base: Path, runs: Path) -> RunFolder:
     objective_of(config.strategy)
+    refuse_untrainable(config)
     with _start_lock(runs):
         _refuse_second_run(runs)
         run = create_run_folder(runs)

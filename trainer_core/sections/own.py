@@ -1,8 +1,8 @@
 """The YAML's `ltx_agent:`: what upstream's schema has no word for."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import ConfigError
@@ -56,6 +56,16 @@ class NoiseSection(Section):
     ] = 1.0
     video_shift: Annotated[float, Field(ge=0.05, le=20, description=f"Of the video: {SHIFT}; 1 changes nothing.")] = 1.0
     audio_shift: Annotated[float, Field(ge=0.05, le=20, description=f"Of the audio: {SHIFT}; 1 changes nothing.")] = 1.0
+
+    @model_validator(mode="after")
+    def _mean_and_std_have_their_mode(self) -> Self:
+        if self.sampling_mode is None and (self.mean, self.std) != (0.0, 1.0):
+            key = f"mean {self.mean:g}" if self.mean else f"std {self.std:g}"
+            raise ValueError(
+                f"{key} is of logit_normal alone, and sampling_mode is null: set sampling_mode: logit_normal, or leave "
+                "it out (video_shift and audio_shift move every mode)"
+            )
+        return self
 
 
 class EvaluationSection(Section):

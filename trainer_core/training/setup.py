@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from trainer_core.adapters import AdapterFacts, add_lora, train_fully
-from trainer_core.config import TrainingConfig
+from trainer_core.config import TrainingConfig, refuse_untrainable
 from trainer_core.data.dataset import BatchStream
 from trainer_core.data.samples import SampleFiles, check_widths, find_samples, leave_out_of, reference_key
 from trainer_core.data.windows import training_windows
@@ -90,6 +90,7 @@ def set_up(config: TrainingConfig, run: RunFolder) -> TrainingSession:
     from accelerate import Accelerator
 
     _refuse_quantized_full_training(config)
+    refuse_untrainable(config)
     objective = objective_of(config.strategy)
     source = open_model(config.model)
     left_out: dict[str, str] = {}
@@ -273,12 +274,6 @@ def _make_trainable(
 def _autocast(
     config: TrainingConfig, precision: str, device: torch.device
 ) -> Callable[[], AbstractContextManager[Any]]:
-    if precision == "fp16":
-        raise ConfigError(
-            "mixed_precision_mode fp16 is not available: fp16 gradients vanish unless the loss is scaled, which this "
-            "trainer doesn't do, and the weights are published in bf16, whose range fp16 doesn't hold.",
-            "Use bf16, which takes as much memory, or no.",
-        )
     if precision == "no":
         return nullcontext
     # float32 weights would all be kept as bf16 copies until the forward ends; each is used once, so none is kept

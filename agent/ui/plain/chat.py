@@ -1,10 +1,10 @@
 """Line mode: a person talks to the graph line by line, with a screen reader, on a dumb terminal, through a pipe."""
 
-import dataclasses
 from pathlib import Path
 
 from agent.context import AgentContext, open_context
 from agent.llm.choose import PLANNER, choose_model, name_of
+from agent.planner.intents import understand
 from agent.session.events import Question
 from agent.session.projects import current_project, project_of
 from agent.session.session import open_session
@@ -18,6 +18,8 @@ from agent.ui.plain.terminal import Terminal
 from agent.ui.shared.history import PromptHistory
 from tools.project import Project
 from trainer_core.errors import LtxError
+
+_WHAT_TO_LEARN = "What shall the adapter learn? (Enter: I look at the clips first)"
 
 
 def talk(target: Path | None, llm: str, conversation: str | None = None) -> None:
@@ -36,17 +38,19 @@ def talk(target: Path | None, llm: str, conversation: str | None = None) -> None
         )
         goal = None
         if not project.report_path.exists():
-            goal = terminal.ask("What shall the adapter learn? (Enter: I look at the clips first)")
-            if goal is None:
+            goal = terminal.ask(_WHAT_TO_LEARN)
+            if goal is None or goal.lower() in LEAVE:
                 return
         project = converse(context, terminal, goal)
         conversation = None
 
 
 def converse(context: AgentContext, terminal: Terminal, goal: str | None = None) -> Project | None:
-    """Talk over one project; return the one that the person opens next, None when they left."""
-    if goal:
-        context = dataclasses.replace(context, project=project_of(context.project.path, None, goal=goal))
+    """Talk over one project; return the one that the person opens next, None when they left.
+
+    `goal`: what they said first, None where the project is known already. A question or a slash command is no goal: it
+    is answered, and they are asked again.
+    """
     say(f"Project: {clean(str(context.project.path))}")
     terminal.remember(PromptHistory(context.project.path / ".prompt-history.jsonl"))
     with open_session(context) as session:
@@ -56,7 +60,7 @@ def converse(context: AgentContext, terminal: Terminal, goal: str | None = None)
             say("Going on where the last session was cut off.")
             face.hear(session.resume())
         elif goal is not None:
-            face.hear(session.begin(goal, until="monitor"))
+            _begin(face, goal)
         while not face.is_left:
             for line in news_of_plan(face):
                 say(line)
@@ -80,12 +84,8 @@ def _listen(face: Face) -> None:
         face.is_left = True
         if answer is None and question is not None and face.terminal.pipe is not None:
             say(_not_from_a_pipe(question))
-    elif isinstance(answer, str) and (parsed := parse(answer)) is not None:
-        obey(face, parsed)
-    elif isinstance(answer, str) and (dropped := dropped_paths(answer)):
-        _take(face, dropped)
-    elif question is None:
-        face.hear(session.say(str(answer)))
+    elif question is None or (isinstance(answer, str) and (parse(answer) or dropped_paths(answer))):
+        _hear_line(face, str(answer))
     elif answer != "":  # an empty line is no answer, so the question is put again
         face.asked = None
         face.hear(session.answer(answer is True, answer if isinstance(answer, str) else "", until="monitor"))
@@ -105,6 +105,43 @@ def _not_from_a_pipe(question: Question) -> str:
     return (
         f"Nobody answered `{question.approval}`: what is written before a question is shown is no answer to it. Answer "
         "on a terminal or write after the question; `prepare --yes` and `run --policy` approve beforehand."
+    )
+
+
+def _hear_line(face: Face, line: str) -> None:
+    """Do what a line asks for that answers no card: a slash command, a dropped path, or words."""
+    if (parsed := parse(line)) is not None:
+        obey(face, parsed)
+    elif dropped := dropped_paths(line):
+        _take(face, dropped)
+    else:
+        face.hear(face.session.say(line))
+
+
+def _begin(face: Face, words: str | None) -> None:
+    """Begin the work with what the person wants to be learned; `words` are what they said first."""
+    while words and not _is_goal(words):
+        if words.lower() in LEAVE:
+            words = None
+            break
+        _hear_line(face, words)
+        if face.is_left:
+            return
+        words = face.terminal.ask(_WHAT_TO_LEARN)
+    if words is None:
+        face.is_left = True
+        return
+    if words:
+        project_of(face.session.project.path, None, goal=words)
+    face.hear(face.session.begin(words, until="monitor"))
+
+
+def _is_goal(words: str) -> bool:
+    """Whether the first words can say what to learn; meaning is not asked, so that no odd goal is lost."""
+    return (
+        words.lower() not in LEAVE
+        and parse(words) is None
+        and understand(words, by_meaning=False).intent not in ("question", "term")
     )
 
 

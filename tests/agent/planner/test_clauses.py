@@ -20,6 +20,14 @@ from agent.planner.clauses import read
         ("don't start, use 40 steps first", ["draft"]),
         ("use 300 steps and show me some samples", ["draft", "sample"]),
         ("only the picture and only the sound", ["contradiction"]),
+        ("lower the learning rate and use rank 16", ["draft", "vague"]),
+        ("the learning rate is too high", ["vague"]),
+        ("that's too many steps", ["vague"]),
+        ("use rank 16 and more steps", ["draft", "vague"]),
+        ("rank 16, 300 steps and a lower learning rate, please", ["draft", "vague"]),
+        ("trigger ohwx and a higher rank", ["caption", "vague"]),
+        ("more steps, use 500 steps, and rank 16", ["draft"]),
+        ("a lower learning rate and more steps", ["vague"]),
     ],
 )
 def test_the_wishes_of_a_sentence(words: str, intents: list[str]) -> None:
@@ -37,6 +45,7 @@ def test_the_wishes_of_a_sentence(words: str, intents: list[str]) -> None:
         ("hold out 20%", ()),
         ("trigger ohwx and 500 steps", ()),
         ("no wait, 900 steps", ()),
+        ("all but the bunny ones", ()),
     ],
 )
 def test_what_was_not_followed(words: str, left: tuple[str, ...]) -> None:

@@ -111,6 +111,17 @@ def test_clips_without_sound_are_named_and_left_out_of_an_audio_visual_run(make_
     assert "- `mute 'x'\\n.mp4`: it has no sound" in plan
 
 
+def test_clips_left_out_by_choice_are_told_as_such(make_project: MakeProject) -> None:
+    clips = [make_clip("loud.mp4"), *(make_clip(f"mute_{number}.mp4", audio="none") for number in range(3))]
+    project = make_project(clips)
+    result = _draft(project, only=["mute_0.mp4"])
+    assert result.video_only
+    assert "3 are left out as you asked" in result.coverage.sentence
+    notes = " ".join(result.notes)
+    assert "No clip that trains has usable sound" in notes
+    assert "lack only sound" not in notes
+
+
 def test_no_sound_at_all_trains_the_picture_alone(make_project: MakeProject) -> None:
     project = make_project([make_clip("a.mp4", audio="none"), make_clip("b.mp4", audio="silent")])
     result = _draft(project)

@@ -1,5 +1,6 @@
-"""Answers from a project's files: true of them, named where they come from, an error where nothing is made yet."""
+"""Answers from a project's files: true of them, named where they come from, that nothing is made yet too."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +38,7 @@ def planned(make_project: MakeProject) -> Project:  # noqa: F811
 def test_before_anything_is_made_it_says_so(tmp_path: Path, make_project: MakeProject) -> None:  # noqa: F811
     project = make_project([make_clip("a.mp4")])
     for topic in ("costs", "values"):
-        with pytest.raises(ConfigError, match=r"no plan|there is none yet"):
-            told(project, topic)  # type: ignore[arg-type]
+        assert re.search(r"no plan|there is none yet", told(project, topic))  # type: ignore[arg-type]
     assert "I made report.json, captions.jsonl" in told(project, "changes")
 
 

@@ -97,8 +97,9 @@ def test_second_start_is_refused_by_name_while_a_run_is_live(project: Project, w
     [
         (lambda text: text.replace("steps: 60", "stepps: 60"), "stepps"),
         (lambda text: text.replace("is_generated: true", "is_generated: false"), "nothing to train"),
+        (lambda text: text.replace('mixed_precision_mode: "no"', "mixed_precision_mode: fp16"), "unless the loss is"),
     ],
-    ids=["misspelt key", "no generated modality"],
+    ids=["misspelt key", "no generated modality", "what no run can do"],
 )
 def test_wrong_config_starts_nothing(project: Project, change: Callable[[str], str], message: str) -> None:
     write_text(project.config_path, change(project.config_path.read_text()))

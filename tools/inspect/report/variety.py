@@ -66,7 +66,7 @@ def describe(clips: Sequence[Clip]) -> Dataset:
         sizes=[SizeCount(width=w, height=h, clips=count) for (w, h), count in sizes.most_common(MOST_SIZES)],
         aspects=dict(aspects.most_common(MOST_SIZES)),
         duration_s=_spread([clip.duration_s for clip in usable if clip.kind != "image"]),
-        lost=_lost(media),
+        lost=lost_in(media),
         groups=lone + len({clip.group for clip in usable if clip.group is not None}),
         near_duplicates=sum(any(flag.id == "near_duplicate" for flag in clip.flags) for clip in usable),
         picture_distance=_picture_distance([clip.scene for clip in usable if clip.scene]),
@@ -91,7 +91,8 @@ def _flagged(clip: Clip, twin: Clip, shown: Shown) -> Clip:
     return clip.model_copy(update={"flags": [*clip.flags, flag], "status": status})
 
 
-def _lost(media: Sequence[Clip]) -> list[Lost]:
+def lost_in(media: Sequence[Clip]) -> list[Lost]:
+    """The seconds of `media` that are in no sample, by reason, the largest loss first."""
     seconds: dict[LossReason, float] = {}
     count: Counter[LossReason] = Counter()
     for clip in media:
