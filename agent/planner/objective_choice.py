@@ -30,6 +30,8 @@ _MARGIN = 1.5
 """Below this log-odds of the best objective over the next one, the person is asked."""
 _MARGIN_REFUSE = 0.7
 """Above this log-odds of what the footage can't carry over the best that it can, the person is told so."""
+_MARGIN_NEAR = 3.0
+"""Within this log-odds, words that mean no goal are asked about by what they are nearest to, not by the footage alone."""
 _UNDERSTOOD = 0.14
 """A best score below this is no understanding, whatever the others are."""
 _SURE = 0.3
@@ -60,8 +62,8 @@ class Choice:
     """What the words came to. `offered`: at most two objectives that this footage carries, the likeliest first.
 
     clear: `objective` is meant. ask: one of `offered`, or nothing was understood. refuse: `objective` is meant and the
-    footage lacks `missing` for it. `beyond`: what the words are nearest to, where an open question's footage lacks
-    something for it. `picture_only`: the sound is left out.
+    footage lacks `missing` for it. `beyond`: what the words may as well mean, where the footage lacks something for it
+    too. `picture_only`: the sound is left out.
     """
 
     verdict: Verdict
@@ -70,7 +72,7 @@ class Choice:
     offered: tuple[str, ...] = ()
     understood: bool = True
     missing: tuple[str, ...] = ()
-    beyond: str | None = None
+    beyond: tuple[str, ...] = ()
     picture_only: bool = False
 
 
@@ -89,11 +91,17 @@ def choose(words: str, footage: Footage) -> Choice:
     elsewhere = odds.pop(ELSEWHERE)
     together = {name: odds[name] + likely[name] for name in carried}
     ranked = sorted(together, key=lambda name: -together[name])
-    said_best = max(odds, key=lambda name: odds[name])
-    if elsewhere > odds[said_best] or not ranked:
-        return Choice("ask", words, offered=tuple(carried[:2]), understood=False)
+    by_words = sorted(odds, key=lambda name: -odds[name])
+    said_best = by_words[0]
+    if not ranked:
+        return Choice("ask", words, understood=False)
+    if elsewhere > odds[said_best]:
+        is_near = elsewhere - odds[said_best] < _MARGIN_NEAR
+        return Choice("ask", words, offered=_two(ranked, by_words) if is_near else tuple(carried[:2]), understood=False)
+    beyond = tuple(name for name in by_words[:2] if name not in carried and odds[said_best] - odds[name] < _MARGIN)
     if said_best not in carried and odds[said_best] - max(odds[name] for name in ranked) > _MARGIN_REFUSE:
-        return Choice("refuse", words, said_best, _instead(said_best, ranked), missing=missing_of(said_best, footage))
+        instead, missing = _instead(said_best, ranked), missing_of(said_best, footage)
+        return Choice("refuse", words, said_best, instead, missing=missing, beyond=beyond[1:])
     best = ranked[0]
     rivals = [elsewhere, *(together[name] for name in ranked[1:]), *(odds[n] for n in odds if n not in together)]
     is_clear = (
@@ -102,9 +110,14 @@ def choose(words: str, footage: Footage) -> Choice:
         and odds[best] * _TEMPERATURE >= _SURE
     )
     if not is_clear:
-        beyond = said_best if said_best not in carried else None
-        return Choice("ask", words, offered=tuple(ranked[:2]), beyond=beyond)
+        return Choice("ask", words, offered=_two(ranked, by_words), beyond=beyond)
     return _clear_or_refused(best, words, text, footage, carried)
+
+
+def _two(ranked: list[str], by_words: list[str]) -> tuple[str, ...]:
+    """The likeliest of `ranked`, and the one of them that the words alone mean most: the footage doesn't drop it."""
+    said = next(name for name in by_words if name in ranked)
+    return tuple(dict.fromkeys((ranked[0], said, *ranked)))[:2]
 
 
 def named_objective(text: str) -> str | None:

@@ -77,7 +77,7 @@ def _outcome(label: str, choice: Choice, footage: Footage) -> Outcome:
     """
     meant, _, picture_only = label.partition(", ")
     both, either = meant.split(" + "), meant.split(" or ")
-    named = (choice.objective if choice.verdict == "refuse" else None, *choice.offered, choice.beyond)
+    named = (choice.objective if choice.verdict == "refuse" else None, *choice.offered, *choice.beyond)
     if len(both) > 1:
         if choice.verdict == "clear":
             return "wrong"
