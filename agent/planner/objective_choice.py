@@ -26,7 +26,7 @@ _TEMPERATURE = 0.12
 """How far apart two scores must be to be e times as likely. This and the margins: tests/instruments/goals.py."""
 _RULE = 0.35
 """What a rule that matched adds to the score of its objective; rules are right six times in seven."""
-_MARGIN = 1.5
+_MARGIN = 1.7
 """Below this log-odds of the best objective over the next one, the person is asked."""
 _MARGIN_REFUSE = 0.7
 """Above this log-odds of what the footage can't carry over the best that it can, the person is told so."""
