@@ -40,6 +40,14 @@ _SURE = 0.3
 _CONTRADICTED = 4.0
 """Log-odds that an objective loses when the words leave out the side it makes."""
 
+_AND_ALSO = re.compile(
+    r"[.;,]?\s+(?:and (?:also|then also|besides|additionally)|and on top of that|as well as|plus|besides|"
+    r"in addition|also|und (?:auch|au[ßs]erdem|zus[äa]tzlich)|au[ßs]erdem|y (?:tambi[ée]n|adem[áa]s)|adem[áa]s|"
+    r"et (?:aussi|en plus|puis)|en plus|e (?:tamb[ée]m|al[ée]m disso)|al[ée]m disso|e (?:anche|inoltre)|inoltre)\s+"
+    r"|[、，,。]?(?:それから|さらに|また|另外|还要|同时还|而且)"
+)
+"""Words between two wishes; a bare "and" joins two sides of one as often."""
+
 _NAMES: tuple[tuple[str, str], ...] = (
     ("av2av_ic", r"\baudio[- ]?(?:and )?video[- ]to[- ]audio[- ]?(?:and )?video\b"),
     ("v2v_ic", r"\bvideo[- ]to[- ]video\b"),
@@ -63,7 +71,7 @@ class Choice:
 
     clear: `objective` is meant. ask: one of `offered`, or nothing was understood. refuse: `objective` is meant and the
     footage lacks `missing` for it. `beyond`: what the words may as well mean, where the footage lacks something for it
-    too. `picture_only`: the sound is left out.
+    too. `picture_only`: the sound is left out. `two_wishes`: the words ask for all of `offered` and `beyond`.
     """
 
     verdict: Verdict
@@ -74,6 +82,7 @@ class Choice:
     missing: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
     picture_only: bool = False
+    two_wishes: bool = False
 
 
 def choose(words: str, footage: Footage) -> Choice:
@@ -87,6 +96,11 @@ def choose(words: str, footage: Footage) -> Choice:
     side = only_side(text)
     if named is not None:
         return _clear_or_refused(named, words, text, footage, carried)
+    wishes = _two_wishes(text)
+    offered = tuple(name for name in wishes if name in carried)
+    if offered:
+        beyond = tuple(name for name in wishes if name not in carried)
+        return Choice("ask", words, offered=offered, beyond=beyond, two_wishes=True)
     odds = _odds(text, side)
     elsewhere = odds.pop(ELSEWHERE)
     together = {name: odds[name] + likely[name] for name in carried}
@@ -112,6 +126,18 @@ def choose(words: str, footage: Footage) -> Choice:
     if not is_clear:
         return Choice("ask", words, offered=_two(ranked, by_words), beyond=beyond)
     return _clear_or_refused(best, words, text, footage, carried)
+
+
+def _two_wishes(text: str) -> tuple[str, ...]:
+    """The two objectives that a sentence asks for one after the other, each clearly; one training can't do both."""
+    found: dict[str, None] = {}
+    for part in _AND_ALSO.split(text):
+        odds = _odds(part, only_side(part))
+        first, second = sorted(odds, key=lambda name: -odds[name])[:2]
+        clear = odds[first] - odds[second] >= _MARGIN and odds[first] * _TEMPERATURE >= _SURE
+        if clear and first != ELSEWHERE:
+            found[first] = None
+    return tuple(found)[:2] if len(found) > 1 else ()
 
 
 def _two(ranked: list[str], by_words: list[str]) -> tuple[str, ...]:

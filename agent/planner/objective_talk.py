@@ -57,6 +57,8 @@ def steered(messages: Sequence[AnyMessage | BaseMessage], bound: Collection[str]
     choice = settle(state["goal"], said, footage)
     if choice.verdict != "clear" and str(last.content).startswith(NONE_LEFT) and choice.offered:
         choice = replace(choice, verdict="clear", objective=choice.offered[0])
+    if spoke and choice.verdict != "clear" and understand(str(last.content)).intent == "no":
+        return _unlike_the_last(choice, footage, messages[begun:])  # no to what was offered: asked again, not captioned
     answered = spoke and settle(state["goal"], said[:-1], footage).verdict != "clear" and choice.verdict == "clear"
     heard = [*messages[:-1], HumanMessage(GO_ON)] if answered else messages
     move = next_move(heard, bound)
@@ -115,6 +117,8 @@ def told(choice: Choice, footage: Footage, *, again: bool = False) -> str:
         ).strip()
         return "\n".join((refusal, *_beyond(choice, footage)))
     which = "objective_again" if again else "objective_unclear" if choice.understood else "objective_unknown"
+    if choice.two_wishes:
+        which = "objective_again" if again else "objective_two_wishes"
     if not says_what_to_learn(choice.said):
         which = "objective_again" if again else "objective_unnamed"
     question = section("planner", which, said=choice.said, has=footage_words(footage), options=options)
