@@ -31,7 +31,7 @@ _MARGIN = 1.7
 _MARGIN_REFUSE = 0.7
 """Above this log-odds of what the footage can't carry over the best that it can, the person is told so."""
 _MARGIN_NEAR = 3.0
-"""Within this log-odds, words that mean no goal are asked about by what they are nearest to, not by the footage alone."""
+"""Within this log-odds, words that mean no goal are asked about by what they are nearest to, not by footage alone."""
 _UNDERSTOOD = 0.14
 """A best score below this is no understanding, whatever the others are."""
 _SURE = 0.3

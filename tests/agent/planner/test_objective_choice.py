@@ -163,7 +163,9 @@ def test_a_question_offers_what_the_words_mean_most_whatever_lies_beside_the_cli
 
 
 def test_a_refusal_names_the_other_thing_that_may_have_been_meant() -> None:
-    close = [one for one in judged("oblique", ("silent clips",)) if one.choice.verdict == "refuse" and one.choice.beyond]
+    close = [
+        one for one in judged("oblique", ("silent clips",)) if one.choice.verdict == "refuse" and one.choice.beyond
+    ]
     assert close
     for one in close:
         assert all(missing_of(name, FOOTAGE["silent clips"]) for name in one.choice.beyond)
