@@ -23,7 +23,7 @@ WAVS = Footage(sounds=40)
 
 
 def test_goals_of_the_kept_back_split_are_hardly_ever_taken_for_another() -> None:
-    found = Counter(one.outcome for one in judged("plain", ("clips with sound", "silent clips", "pairs", "photos")))
+    found = Counter(one.outcome for one in judged("fresh", ("clips with sound", "silent clips", "pairs", "photos")))
     assert found["wrong"] <= 0.02 * found.total()
     assert found["right"] + found["offered"] >= 0.95 * found.total()
 
