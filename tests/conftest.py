@@ -83,6 +83,17 @@ def real_clips(cut_footage: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(cut_footage, tmp_path / "real_clips"))
 
 
+@pytest.fixture
+def one_of_ten_with_sound(footage: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own with ten short cuts; the first has sound."""
+    folder = tmp_path / "ten_cuts"
+    folder.mkdir()
+    cut_clip(footage / "bigbuckbunny.mp4", folder / "bunny.mp4", 0.0, 1.5, 320, 180)
+    for number in range(9):
+        cut_clip(footage / "bikes.mp4", folder / f"bikes_{number}.mp4", float(number), 1.0, 320, 136)
+    return folder
+
+
 GRID, AUDIO_FRAMES, TEXT_TOKENS = (3, 2, 3), 18, 512
 
 

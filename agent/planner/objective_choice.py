@@ -26,10 +26,12 @@ _TEMPERATURE = 0.12
 """How far apart two scores must be to be e times as likely. This and the margins: tests/instruments/goals.py."""
 _RULE = 0.35
 """What a rule that matched adds to the score of its objective; rules are right six times in seven."""
-_MARGIN = 1.5
+_MARGIN = 1.7
 """Below this log-odds of the best objective over the next one, the person is asked."""
 _MARGIN_REFUSE = 0.7
 """Above this log-odds of what the footage can't carry over the best that it can, the person is told so."""
+_MARGIN_NEAR = 3.0
+"""Within this log-odds, words that mean no goal are asked about by what they are nearest to, not by footage alone."""
 _UNDERSTOOD = 0.14
 """A best score below this is no understanding, whatever the others are."""
 _SURE = 0.3
@@ -37,6 +39,14 @@ _SURE = 0.3
 
 _CONTRADICTED = 4.0
 """Log-odds that an objective loses when the words leave out the side it makes."""
+
+_AND_ALSO = re.compile(
+    r"[.;,]?\s+(?:and (?:also|then also|besides|additionally)|and on top of that|as well as|plus|besides|"
+    r"in addition|also|und (?:auch|au[ßs]erdem|zus[äa]tzlich)|au[ßs]erdem|y (?:tambi[ée]n|adem[áa]s)|adem[áa]s|"
+    r"et (?:aussi|en plus|puis)|en plus|e (?:tamb[ée]m|al[ée]m disso)|al[ée]m disso|e (?:anche|inoltre)|inoltre)\s+"
+    r"|[、，,。]?(?:それから|さらに|また|另外|还要|同时还|而且)"
+)
+"""Words between two wishes; a bare "and" joins two sides of one as often."""
 
 _NAMES: tuple[tuple[str, str], ...] = (
     ("av2av_ic", r"\baudio[- ]?(?:and )?video[- ]to[- ]audio[- ]?(?:and )?video\b"),
@@ -60,8 +70,8 @@ class Choice:
     """What the words came to. `offered`: at most two objectives that this footage carries, the likeliest first.
 
     clear: `objective` is meant. ask: one of `offered`, or nothing was understood. refuse: `objective` is meant and the
-    footage lacks `missing` for it. `beyond`: what the words are nearest to, where an open question's footage lacks
-    something for it. `picture_only`: the sound is left out.
+    footage lacks `missing` for it. `beyond`: what the words may as well mean, where the footage lacks something for it
+    too. `picture_only`: the sound is left out. `two_wishes`: the words ask for all of `offered` and `beyond`.
     """
 
     verdict: Verdict
@@ -70,8 +80,9 @@ class Choice:
     offered: tuple[str, ...] = ()
     understood: bool = True
     missing: tuple[str, ...] = ()
-    beyond: str | None = None
+    beyond: tuple[str, ...] = ()
     picture_only: bool = False
+    two_wishes: bool = False
 
 
 def choose(words: str, footage: Footage) -> Choice:
@@ -85,15 +96,26 @@ def choose(words: str, footage: Footage) -> Choice:
     side = only_side(text)
     if named is not None:
         return _clear_or_refused(named, words, text, footage, carried)
+    wishes = _two_wishes(text)
+    offered = tuple(name for name in wishes if name in carried)
+    if offered:
+        beyond = tuple(name for name in wishes if name not in carried)
+        return Choice("ask", words, offered=offered, beyond=beyond, two_wishes=True)
     odds = _odds(text, side)
     elsewhere = odds.pop(ELSEWHERE)
     together = {name: odds[name] + likely[name] for name in carried}
     ranked = sorted(together, key=lambda name: -together[name])
-    said_best = max(odds, key=lambda name: odds[name])
-    if elsewhere > odds[said_best] or not ranked:
-        return Choice("ask", words, offered=tuple(carried[:2]), understood=False)
+    by_words = sorted(odds, key=lambda name: -odds[name])
+    said_best = by_words[0]
+    if not ranked:
+        return Choice("ask", words, understood=False)
+    if elsewhere > odds[said_best]:
+        is_near = elsewhere - odds[said_best] < _MARGIN_NEAR
+        return Choice("ask", words, offered=_two(ranked, by_words) if is_near else tuple(carried[:2]), understood=False)
+    beyond = tuple(name for name in by_words[:2] if name not in carried and odds[said_best] - odds[name] < _MARGIN)
     if said_best not in carried and odds[said_best] - max(odds[name] for name in ranked) > _MARGIN_REFUSE:
-        return Choice("refuse", words, said_best, _instead(said_best, ranked), missing=missing_of(said_best, footage))
+        instead, missing = _instead(said_best, ranked), missing_of(said_best, footage)
+        return Choice("refuse", words, said_best, instead, missing=missing, beyond=beyond[1:])
     best = ranked[0]
     rivals = [elsewhere, *(together[name] for name in ranked[1:]), *(odds[n] for n in odds if n not in together)]
     is_clear = (
@@ -102,9 +124,26 @@ def choose(words: str, footage: Footage) -> Choice:
         and odds[best] * _TEMPERATURE >= _SURE
     )
     if not is_clear:
-        beyond = said_best if said_best not in carried else None
-        return Choice("ask", words, offered=tuple(ranked[:2]), beyond=beyond)
+        return Choice("ask", words, offered=_two(ranked, by_words), beyond=beyond)
     return _clear_or_refused(best, words, text, footage, carried)
+
+
+def _two_wishes(text: str) -> tuple[str, ...]:
+    """The two objectives that a sentence asks for one after the other, each clearly; one training can't do both."""
+    found: dict[str, None] = {}
+    for part in _AND_ALSO.split(text):
+        odds = _odds(part, only_side(part))
+        first, second = sorted(odds, key=lambda name: -odds[name])[:2]
+        clear = odds[first] - odds[second] >= _MARGIN and odds[first] * _TEMPERATURE >= _SURE
+        if clear and first != ELSEWHERE:
+            found[first] = None
+    return tuple(found)[:2] if len(found) > 1 else ()
+
+
+def _two(ranked: list[str], by_words: list[str]) -> tuple[str, ...]:
+    """The likeliest of `ranked`, and the one of them that the words alone mean most: the footage doesn't drop it."""
+    said = next(name for name in by_words if name in ranked)
+    return tuple(dict.fromkeys((ranked[0], said, *ranked)))[:2]
 
 
 def named_objective(text: str) -> str | None:

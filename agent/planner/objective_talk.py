@@ -57,6 +57,8 @@ def steered(messages: Sequence[AnyMessage | BaseMessage], bound: Collection[str]
     choice = settle(state["goal"], said, footage)
     if choice.verdict != "clear" and str(last.content).startswith(NONE_LEFT) and choice.offered:
         choice = replace(choice, verdict="clear", objective=choice.offered[0])
+    if spoke and choice.verdict != "clear" and understand(str(last.content)).intent == "no":
+        return _unlike_the_last(choice, footage, messages[begun:])  # no to what was offered: asked again, not captioned
     answered = spoke and settle(state["goal"], said[:-1], footage).verdict != "clear" and choice.verdict == "clear"
     heard = [*messages[:-1], HumanMessage(GO_ON)] if answered else messages
     move = next_move(heard, bound)
@@ -103,7 +105,7 @@ def told(choice: Choice, footage: Footage, *, again: bool = False) -> str:
         offer = section("planner", "objective_instead", what=OBJECTIVE_WORDS[instead].makes + alone) if instead else ""
         if again:
             return section("planner", "objective_still_refused", missing=missing, how=how, offer=offer).strip()
-        return section(
+        refusal = section(
             "planner",
             "objective_refused",
             said=choice.said,
@@ -113,21 +115,26 @@ def told(choice: Choice, footage: Footage, *, again: bool = False) -> str:
             how=how,
             offer=offer,
         ).strip()
+        return "\n".join((refusal, *_beyond(choice, footage)))
     which = "objective_again" if again else "objective_unclear" if choice.understood else "objective_unknown"
+    if choice.two_wishes:
+        which = "objective_again" if again else "objective_two_wishes"
     if not says_what_to_learn(choice.said):
         which = "objective_again" if again else "objective_unnamed"
     question = section("planner", which, said=choice.said, has=footage_words(footage), options=options)
-    if choice.beyond is None or again:
-        return question
-    lacking = missing_of(choice.beyond, footage)
-    beyond = section(
-        "planner",
-        "objective_beyond",
-        makes=OBJECTIVE_WORDS[choice.beyond].makes,
-        missing=" and ".join(MISSING[name][0] for name in lacking),
-        how=" ".join(MISSING[name][1] for name in lacking),
-    )
-    return f"{question}\n{beyond}"
+    return question if again else "\n".join((question, *_beyond(choice, footage)))
+
+
+def _beyond(choice: Choice, footage: Footage) -> list[str]:
+    """A line for each other reading of the words that the footage can't carry."""
+    lines = []
+    for name in choice.beyond:
+        lacking = missing_of(name, footage)
+        missing = " and ".join(MISSING[one][0] for one in lacking)
+        how = " ".join(MISSING[one][1] for one in lacking)
+        makes = OBJECTIVE_WORDS[name].makes
+        lines.append(section("planner", "objective_beyond", makes=makes, missing=missing, how=how).strip())
+    return lines
 
 
 def footage_words(footage: Footage) -> str:

@@ -23,7 +23,7 @@ WAVS = Footage(sounds=40)
 
 
 def test_goals_of_the_kept_back_split_are_hardly_ever_taken_for_another() -> None:
-    found = Counter(one.outcome for one in judged("plain", ("clips with sound", "silent clips", "pairs", "photos")))
+    found = Counter(one.outcome for one in judged("fresh", ("clips with sound", "silent clips", "pairs", "photos")))
     assert found["wrong"] <= 0.02 * found.total()
     assert found["right"] + found["offered"] >= 0.95 * found.total()
 
@@ -141,3 +141,31 @@ def test_a_choice_after_the_first_takes_less_than_a_quarter_of_a_second() -> Non
         choose(f"a goal that was never said before, number {number}", footage)
         times.append(time.perf_counter() - begun)
     assert sorted(times)[-2] < 0.25
+
+
+def test_two_wishes_in_one_sentence_are_asked_about() -> None:
+    choice = choose("animate my old photos, plus add foley to my silent clips", SOUND)
+    assert (choice.verdict, choice.offered, choice.two_wishes) == ("ask", ("i2v", "v2a"), True)
+    beyond = choose("make my clips longer and also remove the logo", SOUND)
+    assert (beyond.verdict, beyond.offered, beyond.beyond) == ("ask", ("video_extension",), ("video_inpainting",))
+
+
+def test_two_sides_of_one_wish_are_one() -> None:
+    assert choose("the look of my film and also its sound", SOUND).objective == "t2v"
+
+
+def test_a_question_offers_what_the_words_mean_most_whatever_lies_beside_the_clips() -> None:
+    footage = FOOTAGE["pairs with sound"]
+    for words in ("a composer for my pictures", "shapes that dance to techno"):
+        choice = choose(words, footage)
+        by_words = choose(words, SOUND)
+        assert (by_words.objective or by_words.offered[0]) in (choice.objective, *choice.offered)
+
+
+def test_a_refusal_names_the_other_thing_that_may_have_been_meant() -> None:
+    close = [
+        one for one in judged("oblique", ("silent clips",)) if one.choice.verdict == "refuse" and one.choice.beyond
+    ]
+    assert close
+    for one in close:
+        assert all(missing_of(name, FOOTAGE["silent clips"]) for name in one.choice.beyond)

@@ -11,10 +11,13 @@ from agent.context import AgentContext
 from agent.headless.prepare import prepare
 from agent.planner.chat_model import Planner, next_move
 from agent.planner.objective_talk import footage_words, settle, steered, told
+from agent.session.events import Question
 from agent.state import note_from_graph
 from agent.turn.policies.question_limit import NONE_LEFT, asks
 from prompts.fence import fence
 from tools.inspect.report.footage import Footage
+from tools.project import Project, ProjectFacts
+from trainer_core.config import load_config
 from trainer_core.errors import ApprovalNeeded
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scenarios"))
@@ -137,3 +140,33 @@ def test_nobody_to_answer_is_an_approval_that_is_needed(tmp_path: Path, monkeypa
     with pytest.raises(ApprovalNeeded, match="A question is open"):
         prepare(project, Planner(), {}, lambda _: True, lambda _: None)
     assert not project.config_path.exists()
+
+
+def test_no_to_an_offer_asks_again_and_captions_nothing() -> None:
+    first = move("do something with it", CAPTION)
+    again = move("do something with it", CAPTION, AIMessage(first), HumanMessage("no"))
+    assert isinstance(again, str)
+    assert "what should come out" in again
+
+
+def test_two_wishes_are_told_as_two_trainings() -> None:
+    said = move("animate my old photos, plus add foley to my silent clips", CAPTION)
+    assert "two trainings" in said
+    assert "(i2v)" in said
+    assert "(v2a)" in said
+
+
+def test_one_clip_with_sound_among_ten_does_not_decide_what_trains(one_of_ten_with_sound: Path, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.write_facts(ProjectFacts(sources=[str(one_of_ten_with_sound)], goal="the look of my film"))
+    cards: list[str] = []
+
+    def approve(question: Question) -> bool:
+        cards.append("\n".join(question.details))
+        return True
+
+    prepare(project, Planner(), {"captioner": "measured"}, approve, lambda _: None)
+    assert "10 of 10 clips will train." in cards[-1]
+    assert "only 1 of 10 clips have sound" in cards[-1]
+    assert load_config(project.config_path).training_strategy.audio is None
+    assert len(project.dataset_path.read_text().splitlines()) == 10
