@@ -1,4 +1,4 @@
-"""What the nodes work with and the state does not hold: the project, the chat model, each node's tools, the ledger."""
+"""The context of the graph's nodes beside the state: project, chat model, tools of each node, ledger."""
 
 import threading
 from collections.abc import Mapping

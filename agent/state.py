@@ -1,4 +1,4 @@
-"""What the conversation remembers: typed artefacts in plain JSON beside the messages, never tensors or logs."""
+"""State of the conversation: typed artefacts in plain JSON beside the messages, never tensors or logs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypedDict

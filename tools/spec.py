@@ -1,4 +1,4 @@
-"""What a tool is: one function with typed arguments and a typed result, three faces (Python, agent tool, CLI verb)."""
+"""A tool: one function with typed arguments and a typed result, three faces (Python, agent tool, CLI verb)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

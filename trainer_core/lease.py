@@ -1,4 +1,4 @@
-"""Who trains in a run folder: one process at a time, recognised even when its number was given to another. No torch."""
+"""Lease of a run folder: one process trains at a time, recognised even when its PID is reused. No torch."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""How long things take and will take: training, evaluation, saving and validation kept apart. No torch."""
+"""Durations of a run, past and expected: training, evaluation, saving and validation kept apart. No torch."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""What a resume may change about a run, and the config that it then trains with. No torch."""
+"""Changes a resume may make to a run's config, and the config that it then trains with. No torch."""
 
 import contextlib
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What a sentence is about: the labels of the exemplars that mean nearly the same, in any of the encoder's languages.
+"""Labels of the exemplars that mean nearly the same as a sentence, in any of the encoder's languages.
 
 The exemplars are sentences in `exemplars/*.yaml`, a kind a file, each under its label. Meaning is learned from all of
 them at once by kernel ridge regression, so a sentence that is like those of two labels scores middling for both. The

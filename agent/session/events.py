@@ -1,4 +1,4 @@
-"""What a conversation is heard as: the events that every face (TUI, line mode, headless) shows in its way.
+"""Events of a conversation, which every interface (TUI, line mode, headless) shows in its own way.
 
 A face is a `Listener`: one method for each kind of event.
 """

@@ -1,4 +1,4 @@
-"""Which project a person means, and its project.json: one clips folder a project."""
+"""Finds the project the user means, and keeps its project.json: one clips folder per project."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What captioning will take: tokens, money where a price is known, and time once some clips have been timed."""
+"""Estimate of captioning: tokens, money where a price is known, and time once some clips have been timed."""
 
 import asyncio
 from collections.abc import Sequence

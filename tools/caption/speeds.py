@@ -1,4 +1,4 @@
-"""How fast captioners were, kept on this machine between projects: what an estimate goes by before a clip is timed."""
+"""Measured speeds of captioners, kept on this machine between projects for estimates before a clip is timed."""
 
 import contextlib
 import time

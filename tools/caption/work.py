@@ -1,4 +1,4 @@
-"""What is to be captioned and the captioning of it: what stands is kept, what exists is taken, the rest is written."""
+"""The captioning of a project's clips: captions that stand are kept, existing ones taken, the rest written."""
 
 import time
 from collections.abc import Callable, Sequence

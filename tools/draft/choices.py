@@ -1,4 +1,4 @@
-"""What to train and how: derived from the report, the wishes and the objective's recipe, each with its reason."""
+"""Training values derived from the report, the user's wishes and the objective's recipe, each with its reason."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field

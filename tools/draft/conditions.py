@@ -1,4 +1,4 @@
-"""What the model is given beside the text where the objective leaves it open: which end of a clip, which region."""
+"""Conditions beside the text that the objective leaves open: which end of a clip, which region."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""How much of what was given trains: the counts that the plan, its card, the summary and a CI's reports all show.
+"""Counts of the given data that trains, as the plan, its card, the summary and CI reports show them.
 
 `coverage_of` counts a draft, `write_coverage` keeps it in coverage.json beside the plan, `read_coverage` reads it back.
 """

@@ -1,4 +1,4 @@
-"""Whether picture and sound both train: what was asked for, else what most of the clips hold, with the reason."""
+"""Decides whether video and audio both train: as asked, else as most of the clips hold, with the reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

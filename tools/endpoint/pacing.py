@@ -1,4 +1,4 @@
-"""How fast an endpoint is asked: as many requests at once as it takes, fewer after "too many"; all wait together."""
+"""Pacing of requests to an endpoint: as many at once as it takes, fewer after "too many"; all wait together."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Where an endpoint is and what it may be sent: from the settings, and from what the server says of the model."""
+"""Address and limits of an endpoint: from the settings, and from what the server says of the model."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal

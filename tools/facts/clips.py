@@ -1,4 +1,4 @@
-"""What is known of the clips: which train, which don't and why, whether they are many; and their captions."""
+"""Facts about the clips: those that train, the reasons of the others, whether they are enough; their captions."""
 
 from tools.caption.store.captions import captions_by_clip, read_captions
 from tools.draft.draft import draft_of

@@ -1,4 +1,4 @@
-"""How the trained adapter is used elsewhere, and under which terms: facts and their sources, no legal advice."""
+"""Uses of the trained adapter elsewhere, and its terms: facts and their sources, no legal advice."""
 
 from tools.deliver.export import EXPORT_FOLDER
 from tools.project import Project

@@ -1,4 +1,4 @@
-"""What starting a run costs: by an earlier run here, else by its rehearsal, else by arithmetic, each said to be so."""
+"""Cost of starting a run: by an earlier run here, else by its rehearsal, else by arithmetic, each said to be so."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a run's time goes, and why it is slow or stands still, in words. Reads only; loads no torch."""
+"""Breakdown of a run's time, with the reasons why it is slow or stands still. Reads only; loads no torch."""
 
 import time
 from statistics import median

@@ -1,4 +1,4 @@
-"""What a run's folder says about it now: state, losses, speed and a verdict. Reads only; loads no torch."""
+"""Status of a run from its folder: state, losses, speed and a verdict. Reads only; loads no torch."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How far an adapter moves the weights it sits on: ‖ΔW‖ / ‖W‖ a module, block and branch (Frobenius norms)."""
+"""Size of an adapter's change to its weights: ‖ΔW‖ / ‖W‖ per module, block and branch (Frobenius norms)."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""What an adapter adds to one weight matrix, in each form that files hold it.
+"""An adapter's change to one weight matrix, in each form that files hold it.
 
 O rows of the weight (out), I columns (in), R rank. All tensors are float32.
 """

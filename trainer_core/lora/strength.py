@@ -1,4 +1,4 @@
-"""How strongly an adapter acts: alpha and rank as its tensors, its metadata or PEFT's file beside it state them."""
+"""Strength of an adapter: alpha and rank as its tensors, its metadata or PEFT's file beside it state them."""
 
 import json
 import math

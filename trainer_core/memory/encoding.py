@@ -1,4 +1,4 @@
-"""What encoding captions takes before anything trains: text encoder, projections, hidden states. No torch."""
+"""Memory for encoding captions before training: text encoder, projections, hidden states. No torch."""
 
 from trainer_core.memory.cell import Version
 from trainer_core.memory.sizes import RELEASED, TEXT_ENCODER_WEIGHTS, Dimensions

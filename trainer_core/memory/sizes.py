@@ -1,4 +1,4 @@
-"""How many weights an LTX-2 transformer has and where, from its dimensions alone. No torch.
+"""Number and place of an LTX-2 transformer's weights, from its dimensions alone. No torch.
 
 Source: the layer sizes of diffusers' LTX2VideoTransformer3DModel; a test counts the real class's parameters.
 """

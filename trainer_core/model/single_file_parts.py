@@ -1,4 +1,4 @@
-"""What each part of a single-file LTX model is called and sized, read off its keys and the shapes of its tensors.
+"""Names and sizes of the parts of a single-file LTX model, read off its keys and the shapes of its tensors.
 
 Source of the key names and of the settings that no tensor shows: diffusers' conversion of the official files.
 """

@@ -1,4 +1,4 @@
-"""Where a model's parts come from: one small interface for every layout, so that each part loads alone and late."""
+"""Sources of a model's parts: one small interface for every layout, so that each part loads alone and late."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

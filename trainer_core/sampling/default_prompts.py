@@ -1,4 +1,4 @@
-"""What a run is sampled with when nobody names a prompt: captions it trained on, one it never saw, foreign prompts.
+"""Default prompts of a run: captions it trained on, one it never saw, foreign prompts.
 
 The conditions of the objective are filled with the same clips' files. No torch.
 """

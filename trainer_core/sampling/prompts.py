@@ -1,4 +1,4 @@
-"""What somebody wants sampled: a prompt with its conditions, a seed, and where the prompt comes from. No torch."""
+"""A requested sample: a prompt with its conditions, a seed, and where the prompt comes from. No torch."""
 
 from dataclasses import dataclass
 from typing import Literal

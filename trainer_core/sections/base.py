@@ -1,4 +1,4 @@
-"""What every section of the training YAML is made of: strict mappings and bounded numbers. No torch."""
+"""Parts of every section of the training YAML: strict mappings and bounded numbers. No torch."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""How noisy each sample is made: the sigma samplers of flow matching.
+"""Noise levels of samples: the sigma samplers of flow matching.
 
 B samples. Source of the formulas: the official LTX trainer's timestep samplers (ARCHITECTURE.md, "Formulas").
 """

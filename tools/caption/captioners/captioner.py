@@ -1,4 +1,4 @@
-"""What a captioner is: something that gives a clip its caption, or says why it has none for it."""
+"""The captioner's interface: gives a clip its caption, or says why it has none for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Which captioner a name means: auto, existing, endpoint[:MODEL], local[:FOLDER or HUB ID], measured."""
+"""Captioners by name: auto, existing, endpoint[:MODEL], local[:FOLDER or HUB ID], measured."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""What a captioner is told: the style's text with the person's notes, and the words beside one clip's pictures.
+"""Instructions for captioners: the style's text with the user's notes, and the words beside one clip's frames.
 
 The one place in tools/ that reads prompts/: the texts are the captioner's input, and their digest is what a caption
 carries as its instruction version.

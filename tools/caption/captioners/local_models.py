@@ -1,4 +1,4 @@
-"""Which local vision model can caption here: a folder, or one that the hub's cache holds, and that fits free memory.
+"""Local vision models that can caption here: in a folder or the hub's cache, and small enough for free memory.
 
 Nothing is downloaded here: a model that isn't on this machine is named with its size, for a person to agree to.
 """

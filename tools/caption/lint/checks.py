@@ -1,4 +1,4 @@
-"""What spoils a training caption, looked for in one caption at a time: each check has an id, its finding and its fix.
+"""Checks of one training caption at a time: each has an id, its finding and its fix.
 
 A fix is either words edited in place (`mend`), or one more sentence for the captioner when it writes again (`hint`).
 What shows only between captions is in lint_set.py, what sound a caption claims in lint_sound.py.

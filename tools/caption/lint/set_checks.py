@@ -1,4 +1,4 @@
-"""What spoils captions as a set, and the linting of all of them: duplicates, and traits that every caption names."""
+"""Linting of all captions, with the checks across them: duplicates, and traits that every caption names."""
 
 import re
 from collections import Counter, defaultdict

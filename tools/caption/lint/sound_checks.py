@@ -1,4 +1,4 @@
-"""What a caption says of sound, held against what was measured and what was transcribed."""
+"""Checks of a caption's claims about sound against what was measured and transcribed."""
 
 import re
 from collections.abc import Callable

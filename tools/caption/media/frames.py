@@ -1,4 +1,4 @@
-"""Which pictures of a clip a captioner sees, and how large: they follow shots and motion, inside a token budget."""
+"""Frames of a clip for a captioner, and their size: they follow shots and motion, inside a token budget."""
 
 import itertools
 import math

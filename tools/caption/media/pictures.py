@@ -1,4 +1,4 @@
-"""What instruments see in a clip: shot cuts, motion, light and colours, from one pass over its pictures.
+"""Visual measures of a clip: shot cuts, motion, light and colours, from one pass over its frames.
 
 Shot cuts come from PySceneDetect's content detector; everything else is a mean, a median or a share.
 """

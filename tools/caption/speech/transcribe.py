@@ -1,4 +1,4 @@
-"""What is spoken in clips, word for word: subtitles beside them, else a speech recogniser behind an endpoint or here.
+"""Transcripts of clips: subtitles beside them, else a speech recogniser behind an endpoint or on this machine.
 
 transcripts.jsonl keeps what was recognised, by the clip's content, so that no clip is listened to twice.
 """

@@ -1,4 +1,4 @@
-"""What a check is: a measure that watches the clip while it is decoded, and a judgement on what it measured."""
+"""A check's parts: a measure that watches the clip while it is decoded, and a judgement on what it measured."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

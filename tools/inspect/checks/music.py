@@ -1,4 +1,4 @@
-"""Whether there is music: notes that are held, and a pulse. It flags nothing; captions ask for it.
+"""Detects music by held notes and a pulse. It flags nothing; captions ask for it.
 
 A measure, no understanding: a machine that beeps in time may be taken for music, an ambient drone is left open.
 """

@@ -1,4 +1,4 @@
-"""How the camera moves, and whether it shakes."""
+"""Measures the camera's movement and flags shake."""
 
 import math
 from collections import deque

@@ -1,4 +1,4 @@
-"""What each remedy does to a clip, from the report and the person's settings: one function a remedy, pure.
+"""Plans of each remedy's change to a clip, from the report and the user's settings: one pure function per remedy.
 
 A plan names the stretches that are kept (seconds on the clip's clock, each with a label for its name) and the change.
 """

@@ -1,4 +1,4 @@
-"""What may change in a copy, and its two tracks: pictures through libavfilter, sound through NumPy."""
+"""Changes to a copy and its two tracks: frames through libavfilter, audio through NumPy."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Whether anything that a report follows from changed since it was written; if not, it isn't made anew.
+"""Reuses a report as long as nothing it follows from has changed since it was written.
 
 Files are told by their stamps (size, times, place on the disk), never read: a rerun over tens of thousands of them
 costs the walk.

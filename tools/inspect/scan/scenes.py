@@ -1,4 +1,4 @@
-"""What a clip looks like, in a few hundred characters, so that clips of one scene can be told from others.
+"""A clip's looks in a few hundred characters, so that clips of one scene can be told from others.
 
 A signature is the 64-bit gradient hash of a picture (which side of each of 64 places is brighter) and its mean colours
 in a 3 x 3 grid. Two clips look alike when one picture of each does, or one and a mirrored one: both follow from one

@@ -1,4 +1,4 @@
-"""What was seen, kept by content: files that didn't change aren't looked at again, and an interrupted look continues.
+"""Store of scan results by content: unchanged files aren't scanned again, an interrupted scan continues.
 
 A cache: when it can't be read it is made anew. Rows are committed as they come, so that a kill loses the last second.
 """

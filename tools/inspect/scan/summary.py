@@ -1,4 +1,4 @@
-"""What the checks measured, in the words of report.json."""
+"""Measures of the checks in the words of report.json."""
 
 from tools.inspect.checks.check import Seen
 from tools.inspect.checks.music import music_likely

@@ -1,4 +1,4 @@
-"""What a clip shows a person: a contact sheet, the waveform of its sound and the course of its motion."""
+"""Previews of a clip: a contact sheet, the waveform of its audio and the course of its motion."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""What an objective needs encoded: for each directory of the cache how one window is read, encoded and keyed."""
+"""Encoding jobs of an objective: for each directory of the cache how one window is read, encoded and keyed."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What each file of the cache was made from: fingerprints and the facts behind them, safe against a kill at any moment.
+"""Manifest of the cache: each file's fingerprints and the facts behind them, safe against a kill at any moment.
 
 `manifest.json` holds the whole; while an encode runs, each process adds to a `journal-<rank>.jsonl` beside it: one line
 before a file is put in place, with the state that it will have there, and one after. A kill between the two costs

@@ -1,4 +1,4 @@
-"""What a clip is, found by decoding all of it once, with room for others to measure on the way. No torch."""
+"""Facts of a clip, found by decoding all of it once; others can measure on the way. No torch."""
 
 from collections import Counter
 from collections.abc import Sequence

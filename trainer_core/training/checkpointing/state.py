@@ -1,4 +1,4 @@
-"""What a resume needs, on disk: `state/step_00250/` with tensors.safetensors and, last, manifest.json.
+"""State for a resume on disk: `state/step_00250/` with tensors.safetensors and, last, manifest.json.
 
 A state is complete when its manifest is there and every checksum in it holds; anything less is passed over.
 """

@@ -1,4 +1,4 @@
-"""What is looked at after a save: held-out clips, the verdict they give, rendered samples. It never harms the run."""
+"""Evaluation after a save: held-out clips, the verdict they give, rendered samples. It never harms the run."""
 
 import traceback
 from typing import Any

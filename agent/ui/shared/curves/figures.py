@@ -1,4 +1,4 @@
-"""Which traces each figure of a run has, and what stands at a step. No Textual."""
+"""Figures of a run: the traces of each, and their values at a step. No Textual."""
 
 import re
 from collections.abc import Callable, Sequence

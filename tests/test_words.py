@@ -1,0 +1,25 @@
+"""The words of docstrings: they begin with what a thing is or does."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent.parent
+PRODUCT = sorted(path for part in ("agent", "tools", "trainer_core", "prompts") for path in (HERE / part).rglob("*.py"))
+QUESTION_WORDS = frozenset({"what", "which", "how", "whether", "where", "who", "whose", "when", "why"})
+
+
+def first_word(docstring: str) -> str:
+    """First word in lower case, without the punctuation around it."""
+    return docstring.split()[0].strip("\"'`.,:;").lower()
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(HERE)))
+def test_a_module_says_what_it_is(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstring = ast.get_docstring(tree)
+    if docstring is None:
+        assert not tree.body, f"{path} has code and no docstring"
+        return
+    assert first_word(docstring) not in QUESTION_WORDS, docstring.splitlines()[0]
