@@ -12,8 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from tools.project import Project
 from trainer_core.config import is_tiny, load_config
 from trainer_core.config_paths import resolve_paths
@@ -22,6 +20,7 @@ from trainer_core.errors import LtxError
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import USABLE, estimate
 from trainer_core.memory.plan import sized
+from trainer_core.strict import Strict
 
 LOWEST_CUDA = 13
 LOW_DISK_BYTES = 50 * 10**9
@@ -33,10 +32,8 @@ _TORCH_PROBE = (
 )
 
 
-class Finding(BaseModel):
+class Finding(Strict):
     """One thing that was looked at. `state`: ok, warn (it works, worse), fail (training can't), none (not there)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     state: Literal["ok", "warn", "fail", "none"]
@@ -44,10 +41,8 @@ class Finding(BaseModel):
     remedy: str = ""
 
 
-class Gpu(BaseModel):
+class Gpu(Strict):
     """One card, in bytes."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     total_bytes: int
@@ -56,20 +51,16 @@ class Gpu(BaseModel):
     cuda: str
 
 
-class Trainable(BaseModel):
+class Trainable(Strict):
     """A way to train on this machine; `bucket` is the largest that the estimate says fits, None where none does."""
-
-    model_config = ConfigDict(extra="forbid")
 
     what: str
     switches: str
     bucket: str | None
 
 
-class MachineReport(BaseModel):
+class MachineReport(Strict):
     """Everything `ltx-agent check` found."""
-
-    model_config = ConfigDict(extra="forbid")
 
     findings: list[Finding]
     gpus: list[Gpu]

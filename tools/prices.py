@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.spec import CostLine
+from trainer_core.strict import Strict
 
 
-class Prices(BaseModel):
+class Prices(Strict):
     """`prices:`, what an hour of the GPU costs, and in which currency all prices are."""
-
-    model_config = ConfigDict(extra="forbid")
 
     gpu_hour: Annotated[float, Field(ge=0)] | None = None
     currency: Annotated[str, Field(pattern=r"^\w{1,8}$")] = "USD"

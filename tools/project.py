@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_json, write_json
 from trainer_core.run_folder import RunFolder, list_runs
+from trainer_core.strict import Strict
 
 Progress = Callable[[str, int, int], None]
 """Called as (what, done, total) while long work goes on; drawing it is the caller's business. It may raise Stopped."""
@@ -19,10 +18,8 @@ class Stopped(BaseException):
     """Raised by a Progress when the person wants the work to end now; tools let it pass and keep what is done."""
 
 
-class ProjectFacts(BaseModel):
+class ProjectFacts(Strict):
     """`project.json`: what the person told us, once."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sources: list[str]
     goal: str = ""

@@ -10,21 +10,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from agent.llm.settings import Budget
 from agent.session.events import Approval, Question
 from trainer_core.errors import ConfigError
+from trainer_core.strict import Strict
 
 GB = 10**9
 Limit = Annotated[float, Field(gt=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Budgets(_Section):
+class Budgets(Strict):
     """Limits of one run of the pipeline; None sets none. `money` covers the language model and the GPU's time."""
 
     gpu_hours: Limit | None = None
@@ -33,7 +30,7 @@ class Budgets(_Section):
     money: Limit | None = None
 
 
-class Policy(_Section):
+class Policy(Strict):
     """The permitted approvals by name, the budgets, and what follows when memory runs out.
 
     `out_of_memory: next_rung` lets a run that ran out go on with the saving its trainer offers (`resume` must be

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from tools.caption.captioners.captioner import Captioner, Style
 from tools.caption.lint.checks import estimated_tokens
 from tools.caption.media.frames import plan_frames
@@ -15,6 +13,7 @@ from tools.caption.store.captions import CaptionEntry
 from tools.endpoint.usage import Usage
 from tools.inspect.report.report import Clip
 from tools.spec import CostLine, nothing
+from trainer_core.strict import Strict
 from trainer_core.units import duration_text
 
 SOUND_TOKENS_A_SECOND = 25
@@ -22,14 +21,12 @@ SOUND_TOKENS_A_SECOND = 25
 REPLY_TOKENS: dict[Style, int] = {"ltx": 260, "short": 45, "tags": 70, "audio": 150, "edit": 70}
 
 
-class Estimate(BaseModel):
+class Estimate(Strict):
     """What a number of clips come to. `cost_usd` is null without a price.
 
     `basis` says where the time comes from: clips done in this project, the last time this model wrote captions on this
     machine, or a guess, whose assumptions are then named. `measured`: it is no guess.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     clips: int
     prompt_tokens: int
@@ -52,10 +49,8 @@ class Estimate(BaseModel):
         return f"{self.clips} to caption: {about.get(self.basis, 'a guess:')} {', '.join(parts)}{taken}."
 
 
-class Used(BaseModel):
+class Used(Strict):
     """What captions cost in this run. `cost_usd` is null without a price."""
-
-    model_config = ConfigDict(extra="forbid")
 
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.captioners.captioner import Style
 from tools.caption.captioners.choose import make_captioner, parse_choice
@@ -23,16 +23,15 @@ from tools.plain_text import plain_text
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.errors import ConfigError, DataError
+from trainer_core.strict import Strict
 
 NAMED_CLIPS = 5
 MAX_TRIGGER_CHARACTERS = 64
 MAX_NOTE_CHARACTERS = 500
 
 
-class CaptionArguments(BaseModel):
+class CaptionArguments(Strict):
     """How to caption."""
-
-    model_config = ConfigDict(extra="forbid")
 
     captioner: Annotated[
         str | None,
@@ -75,10 +74,8 @@ class CaptionArguments(BaseModel):
     ] = False
 
 
-class RetuneArguments(BaseModel):
+class RetuneArguments(Strict):
     """How the captions shall change."""
-
-    model_config = ConfigDict(extra="forbid")
 
     note: Annotated[
         str, Field(max_length=MAX_NOTE_CHARACTERS, description="One more instruction to the captioner, in plain words.")
@@ -86,10 +83,8 @@ class RetuneArguments(BaseModel):
     forget: Annotated[bool, Field(description="Drop the notes given before.")] = False
 
 
-class SpotCheck(BaseModel):
+class SpotCheck(Strict):
     """One caption in full, for the person to judge."""
-
-    model_config = ConfigDict(extra="forbid")
 
     path: str
     source: str
@@ -98,13 +93,11 @@ class SpotCheck(BaseModel):
     flags: list[CaptionFlag]
 
 
-class CaptionResult(BaseModel):
+class CaptionResult(Strict):
     """What was captioned: counts by source, how many a person must review, some captions in full.
 
     `remaining` clips wait for the person's word on the spot check. `findings` counts the lint's findings by id.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     clips: int
     by_source: dict[str, int]

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.deliver.card import NOT_STATED, CardFacts, model_card
 from tools.deliver.comfyui import TEXT_ENCODERS, WorkflowFiles, workflow
@@ -20,16 +20,15 @@ from trainer_core.files import write_json, write_text
 from trainer_core.objective import objective_of
 from trainer_core.run_folder import RunFolder
 from trainer_core.sampling.index import INDEX_NAME, read_index
+from trainer_core.strict import Strict
 
 Form = Literal["lora", "diffusers", "merged", "upstream", "comfyui", "card"]
 USUAL_FORMS: tuple[Form, ...] = ("lora", "diffusers", "upstream", "comfyui", "card")
 EXPORT_FOLDER = "export"
 
 
-class ExportArguments(BaseModel):
+class ExportArguments(Strict):
     """What to export. `merged` writes a checkpoint as large as the base, so it is made only when it is named."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str | None = Field(None, description="Id of the run; null means the newest run.")
     forms: list[Form] = Field(
@@ -45,10 +44,8 @@ class ExportArguments(BaseModel):
     overwrite: bool = Field(False, description="Make an export anew; the one that is there is moved aside, never lost.")
 
 
-class ExportResult(BaseModel):
+class ExportResult(Strict):
     """What was written. Files are relative to `folder`; `checked` says per form what was verified."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     folder: str

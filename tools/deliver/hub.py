@@ -6,7 +6,7 @@ The token is the Hub client's own affair (HF_TOKEN or a stored login): it is nev
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.deliver.export import EXPORT_FOLDER
 from tools.monitor.find import find_run
@@ -15,22 +15,19 @@ from tools.spec import CostLine, Preview, nothing
 from trainer_core.config import load_config
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.run_folder import RunFolder
+from trainer_core.strict import Strict
 
 
-class PushArguments(BaseModel):
+class PushArguments(Strict):
     """Which export goes where."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str | None = Field(None, description="Id of the run whose export is pushed; null means the newest run.")
     repo_id: str | None = Field(None, description="OWNER/NAME on the Hub; null: the config's hub.hub_model_id.")
     public: bool = Field(False, description="Let everybody see it; a repository is private otherwise.")
 
 
-class PushResult(BaseModel):
+class PushResult(Strict):
     """What was pushed. `url` is the commit's page."""
-
-    model_config = ConfigDict(extra="forbid")
 
     repo_id: str
     url: str

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.draft.annotated import is_as_drafted
 from tools.draft.assumptions import ASKED
@@ -16,6 +16,7 @@ from trainer_core.config import parse_config
 from trainer_core.config_paths import paths_added
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
+from trainer_core.strict import Strict
 
 ARGUMENT_OF = {
     "optimization.steps": "steps",
@@ -28,20 +29,16 @@ _DERIVED = ("ltx_agent.dataset", "ltx_agent.objective", "training_strategy", "da
 """What a change of one value would contradict: these follow from the clips and the objective, by drafting anew."""
 
 
-class ChangeArguments(BaseModel):
+class ChangeArguments(Strict):
     """One value to change; change one at a time, so that its effect can be seen."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(description="Dotted key of config.yaml, such as optimization.steps or lora.rank.")]
     value: Annotated[Any, Field(description="The new value: a number, text, true, false, null or a list of those.")]
     reason: Annotated[str, Field(max_length=200, description="Why, in a few words of the person's.")] = ASKED
 
 
-class ChangeResult(BaseModel):
+class ChangeResult(Strict):
     """What was changed: show the person the diff and the note."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     before: Any

@@ -5,21 +5,19 @@ import re
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from tools.draft.annotated import COMMENT_COLUMN, scalar_text
 from trainer_core.config import parse_config
 from trainer_core.errors import ConfigError, LtxError
 from trainer_core.objective import objective_of
+from trainer_core.strict import Strict
 from trainer_core.yaml_errors import Loader
 
 _WHERE = re.compile(r"line (?P<line>\d+), column (?P<column>\d+)")
 
 
-class Fault(BaseModel):
+class Fault(Strict):
     """Something wrong in a YAML. Lines and columns count from 1; None where it concerns the whole."""
-
-    model_config = ConfigDict(extra="forbid")
 
     message: str
     line: int | None = None

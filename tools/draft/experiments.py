@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from tools.project import Project
 from trainer_core.files import append_jsonl, read_jsonl
+from trainer_core.strict import Strict
 from trainer_core.yaml_errors import Loader
 
 LEDGER = "experiments.jsonl"
@@ -20,10 +20,8 @@ _NOT_VARIABLES = ("output_dir", "data.preprocessed_data_root", "ltx_agent.datase
 _FOLLOWS = {"lora.alpha": "lora.rank"}
 
 
-class Change(BaseModel):
+class Change(Strict):
     """One variable that two configs differ in; None: it is not there."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     before: Any

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.project import Progress, Project
 from tools.spec import Tool
@@ -14,21 +14,18 @@ from trainer_core.memory.cell import Version
 from trainer_core.memory.estimate import CARDS_GB
 from trainer_core.memory.ladder import Proposal
 from trainer_core.memory.plan import Plan, check_known, plan, smallest_steps
+from trainer_core.strict import Strict
 
 
-class MemoryArguments(BaseModel):
+class MemoryArguments(Strict):
     """What to reckon with; null takes the project's config and its largest bucket."""
-
-    model_config = ConfigDict(extra="forbid")
 
     bucket: Annotated[str | None, Field(description="WxHxF, such as 768x448x89.")] = None
     version: Annotated[str | None, Field(description="2.0, 2.3 or 2.5; null reads it off the model.")] = None
 
 
-class Saving(BaseModel):
+class Saving(Strict):
     """One switch to set so that a card holds the training; `saves_bytes`: estimated, after the switches before it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     rung: str
     changes: dict[str, Any]
@@ -38,14 +35,12 @@ class Saving(BaseModel):
     saves_bytes: int = 0
 
 
-class MemoryResult(BaseModel):
+class MemoryResult(Strict):
     """Estimated bytes, FLOPs a step, and the cards by GB. All is arithmetic: `ltx-agent rehearse` measures.
 
     `encoding_peak_bytes`: the device's while captions are encoded, before the training; cards that don't `encodes`
     leave the text encoder to the CPU. `savings`: for the cards that don't hold all of it as it is.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     version: str
     sample: str

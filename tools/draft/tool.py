@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from tools.draft.annotated import is_as_drafted
 from tools.draft.change import ChangeArguments, change_config, changed_paths, preview_change
 from tools.draft.coverage import Counts
@@ -19,34 +17,29 @@ from tools.draft.plan import clip_count_sentence
 from tools.project import Progress, Project
 from tools.spec import FREE, Preview, Tool
 from trainer_core.config import is_tiny
+from trainer_core.strict import Strict
 
 
-class LeftOutClip(BaseModel):
+class LeftOutClip(Strict):
     """A clip that will not train, and why."""
-
-    model_config = ConfigDict(extra="forbid")
 
     path: str
     reason: str
 
 
-class DraftValue(BaseModel):
+class DraftValue(Strict):
     """One value of the config with its reason."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     value: Any
     reason: str
 
 
-class DraftResult(BaseModel):
+class DraftResult(Strict):
     """The drafted training: show the person the sentence, the clips left out, the values, the notes and the diff.
 
     `assumptions` rest on judgement alone; `diff` is empty for a first draft.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     objective: str
     adapter: str

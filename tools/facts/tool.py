@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.facts.clips import caption_facts, clip_facts, enough_facts
 from tools.facts.costs import cost_facts
@@ -12,14 +12,13 @@ from tools.facts.lines import FactsError
 from tools.facts.values import change_facts, value_facts
 from tools.project import Progress, Project
 from tools.spec import Tool
+from trainer_core.strict import Strict
 
 Topic = Literal["costs", "values", "changes", "clips", "enough", "captions", "use", "licence"]
 
 
-class FactsArguments(BaseModel):
+class FactsArguments(Strict):
     """What is asked about."""
-
-    model_config = ConfigDict(extra="forbid")
 
     topic: Topic
     name: Annotated[
@@ -28,10 +27,8 @@ class FactsArguments(BaseModel):
     ] = None
 
 
-class FactsResult(BaseModel):
+class FactsResult(Strict):
     """Sentences that are true of the project now: tell the person those that answer them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     topic: Topic
     facts: list[str]

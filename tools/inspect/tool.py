@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.inspect.discover.metadata import remark_on_columns
 from tools.inspect.discover.names import displayed
@@ -34,16 +34,15 @@ from trainer_core.data.buckets import (
 )
 from trainer_core.errors import DataError
 from trainer_core.files import write_pieces, write_text
+from trainer_core.strict import Strict
 from trainer_core.units import counted
 
 MAX_NAMES = 5
 """Names spelled out in one sentence; report.html has them all."""
 
 
-class InspectArguments(BaseModel):
+class InspectArguments(Strict):
     """How to look at the clips."""
-
-    model_config = ConfigDict(extra="forbid")
 
     frame_rate: Annotated[
         float | None,
@@ -59,20 +58,16 @@ class InspectArguments(BaseModel):
     ] = None
 
 
-class FlaggedClip(BaseModel):
+class FlaggedClip(Strict):
     """A usable clip that a person should look at, and why."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clip: str
     flags: list[str]
     messages: list[str]
 
 
-class InspectResult(BaseModel):
+class InspectResult(Strict):
     """What was found: show the person the sentence, then the problems. Seconds are of decoded footage."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sentence: str
     clips: int

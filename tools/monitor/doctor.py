@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
@@ -12,33 +12,28 @@ from trainer_core.errors import ConfigError
 from trainer_core.files import file_digest, read_jsonl
 from trainer_core.run_folder import RunFolder
 from trainer_core.sections.run import LoraSection, ModelSection
+from trainer_core.strict import Strict
 
 Branch = Literal["video", "audio", "cross"]
 
 
-class DoctorArguments(BaseModel):
+class DoctorArguments(Strict):
     """Which adapter to examine."""
-
-    model_config = ConfigDict(extra="forbid")
 
     file: Annotated[str | None, Field(description="A LoRA file; null: the newest checkpoint of the run.")] = None
     run: Annotated[str | None, Field(description="Id of the run; null means the newest run.")] = None
     model: Annotated[str | None, Field(description="The base model; null: the run's, none for a foreign file.")] = None
 
 
-class CompareArguments(BaseModel):
+class CompareArguments(Strict):
     """Two LoRA files to compare."""
-
-    model_config = ConfigDict(extra="forbid")
 
     first: str
     second: str
 
 
-class EditArguments(BaseModel):
+class EditArguments(Strict):
     """How a new adapter is made of others; steps happen in this order: merge, scale and strip, change rank."""
-
-    model_config = ConfigDict(extra="forbid")
 
     file: str
     output: str
@@ -49,10 +44,8 @@ class EditArguments(BaseModel):
     rank: Annotated[int | None, Field(ge=1, description="The new rank of every module, by SVD.")] = None
 
 
-class EditResult(BaseModel):
+class EditResult(Strict):
     """The new file; `lost` is the share of ‖ΔW‖ that a smaller rank gives up."""
-
-    model_config = ConfigDict(extra="forbid")
 
     file: str
     modules: int

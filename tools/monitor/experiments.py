@@ -5,20 +5,17 @@ One variable at a time: two changed at once can't be told apart by their results
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from tools.draft.experiments import Change, changes, changes_since_last_run, values_of
 from tools.monitor.status import describe_run
 from tools.project import Progress, Project
 from tools.spec import Tool
 from trainer_core.errors import LtxError
 from trainer_core.run_folder import RunFolder
+from trainer_core.strict import Strict
 
 
-class Experiment(BaseModel):
+class Experiment(Strict):
     """One run: what was changed since the run before it, and what came of it. Losses are running medians."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     state: str
@@ -30,20 +27,16 @@ class Experiment(BaseModel):
     note: str = ""
 
 
-class ExperimentsResult(BaseModel):
+class ExperimentsResult(Strict):
     """All runs of the project as experiments, oldest first, and the changes made since the last of them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     experiments: list[Experiment]
     changed_since: list[Change]
     advice: str
 
 
-class ExperimentsArguments(BaseModel):
+class ExperimentsArguments(Strict):
     """All runs are listed."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def list_experiments(

@@ -4,9 +4,8 @@ import time
 from statistics import median
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from trainer_core.run_folder import LIVE_STATES, RunStatus
+from trainer_core.strict import Strict
 
 RECENT, BASELINE = 20, 50
 DATA_SHARE = 0.25
@@ -22,10 +21,8 @@ ADVICE = {
 }
 
 
-class Speed(BaseModel):
+class Speed(Strict):
     """Median seconds of the latest steps, whole and by part, and what is odd about them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     step_s: dict[str, float]
     remarks: list[str]

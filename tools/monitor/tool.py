@@ -3,7 +3,7 @@
 import time
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.monitor.cost import rehearsal_lines, resume_costs, start_costs
 from tools.monitor.doctor import (
@@ -26,6 +26,7 @@ from trainer_core.config_paths import paths_added
 from trainer_core.objective import merged, objective_of
 from trainer_core.resume_config import changed_config, changes_in_words, run_config
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState
+from trainer_core.strict import Strict
 
 STOP_WAIT_S = 30.0
 """How long a stop waits for the trainer to save and end; a long step may take longer, the request then stands."""
@@ -36,16 +37,12 @@ RESTORE_WAIT_S = 120.0
 RunId = Annotated[str | None, Field(description="Id of the run, such as 20260131-175959; null means the newest run.")]
 
 
-class StartArguments(BaseModel):
+class StartArguments(Strict):
     """The project's config.yaml says everything."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class StartResult(BaseModel):
+class StartResult(Strict):
     """A run that was started; `error` says why when it has failed already, `notes` what in the config has no effect."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     path: str
@@ -56,18 +53,14 @@ class StartResult(BaseModel):
     notes: list[str]
 
 
-class StatusArguments(BaseModel):
+class StatusArguments(Strict):
     """Which run to look at."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: RunId = None
 
 
-class StopArguments(BaseModel):
+class StopArguments(Strict):
     """Which run to stop, and whether to kill it when it doesn't stop in time."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: RunId = None
     deadline_s: Annotated[
@@ -76,10 +69,8 @@ class StopArguments(BaseModel):
     ] = None
 
 
-class ResumeArguments(BaseModel):
+class ResumeArguments(Strict):
     """Which run goes on, from where, and what changes. Null keeps what the run had."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: RunId = None
     from_step: Annotated[
@@ -107,10 +98,8 @@ class ResumeArguments(BaseModel):
         return nested
 
 
-class ResumeResult(BaseModel):
+class ResumeResult(Strict):
     """A run that goes on: from which step, what was restored, what the changes override."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     path: str
@@ -124,10 +113,8 @@ class ResumeResult(BaseModel):
     error: str | None
 
 
-class StopResult(BaseModel):
+class StopResult(Strict):
     """What was seen after a stop was asked for. `last_checkpoint` is relative to the run folder."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     state: RunState

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
@@ -21,16 +21,15 @@ from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.files import read_json, write_json, write_text
 from trainer_core.memory.ladder import ENCODING_STAGE, RUNGS, Proposal, Stage, next_rung, undone
 from trainer_core.run_folder import LIVE_STATES
+from trainer_core.strict import Strict
 
 CHILD_MODULE = "trainer_core.training.rehearsal"
 FASTER = 0.97
 """A change is kept for its speed when a step takes at most this share of the one before."""
 
 
-class RehearseArguments(BaseModel):
+class RehearseArguments(Strict):
     """How far to look."""
-
-    model_config = ConfigDict(extra="forbid")
 
     search: Annotated[bool, Field(description="Also undo savings that aren't needed, one at a time, for speed.")] = True
     limit_gb: Annotated[
@@ -38,10 +37,8 @@ class RehearseArguments(BaseModel):
     ] = None
 
 
-class Trial(BaseModel):
+class Trial(Strict):
     """One child process: the change that was tried, and what was seen. Bytes; None where it was not measured."""
-
-    model_config = ConfigDict(extra="forbid")
 
     change: str
     changes: dict[str, Any]
@@ -58,10 +55,8 @@ class Trial(BaseModel):
     """Its memory settings by dotted key: the figures are those of a config that has them."""
 
 
-class RehearseResult(BaseModel):
+class RehearseResult(Strict):
     """What was measured, trial by trial; `changes` are the switches to set so that the training fits."""
-
-    model_config = ConfigDict(extra="forbid")
 
     device: str
     sample: str

@@ -35,8 +35,8 @@ class QuestionLimit(TurnPolicy[QuestionState]):
     """Counts the model's questions; a model that asks again in the same turn has had its say."""
 
     state_schema = QuestionState
-    each_turn = {"assumed": False}  # noqa: RUF012 (a policy is never changed)
-    each_goal = {"questions": 0}  # noqa: RUF012
+    each_turn = {"assumed": False}
+    each_goal = {"questions": 0}
 
     def after_model(self, turn: Turn) -> Turn:
         reply = turn.reply

@@ -28,7 +28,7 @@ class RehearseBeforeStart(TurnPolicy[HeldState]):
     """Puts a rehearsal in the place of a start that lacks one."""
 
     state_schema = HeldState
-    each_turn = {"held": []}  # noqa: RUF012 (a policy is never changed)
+    each_turn = {"held": []}
 
     def before_model(self, turn: Turn) -> Turn:
         held, last = self.own(turn).get("held", []), turn.messages[-1]

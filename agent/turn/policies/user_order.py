@@ -18,7 +18,7 @@ class UserOrder(TurnPolicy[OrderState]):
     """Puts the ordered call in the place of the model's reply; what holds for a model's call holds for this one."""
 
     state_schema = OrderState
-    each_turn = {"ordered": None}  # noqa: RUF012 (a policy is never changed)
+    each_turn = {"ordered": None}
 
     def before_model(self, turn: Turn) -> Turn:
         ordered = self.own(turn).get("ordered")

@@ -3,23 +3,22 @@
 import os
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.captioners.local_models import GIB, hub_cache, suggested, this_machine
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, nothing
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.files import refuse_full_disk
+from trainer_core.strict import Strict
 from trainer_core.units import size_text
 
 MIB = 2**20
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
-class DownloadArguments(BaseModel):
+class DownloadArguments(Strict):
     """Which model to fetch."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: Annotated[
         str | None,
@@ -30,10 +29,8 @@ class DownloadArguments(BaseModel):
     ] = None
 
 
-class DownloadResult(BaseModel):
+class DownloadResult(Strict):
     """What was fetched, and where it lies."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: str
     gib: float

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.captioners.instruction import learns_identity
 from tools.caption.estimate import memory_cost
@@ -16,12 +16,11 @@ from tools.plain_text import plain_text
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, nothing
 from trainer_core.errors import ConfigError
+from trainer_core.strict import Strict
 
 
-class FixArguments(BaseModel):
+class FixArguments(Strict):
     """Which captions to mend, and how far."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clips: Annotated[
         list[str], Field(description="Clips to mend, by path; empty: all but those whose captions a person wrote.")
@@ -32,10 +31,8 @@ class FixArguments(BaseModel):
     ] = True
 
 
-class FixResult(BaseModel):
+class FixResult(Strict):
     """What was mended: how many captions by editing words and by writing again, and what is left, by clip."""
-
-    model_config = ConfigDict(extra="forbid")
 
     mended: int
     rewritten: int
@@ -84,16 +81,12 @@ def fix_captions(project: Project, arguments: FixArguments, progress: Progress |
     )
 
 
-class LintArguments(BaseModel):
+class LintArguments(Strict):
     """Nothing to choose: all captions are looked at."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class LintResult(BaseModel):
+class LintResult(Strict):
     """What was found: ids by clip, how often each, and how many captions need a person's eye."""
-
-    model_config = ConfigDict(extra="forbid")
 
     left: dict[str, list[str]]
     findings: dict[str, int]

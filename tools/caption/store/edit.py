@@ -3,7 +3,7 @@
 import time
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.store.captions import CaptionEntry, read_captions
 from tools.caption.store.history import captions_locked, save_captions
@@ -11,6 +11,7 @@ from tools.inspect.discover.names import displayed
 from tools.plain_text import plain_text
 from tools.project import Progress, Project
 from trainer_core.errors import ConfigError
+from trainer_core.strict import Strict
 
 
 def edit_caption(project: Project, path: str, sha256: str, caption: str) -> CaptionEntry:
@@ -39,19 +40,15 @@ def edit_caption(project: Project, path: str, sha256: str, caption: str) -> Capt
     return edited
 
 
-class EditArguments(BaseModel):
+class EditArguments(Strict):
     """A caption in the person's own words."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clip: Annotated[str, Field(description="The clip's path, as captions.jsonl has it.")]
     caption: Annotated[str, Field(description="The whole caption, word for word as the person gave it.")]
 
 
-class EditResult(BaseModel):
+class EditResult(Strict):
     """The caption as it is stored now."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clip: str
     caption: str

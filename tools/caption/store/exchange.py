@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.captioners.existing import captions_in
 from tools.caption.store.captions import CaptionEntry, captions_by_clip, read_captions
@@ -19,14 +19,13 @@ from tools.plain_text import MAX_CAPTION_CHARACTERS, plain_text, shortened
 from tools.project import Progress, Project
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import write_json, write_jsonl, write_text
+from trainer_core.strict import Strict
 
 METADATA_ENDINGS = (".csv", ".json", ".jsonl")
 
 
-class ExportArguments(BaseModel):
+class ExportArguments(Strict):
     """Where captions go."""
-
-    model_config = ConfigDict(extra="forbid")
 
     target: Annotated[
         str,
@@ -39,18 +38,14 @@ class ExportArguments(BaseModel):
     ] = False
 
 
-class ImportArguments(BaseModel):
+class ImportArguments(Strict):
     """Where captions come from."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source: Annotated[str, Field(description="A metadata file (.csv, .json, .jsonl) or a folder of .txt files.")]
 
 
-class ExchangeResult(BaseModel):
+class ExchangeResult(Strict):
     """How many captions went over, and which clips had none."""
-
-    model_config = ConfigDict(extra="forbid")
 
     captions: int
     without: list[str]

@@ -17,6 +17,7 @@ from tools.caption.store.captions import CaptionEntry, read_captions, write_capt
 from tools.project import Progress, Project
 from trainer_core.errors import ConfigError
 from trainer_core.files import append_jsonl, read_jsonl
+from trainer_core.strict import Strict
 
 Action = Literal["caption", "retune", "fix", "edit", "import", "undo"]
 
@@ -158,16 +159,12 @@ def _with_nulls(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "changes": changes}
 
 
-class UndoArguments(BaseModel):
+class UndoArguments(Strict):
     """Nothing to choose: the newest change that still stands is taken back."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class UndoResult(BaseModel):
+class UndoResult(Strict):
     """What was taken back: the kind of change, how many captions went back, and how many were left as edited since."""
-
-    model_config = ConfigDict(extra="forbid")
 
     action: str
     changed_at: float

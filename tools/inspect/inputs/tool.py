@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.inspect.discover.names import displayed
 from tools.inspect.inputs import pictures
@@ -26,6 +26,7 @@ from trainer_core.data.media.pictures import read_frames
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import file_digest, replacing
+from trainer_core.strict import Strict
 
 Kind = Literal[
     "files", "edges", "blur", "grayscale", "luminance", "downscale", "depth", "matte", "pose", "low_pass",
@@ -36,10 +37,8 @@ DEPTH_SAMPLES = 8
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class InputsArguments(BaseModel):
+class InputsArguments(Strict):
     """What the person chose. A kind reads only its own settings, and needs them: ask the person, never invent them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     column: Column
     kind: Kind
@@ -62,19 +61,15 @@ class InputsArguments(BaseModel):
     seed: int = 0
 
 
-class MadeInput(BaseModel):
+class MadeInput(Strict):
     """One file for one clip."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clip: str
     file: str
 
 
-class InputsResult(BaseModel):
+class InputsResult(Strict):
     """What was made: show the person the sentence and the clips without a file; the report was made anew."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sentence: str
     made: list[MadeInput]

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.inspect.discover.names import displayed
 from tools.inspect.remedies.ledger import (
@@ -26,6 +26,7 @@ from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import file_digest
+from trainer_core.strict import Strict
 from trainer_core.units import counted
 
 RemedyName = Literal[
@@ -36,10 +37,8 @@ ENDING = ".mov"
 SHOWN_CLIPS = 20
 
 
-class RemedyArguments(BaseModel):
+class RemedyArguments(Strict):
     """Which remedy, on which clips; a remedy reads only its own settings."""
-
-    model_config = ConfigDict(extra="forbid")
 
     remedy: RemedyName
     clips: Annotated[
@@ -58,18 +57,14 @@ class RemedyArguments(BaseModel):
     seconds: Annotated[float | None, Field(gt=0, description="window: the longest piece; null is 5.")] = None
 
 
-class UndoArguments(BaseModel):
+class UndoArguments(Strict):
     """Which clips to take back as they were."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clips: Annotated[list[str], Field(min_length=1, description="Names of the original clips, `*` allowed.")]
 
 
-class RemediedClip(BaseModel):
+class RemediedClip(Strict):
     """What was done to one clip, and what took its place."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clip: str
     done: str
@@ -78,10 +73,8 @@ class RemediedClip(BaseModel):
     seconds_left_away: float
 
 
-class RemedyResult(BaseModel):
+class RemedyResult(Strict):
     """What was remedied: show the person the sentence and what was done; the report was made anew."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sentence: str
     remedied: list[RemediedClip]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from trainer_core.strict import Strict
 
 FlagId = Literal[
     "too_short",
@@ -55,10 +55,8 @@ Role = Literal["clip", "audio", "reference_video", "reference_audio", "video_mas
 """A clip of its own, or which column of another clip a file fills."""
 
 
-class Document(BaseModel):
+class Document(Strict):
     """A part of report.json."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Flag(Document):
