@@ -51,7 +51,7 @@ class ChangeResult(Strict):
 def change_config(
     project: Project,
     arguments: ChangeArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> ChangeResult:
     """Change one value of config.yaml: checked at once, written only when the whole is valid, kept in the ledger.
 

@@ -60,7 +60,7 @@ class MemoryResult(Strict):
 def plan_memory(
     project: Project,
     arguments: MemoryArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> MemoryResult:
     """Estimate what the project's training takes: peak device memory by part, host memory, disk, FLOPs a step.
 

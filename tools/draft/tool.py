@@ -66,7 +66,7 @@ class DraftResult(Strict):
 def draft_config(
     project: Project,
     arguments: DraftArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> DraftResult:
     """Draft the training: every value derived from the clips, the project and the objective's recipe, with its reason.
 

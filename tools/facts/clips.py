@@ -39,7 +39,7 @@ def clip_facts(project: Project, name: str | None) -> list[str]:
     return [*lines, *([f"Worth a look before training (report.html says why): {named(warned)}."] if warned else [])]
 
 
-def enough_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG001 (every part takes the same two)
+def enough_facts(project: Project, _name: str | None) -> list[str]:
     """How much material there is and how varied, beside what people report to be enough."""
     report = _report(project)
     clips = usable_clips(report)

@@ -7,7 +7,7 @@ from trainer_core.errors import LtxError
 from trainer_core.run_folder import RunFolder
 
 
-def use_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG001 (every part takes the same two)
+def use_facts(project: Project, _name: str | None) -> list[str]:
     """Where the adapter lies and how it is loaded, step by step."""
     trained = _trained(project)
     lines = []
@@ -29,7 +29,7 @@ def use_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG001 
     return lines
 
 
-def licence_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG001 (every part takes the same two)
+def licence_facts(project: Project, _name: str | None) -> list[str]:
     """What is known of the licences of the base and of the data."""
     facts = project.facts
     base = "tiny and random, made here: nobody's licence binds it" if _is_tiny(project) else facts.model

@@ -37,7 +37,7 @@ class FactsResult(Strict):
 def project_facts(
     project: Project,
     arguments: FactsArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> FactsResult:
     """Answer a question from the project's files: what training costs, why a value was chosen, what was changed,
     which clips train, whether they are enough, what captions say, how the adapter is used, which licences apply.

@@ -57,7 +57,7 @@ class EditResult(Strict):
 def examine_adapter(
     project: Project,
     arguments: DoctorArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> BaseModel:
     """Examine an adapter: NaN scan, modules that never moved, how far each block and branch moves the base's weights,
     how much the predictions change. The verdict is dead, weak, healthy, exploding or broken; quote its evidence.
@@ -92,9 +92,9 @@ def diagnosis_of(target: Path | None, model: str | None = None, picture: Path | 
 
 
 def compare_adapters(
-    project: Project,  # noqa: ARG001 (every tool takes the same three)
+    _project: Project,
     arguments: CompareArguments,
-    progress: Progress | None = None,  # noqa: ARG001
+    _progress: Progress | None = None,
 ) -> BaseModel:
     """Compare two adapters by branch: whether they move the same weights, in the same direction, and by how much."""
     from trainer_core.doctor.compare import compare_files
@@ -103,9 +103,9 @@ def compare_adapters(
 
 
 def edit_adapter(
-    project: Project,  # noqa: ARG001 (every tool takes the same three)
+    _project: Project,
     arguments: EditArguments,
-    progress: Progress | None = None,  # noqa: ARG001
+    _progress: Progress | None = None,
 ) -> EditResult:
     """Make a new adapter file of one or several: strip or scale the audio or video branch, merge, change rank by SVD.
 

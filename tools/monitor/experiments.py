@@ -41,8 +41,8 @@ class ExperimentsArguments(Strict):
 
 def list_experiments(
     project: Project,
-    arguments: ExperimentsArguments,  # noqa: ARG001 (every tool takes the same three)
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _arguments: ExperimentsArguments,
+    _progress: Progress | None = None,
 ) -> ExperimentsResult:
     """List the runs as experiments: which values each changed from the run before, its losses and verdict.
 

@@ -126,8 +126,8 @@ class StopResult(Strict):
 
 def start_training(
     project: Project,
-    arguments: StartArguments,  # noqa: ARG001 (every tool takes the same three)
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _arguments: StartArguments,
+    _progress: Progress | None = None,
 ) -> StartResult:
     """Start training with the project's config.yaml, as a process of its own that goes on when this chat ends.
 
@@ -137,7 +137,7 @@ def start_training(
     return started(start_run(project))
 
 
-def preview_start(project: Project, arguments: StartArguments) -> Preview:  # noqa: ARG001 (as for every tool)
+def preview_start(project: Project, _arguments: StartArguments) -> Preview:
     """What a person judges before training starts."""
     refuse_beside_a_run(project)
     config = load_config(project.config_path)
@@ -153,7 +153,7 @@ def preview_start(project: Project, arguments: StartArguments) -> Preview:  # no
     return Preview("Start training now?", lines, start_costs(project))
 
 
-def recover_start(project: Project, arguments: StartArguments, started_at: float) -> StartResult | None:  # noqa: ARG001
+def recover_start(project: Project, _arguments: StartArguments, started_at: float) -> StartResult | None:
     """The run that a start which a crash cut off has brought about, so that it is not started twice."""
     found = [run for run in project.runs() if (run.read_status().started_at or 0) >= started_at]
     return started(found[-1]) if found else None
@@ -176,7 +176,7 @@ def started(run: RunFolder) -> StartResult:
 def run_status(
     project: Project,
     arguments: StatusArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> StatusResult:
     """Say how a run goes: state, step, time left, losses at start and now, seconds a step, last checkpoint, error.
 
@@ -188,7 +188,7 @@ def run_status(
 def stop_training(
     project: Project,
     arguments: StopArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> StopResult:
     """Ask a run to stop: it finishes its step, saves a checkpoint and ends. Nothing that was trained is lost."""
     return stop_run(find_run(project, arguments.run), arguments.deadline_s)
@@ -220,7 +220,7 @@ def stop_run(run: RunFolder, deadline_s: float | None = None) -> StopResult:
 def resume_training(
     project: Project,
     arguments: ResumeArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> ResumeResult:
     """Let a stopped, failed or finished run go on from its last complete checkpoint, exactly as if it had not stopped.
 

@@ -95,7 +95,7 @@ def refuse_beside_a_run(project: Project) -> None:
         raise ConfigError(f"Run {live.id} is still going on and needs the machine.", "Wait for it, or stop it.")
 
 
-def preview_rehearsal(project: Project, arguments: RehearseArguments) -> Preview:  # noqa: ARG001 (as for every tool)
+def preview_rehearsal(project: Project, _arguments: RehearseArguments) -> Preview:
     """What a person judges before the machine is used to measure."""
     refuse_beside_a_run(project)
     load_config(project.config_path)

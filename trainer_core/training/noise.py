@@ -39,7 +39,7 @@ def shifted_logit_normal(
 
 
 def uniform(
-    tokens: int,  # noqa: ARG001
+    _tokens: int,
     generator: torch.Generator,
     *,
     min_value: float = 0.0,
@@ -50,7 +50,7 @@ def uniform(
 
 
 def logit_normal(
-    tokens: int,  # noqa: ARG001
+    _tokens: int,
     generator: torch.Generator,
     *,
     mean: float = 0.0,

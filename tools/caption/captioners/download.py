@@ -38,7 +38,7 @@ class DownloadResult(Strict):
 
 
 def download_captioner(
-    project: Project | None,  # noqa: ARG001 (every tool has one)
+    _project: Project | None,
     arguments: DownloadArguments,
     progress: Progress | None = None,
 ) -> DownloadResult:
@@ -62,7 +62,7 @@ def download_captioner(
     return DownloadResult(model=name, gib=round(size / GIB, 1), folder=str(folder))
 
 
-def preview_download(project: Project | None, arguments: DownloadArguments) -> Preview:  # noqa: ARG001 (every tool has one)
+def preview_download(_project: Project | None, arguments: DownloadArguments) -> Preview:
     """What a person agrees to: the model, its licence where the hub says it, and the disk it takes."""
     name = arguments.model or suggested(this_machine())[0]
     size = hub_size(name)

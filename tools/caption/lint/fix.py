@@ -94,7 +94,7 @@ class LintResult(Strict):
     path: str
 
 
-def lint_project(project: Project, arguments: LintArguments, progress: Progress | None = None) -> LintResult:  # noqa: ARG001
+def lint_project(project: Project, _arguments: LintArguments, _progress: Progress | None = None) -> LintResult:
     """Look for what spoils captions, in all of them as they are now, and store the findings beside them."""
     with captions_opened(project) as session:
         rows = session.save("fix")

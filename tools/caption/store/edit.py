@@ -54,7 +54,7 @@ class EditResult(Strict):
     caption: str
 
 
-def write_caption(project: Project, arguments: EditArguments, progress: Progress | None = None) -> EditResult:  # noqa: ARG001
+def write_caption(project: Project, arguments: EditArguments, _progress: Progress | None = None) -> EditResult:
     """Store a caption that the person dictated for one clip, word for word; no captioner ever overwrites it."""
     rows = [entry for entry in read_captions(project.captions_path) if entry.path == arguments.clip]
     if len(rows) != 1:

@@ -53,7 +53,7 @@ class ExchangeResult(Strict):
     notes: list[str]
 
 
-def export_captions(project: Project, arguments: ExportArguments, progress: Progress | None = None) -> ExchangeResult:  # noqa: ARG001
+def export_captions(project: Project, arguments: ExportArguments, _progress: Progress | None = None) -> ExchangeResult:
     """Write the captions for another trainer: upstream's metadata columns, or a .txt file a clip in a new folder."""
     clips = decodable_clips(read_report(project, unusable=True))
     found = captions_by_clip(read_captions(project.captions_path), clips)
@@ -82,7 +82,7 @@ def export_captions(project: Project, arguments: ExportArguments, progress: Prog
     )
 
 
-def import_captions(project: Project, arguments: ImportArguments, progress: Progress | None = None) -> ExchangeResult:  # noqa: ARG001
+def import_captions(project: Project, arguments: ImportArguments, _progress: Progress | None = None) -> ExchangeResult:
     """Take captions over from a metadata file or a folder of .txt files; they count as the person's own."""
     source = Path(arguments.source).expanduser().absolute()
     clips = decodable_clips(read_report(project, unusable=True))

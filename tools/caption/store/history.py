@@ -173,7 +173,7 @@ class UndoResult(Strict):
     path: str
 
 
-def undo_captions(project: Project, arguments: UndoArguments, progress: Progress | None = None) -> UndoResult:  # noqa: ARG001
+def undo_captions(project: Project, _arguments: UndoArguments, _progress: Progress | None = None) -> UndoResult:
     """Take back the last change of the captions: a captioning, a retune, a fix, an edit or an import."""
     with captions_locked(project):
         record, back, left = undo_last(project)
