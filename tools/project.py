@@ -11,10 +11,10 @@ from trainer_core.run_folder import RunFolder, list_runs
 from trainer_core.strict import Strict
 
 Progress = Callable[[str, int, int], None]
-"""Called as (what, done, total) while long work goes on; drawing it is the caller's business. It may raise Stopped."""
+"""Called as (what, done, total) while long work goes on; drawing it is the caller's business. May raise ToolStopped."""
 
 
-class Stopped(BaseException):
+class ToolStopped(BaseException):
     """Raised by a Progress when the person wants the work to end now; tools let it pass and keep what is done."""
 
 

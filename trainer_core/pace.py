@@ -15,7 +15,7 @@ STALL = 4.0
 
 
 @dataclass
-class Pace:
+class RunPace:
     """Seconds measured so far in this process."""
 
     steps: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))

@@ -21,7 +21,7 @@ SOUND_TOKENS_A_SECOND = 25
 REPLY_TOKENS: dict[Style, int] = {"ltx": 260, "short": 45, "tags": 70, "audio": 150, "edit": 70}
 
 
-class Estimate(Strict):
+class CaptionEstimate(Strict):
     """What a number of clips come to. `cost_usd` is null without a price.
 
     `basis` says where the time comes from: clips done in this project, the last time this model wrote captions on this
@@ -70,7 +70,7 @@ def estimate(
     instruction: str,
     style: Style,
     done: Sequence[CaptionEntry],
-) -> Estimate:
+) -> CaptionEstimate:
     """Estimate `clips`: by the rows `done` by the same captioner, else by what it did before, else by a guess."""
     timed = [row for row in done if row.source == captioner.source and row.model == captioner.model and row.seconds > 0]
     earlier = None if timed else earlier_speed(captioner, style)
@@ -96,7 +96,7 @@ def estimate(
         assumptions = f"taking {_rate(reads)} tokens a second read and {_rate(writes)} written"
     if parallel > 1 and assumptions:
         assumptions += f", {parallel} clips at a time"
-    return Estimate(
+    return CaptionEstimate(
         clips=len(clips),
         prompt_tokens=prompt,
         completion_tokens=completion,

@@ -10,14 +10,14 @@ from pydantic import Field
 from tools.caption.captioners.captioner import Style
 from tools.caption.captioners.choose import make_captioner, parse_choice
 from tools.caption.captioners.download import DownloadArguments, download_captioner, preview_download
-from tools.caption.estimate import Estimate, Used, ask_price, estimate, memory_cost, price_of, used
+from tools.caption.estimate import CaptionEstimate, Used, ask_price, estimate, memory_cost, price_of, used
 from tools.caption.lint.fix import FixArguments, fix_captions, preview_fix
 from tools.caption.lint.set_checks import LINT_IDS
 from tools.caption.speech.transcribe import parse_transcriber
 from tools.caption.store.caption_session import CaptionSession, captions_opened, open_captions
 from tools.caption.store.captions import CaptionEntry, CaptionFlag
-from tools.caption.store.edit import EditArguments, write_caption
-from tools.caption.store.history import Action, UndoArguments, undo_captions
+from tools.caption.store.edit import EditCaptionArguments, write_caption
+from tools.caption.store.history import Action, UndoCaptionsArguments, undo_captions
 from tools.inspect.discover.names import displayed
 from tools.plain_text import plain_text
 from tools.project import Progress, Project
@@ -112,7 +112,7 @@ class CaptionResult(Strict):
     spot_check: list[SpotCheck]
     findings: dict[str, int]
     failed: dict[str, str]
-    estimate: Estimate | None
+    estimate: CaptionEstimate | None
     used: Used
     notes: list[str]
     path: str
@@ -182,7 +182,7 @@ def _money(cost_usd: float | None) -> str:
     return "no price is known" if cost_usd is None else f"about ${cost_usd:.2f}"
 
 
-def _estimate(session: CaptionSession, indices: Sequence[int], rows: list[CaptionEntry]) -> Estimate:
+def _estimate(session: CaptionSession, indices: Sequence[int], rows: list[CaptionEntry]) -> CaptionEstimate:
     assert session.captioner is not None
     clips = [session.work.clips[index] for index in indices]
     return estimate(clips, session.captioner, session.instruction.text, session.instruction.style, rows)
@@ -197,7 +197,7 @@ def check_captioner(project: Project, arguments: CaptionArguments) -> None:
     make_captioner(parse_choice(project.facts.captioner or "auto"), [])
 
 
-def estimate_captions(project: Project, arguments: CaptionArguments) -> Estimate | None:
+def estimate_captions(project: Project, arguments: CaptionArguments) -> CaptionEstimate | None:
     """What `caption_clips` would take before it begins; None where nothing is left or nothing costs anything."""
     _store_choices(project, arguments)
     session = open_captions(project, again=arguments.again, unusable=arguments.unusable)
@@ -254,8 +254,8 @@ CAPTION_TOOLS: list[Tool] = [
     ),
     Tool("retune_captions", retune_captions, RetuneArguments),
     Tool("fix_captions", fix_captions, FixArguments, needs_approval="captions", preview=preview_fix),
-    Tool("write_caption", write_caption, EditArguments),
-    Tool("undo_captions", undo_captions, UndoArguments),
+    Tool("write_caption", write_caption, EditCaptionArguments),
+    Tool("undo_captions", undo_captions, UndoCaptionsArguments),
     Tool(
         "download_captioner",
         download_captioner,

@@ -9,7 +9,7 @@ from tools.draft.annotated import is_as_drafted
 from tools.draft.assumptions import ASKED
 from tools.draft.draft import draft_of, write_draft
 from tools.draft.edit import set_value
-from tools.draft.experiments import Change, changes_since_last_run, flat_values, record_change, unified_diff
+from tools.draft.experiments import ValueChange, changes_since_last_run, flat_values, record_change, unified_diff
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import FREE, Preview
 from trainer_core.config import parse_config
@@ -66,7 +66,7 @@ def change_config(
         write_text(project.config_path, after)
         project.write_facts(facts)
     if diff:
-        change = Change(name=arguments.name, before=old, after=arguments.value)
+        change = ValueChange(name=arguments.name, before=old, after=arguments.value)
         record_change(project, [change], "conversation", arguments.reason)
     return ChangeResult(
         name=arguments.name,

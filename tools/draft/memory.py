@@ -13,7 +13,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.memory.cell import Version
 from trainer_core.memory.estimate import CARDS_GB
 from trainer_core.memory.ladder import Proposal
-from trainer_core.memory.plan import Plan, check_known, plan, smallest_steps
+from trainer_core.memory.plan import MemoryPlan, check_known, plan, smallest_steps
 from trainer_core.strict import Strict
 
 
@@ -93,7 +93,7 @@ def reckon(config: TrainingConfig, arguments: MemoryArguments) -> MemoryResult:
 
 
 def _savings(
-    config: TrainingConfig, planned: Plan, bucket: Bucket | None, version: Version | None
+    config: TrainingConfig, planned: MemoryPlan, bucket: Bucket | None, version: Version | None
 ) -> dict[str, list[Saving] | None]:
     found = planned.estimate
     small = [card for card in CARDS_GB if not (found.fits[str(card)] and found.encodes[str(card)])]

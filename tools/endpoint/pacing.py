@@ -11,7 +11,7 @@ EASE_AFTER = 10
 """So many answers in a row without a complaint, and one more request is let in again."""
 
 
-class Pace:
+class RequestPace:
     """A limit on requests under way: halved when the server complains, raised by one after EASE_AFTER good answers."""
 
     def __init__(self, concurrency: int) -> None:

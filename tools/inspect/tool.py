@@ -14,7 +14,7 @@ from tools.inspect.discover.sources import find_files
 from tools.inspect.inputs.ledger import with_inputs
 from tools.inspect.remedies.ledger import with_copies, with_replaced
 from tools.inspect.report.build_report import assemble, report_buckets
-from tools.inspect.report.page.clip_card import Shown
+from tools.inspect.report.page.clip_card import ClipPreviews
 from tools.inspect.report.page.page import render_page
 from tools.inspect.report.report import Clip, Report, Seconds
 from tools.inspect.report.report_cache import fingerprint, keep_result, result_kept
@@ -126,12 +126,12 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
         made = assemble(taken.found, looks.looks, store.numbers, _limits(facts), arguments.frame_rate)
         report = with_replaced(made, taken)
 
-        def shown(clip: Clip) -> Shown:
+        def shown(clip: Clip) -> ClipPreviews:
             seen = store.look(clip.sha256, Path(clip.path)) if clip.sha256 is not None else None
             if seen is None or clip.sha256 is None:
-                return Shown()
+                return ClipPreviews()
             own = seen.numbers.get("curves", {})
-            return Shown(store.sheet(clip.sha256), own.get("peaks", ()), own.get("changes", ()))
+            return ClipPreviews(store.sheet(clip.sha256), own.get("peaks", ()), own.get("changes", ()))
 
         write_text(project.report_html_path, render_page(report, shown, sources))
         write_pieces(project.report_path, report.pieces())

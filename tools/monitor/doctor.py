@@ -32,7 +32,7 @@ class CompareArguments(Strict):
     second: str
 
 
-class EditArguments(Strict):
+class EditAdapterArguments(Strict):
     """How a new adapter is made of others; steps happen in this order: merge, scale and strip, change rank."""
 
     file: str
@@ -44,7 +44,7 @@ class EditArguments(Strict):
     rank: Annotated[int | None, Field(ge=1, description="The new rank of every module, by SVD.")] = None
 
 
-class EditResult(Strict):
+class EditAdapterResult(Strict):
     """The new file; `lost` is the share of ‖ΔW‖ that a smaller rank gives up."""
 
     file: str
@@ -104,9 +104,9 @@ def compare_adapters(
 
 def edit_adapter(
     _project: Project,
-    arguments: EditArguments,
+    arguments: EditAdapterArguments,
     _progress: Progress | None = None,
-) -> EditResult:
+) -> EditAdapterResult:
     """Make a new adapter file of one or several: strip or scale the audio or video branch, merge, change rank by SVD.
 
     No file that exists is changed.
@@ -131,7 +131,7 @@ def edit_adapter(
     edit.write_adapter(output, pairs, metadata, text_pairs=text_pairs)
     ranks = sorted({down.shape[0] for down, _ in pairs.values()})
     told = f"Made {output} of {made_of}{changes}: {len(pairs)} modules of rank {', '.join(map(str, ranks))}"
-    return EditResult(
+    return EditAdapterResult(
         file=str(output),
         modules=len(pairs),
         ranks=ranks,

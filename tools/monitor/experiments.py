@@ -5,7 +5,7 @@ One variable at a time: two changed at once can't be told apart by their results
 
 from typing import Any
 
-from tools.draft.experiments import Change, changes, changes_since_last_run, values_of
+from tools.draft.experiments import ValueChange, changes, changes_since_last_run, values_of
 from tools.monitor.status import describe_run
 from tools.project import Progress, Project
 from tools.spec import Tool
@@ -20,7 +20,7 @@ class Experiment(Strict):
     run: str
     state: str
     step: int
-    changed: list[Change]
+    changed: list[ValueChange]
     loss_first: float | None
     loss_last: float | None
     verdict: str
@@ -31,7 +31,7 @@ class ExperimentsResult(Strict):
     """All runs of the project as experiments, oldest first, and the changes made since the last of them."""
 
     experiments: list[Experiment]
-    changed_since: list[Change]
+    changed_since: list[ValueChange]
     advice: str
 
 
@@ -58,7 +58,7 @@ def list_experiments(
     return ExperimentsResult(experiments=found, changed_since=since, advice=_advice(since))
 
 
-def _experiment(run: RunFolder, changed: list[Change]) -> Experiment:
+def _experiment(run: RunFolder, changed: list[ValueChange]) -> Experiment:
     try:
         status = describe_run(run)
     except LtxError as error:
@@ -80,7 +80,7 @@ def _experiment(run: RunFolder, changed: list[Change]) -> Experiment:
     )
 
 
-def _advice(since: list[Change]) -> str:
+def _advice(since: list[ValueChange]) -> str:
     if len(since) > 1:
         names = ", ".join(change.name for change in since)
         return f"{len(since)} values differ from the last run ({names}): change one at a time to learn what each does."

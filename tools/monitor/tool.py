@@ -9,7 +9,7 @@ from tools.monitor.cost import rehearsal_lines, resume_costs, start_costs
 from tools.monitor.doctor import (
     CompareArguments,
     DoctorArguments,
-    EditArguments,
+    EditAdapterArguments,
     base_paths,
     compare_adapters,
     edit_adapter,
@@ -312,7 +312,7 @@ MONITOR_TOOLS: list[Tool] = [
     Tool(
         "edit_adapter",
         edit_adapter,
-        EditArguments,
+        EditAdapterArguments,
         paths={**as_given("file"), **as_given("output"), **as_given("merge")},
     ),
 ]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainer_core.errors import ConfigError
 from trainer_core.lora.build import Builder, Parts
-from trainer_core.lora.changes import Change
+from trainer_core.lora.changes import LayerChange
 from trainer_core.lora.family import looks_like
 from trainer_core.lora.header import Header, read_header
 from trainer_core.lora.names import foreign_part, is_known, read_key
@@ -60,8 +60,8 @@ class LoraFile:
     tensors: Callable[[str], Tensor] = field(repr=False)
     """Reads one tensor, as it is stored, by its key."""
     forms: tuple[str, ...]
-    changes: Mapping[str, Change]
-    text_changes: Mapping[str, Change]
+    changes: Mapping[str, LayerChange]
+    text_changes: Mapping[str, LayerChange]
     shapes: dict[str, tuple[int, int]]
     text_shapes: dict[str, tuple[int, int]]
     ranks_by_module: dict[str, int]
@@ -207,7 +207,7 @@ def read_lora_file(path: Path) -> LoraFile:
     )
 
 
-def _pair_of(changes: Mapping[str, Change], module: str) -> Pair:
+def _pair_of(changes: Mapping[str, LayerChange], module: str) -> Pair:
     return changes[module].pair()
 
 

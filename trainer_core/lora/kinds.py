@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer_core.errors import ConfigError
 from trainer_core.lora.act import linears_of
-from trainer_core.lora.changes import Change, Kronecker, LowRank, whole
+from trainer_core.lora.changes import Kronecker, LayerChange, LowRank, whole
 from trainer_core.sections.own import LoraKindSection
 from trainer_core.sections.run import LoraSection
 
@@ -86,7 +86,12 @@ def saved_parts(transformer: Any, state: Mapping[str, Tensor], strength: float) 
 
 
 def loaded_parts(
-    module: str, change: Change, magnitude: Tensor | None, expected: Mapping[str, Tensor], strength: float, layer: Any
+    module: str,
+    change: LayerChange,
+    magnitude: Tensor | None,
+    expected: Mapping[str, Tensor],
+    strength: float,
+    layer: Any,
 ) -> Parts:
     """PEFT's tensors for `module` from what a file changes of it; the run's layers divide by their own `strength`.
 

@@ -47,7 +47,7 @@ RUNTIME_HOST_BYTES = 3 * 2**30
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MemoryEstimate:
     """Bytes and FLOPs of a training. `parts` are bytes on the device; the peak is their sum.
 
     `encoding_peak_bytes`: on the device while captions and prompts are encoded, before any of that is there.
@@ -74,7 +74,7 @@ class Estimate:
 USABLE = 0.98
 
 
-def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool = False) -> Estimate:
+def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool = False) -> MemoryEstimate:
     """Return what training `cell` takes."""
     weights = _weights_bytes(cell, size)
     adapter = 0 if cell.full else 4 * lora_weights(cell, size)
@@ -90,7 +90,7 @@ def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool
         "allocator": round(ALLOCATOR_SHARE * activations),
         "cuda_context": CUDA_CONTEXT_BYTES,
     }
-    return Estimate(
+    return MemoryEstimate(
         device_peak_bytes=sum(parts.values()),
         host_peak_bytes=_host_bytes(cell, size),
         flops_per_step=flops(cell, size),

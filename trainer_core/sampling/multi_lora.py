@@ -18,7 +18,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.files import file_digest
 from trainer_core.full_checkpoint import load_full
 from trainer_core.lora.act import act_on, linears_of
-from trainer_core.lora.changes import Change, changed
+from trainer_core.lora.changes import LayerChange, changed
 from trainer_core.lora.family import differs_from
 from trainer_core.lora.file import LoraFile, Pair, read_lora_file
 from trainer_core.lora.header import read_header
@@ -301,7 +301,7 @@ def _small(lora: LoraFile | None) -> list[str]:
     ]
 
 
-def _beside(stack: Sequence[Weighted]) -> Iterator[tuple[str, Change, Tensor | None, float]]:
+def _beside(stack: Sequence[Weighted]) -> Iterator[tuple[str, LayerChange, Tensor | None, float]]:
     """(module, change, DoRA's magnitudes, weight) of every change that `summed` leaves out."""
     for one in sorted(stack, key=_order):
         lora = one.file.lora

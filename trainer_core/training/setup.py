@@ -27,7 +27,7 @@ from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
 from trainer_core.model.source import ModelSource, Placement
 from trainer_core.objective import ModalityName, Objective, objective_of
 from trainer_core.optimizer_names import MasterWeights
-from trainer_core.pace import Pace
+from trainer_core.pace import RunPace
 from trainer_core.quantization_names import quantization_named
 from trainer_core.run_folder import RunFolder
 from trainer_core.sample_shape import reference_scales
@@ -70,7 +70,7 @@ class TrainingSession:
     master_weights: MasterWeights = "float32"
     """What the trained weights are held in, never `auto`."""
     weight_change: WeightChange | None = None
-    pace: Pace = field(default_factory=Pace)
+    pace: RunPace = field(default_factory=RunPace)
     alarms: Alarms = field(default_factory=Alarms)
     skipped: int = 0
     skip_note: str | None = None

@@ -195,10 +195,10 @@ def write(
 ) -> None:
     """Write one caption yourself; nothing ever overwrites it."""
     from agent.session.projects import project_of
-    from tools.caption.store.edit import EditArguments, write_caption
+    from tools.caption.store.edit import EditCaptionArguments, write_caption
 
     words = sys.stdin.read() if text == "-" else text
-    result = write_caption(project_of(target, project), EditArguments(clip=clip, caption=words))
+    result = write_caption(project_of(target, project), EditCaptionArguments(clip=clip, caption=words))
     say_json(result.model_dump()) if as_json else say(f"{result.clip}: {result.caption}")
 
 
@@ -207,9 +207,9 @@ def undo(target: CaptionsProject, project: ProjectOption = None, as_json: JsonOp
     """Take back the last change of the captions."""
     from agent.session.projects import project_of
     from agent.text.results import SUMMARIES
-    from tools.caption.store.history import UndoArguments, undo_captions
+    from tools.caption.store.history import UndoCaptionsArguments, undo_captions
 
-    result = undo_captions(project_of(target, project), UndoArguments()).model_dump()
+    result = undo_captions(project_of(target, project), UndoCaptionsArguments()).model_dump()
     if as_json:
         say_json(result)
     else:
@@ -227,10 +227,10 @@ def export(
 ) -> None:
     """Write the captions for another trainer."""
     from agent.session.projects import project_of
-    from tools.caption.store.exchange import ExportArguments, export_captions
+    from tools.caption.store.exchange import ExportCaptionsArguments, export_captions
 
     opened = project_of(target, project)
-    result = export_captions(opened, ExportArguments(target=to, with_trigger=with_trigger))
+    result = export_captions(opened, ExportCaptionsArguments(target=to, with_trigger=with_trigger))
     _tell_exchange(result.model_dump(), "written to", as_json)
 
 
@@ -245,11 +245,11 @@ def import_(
 ) -> None:
     """Take captions over from elsewhere; they count as yours."""
     from agent.session.projects import project_of
-    from tools.caption.store.exchange import ImportArguments, import_captions
+    from tools.caption.store.exchange import ImportCaptionsArguments, import_captions
 
     opened = project_of(target, project)
     _inspect_first(opened)
-    result = import_captions(opened, ImportArguments(source=source))
+    result = import_captions(opened, ImportCaptionsArguments(source=source))
     _tell_exchange(result.model_dump(), "taken over into", as_json)
 
 

@@ -125,13 +125,13 @@ def export(
         _print_upstream_yaml(target)
         return
     from agent.text.results import SUMMARIES
-    from tools.deliver.export import ExportArguments, export_run
+    from tools.deliver.export import ExportAdapterArguments, export_run
     from tools.deliver.hub import PushArguments, preview_run, push_run
 
     run = resolve_run(target)
     named = {"forms": form, "base_licence": base_licence, "data_licence": data_licence, "checkpoint": checkpoint}
     given = {name: value for name, value in named.items() if value is not None}
-    arguments = _checked(ExportArguments, {**given, "weight": weight, "overwrite": overwrite})
+    arguments = _checked(ExportAdapterArguments, {**given, "weight": weight, "overwrite": overwrite})
     if overwrite and ((to or run.path / "export").exists()):
         question = f"Make the export of run {run.id} anew?"
         _require("overwrite", question, ["The one that is there is moved aside."], yes, as_json)

@@ -36,7 +36,7 @@ class ClipFile:
 
 
 @dataclass(frozen=True)
-class Frame:
+class CaptionFrame:
     """One picture of a clip, uint8 [H, W, 3] RGB, upright, with square pixels, and its time in seconds."""
 
     time_s: float
@@ -71,8 +71,8 @@ class CaptionRequest:
 
     clip: ClipFile
     instruction: Instruction
-    frames: tuple[Frame, ...] = ()
-    reference: tuple[Frame, ...] = ()
+    frames: tuple[CaptionFrame, ...] = ()
+    reference: tuple[CaptionFrame, ...] = ()
     sound: "np.ndarray | None" = None
     reference_sound: "np.ndarray | None" = None
     transcript: Transcript | None = None

@@ -21,7 +21,7 @@ from tools.caption.media.frames import jpeg_bytes
 from tools.caption.media.sound import wav_bytes
 from tools.endpoint.chat_call import CONNECT_TIMEOUT_S, CallFailed, Reply, call_chat, open_client
 from tools.endpoint.failures import Failure, read_failure, shorten
-from tools.endpoint.pacing import Pace
+from tools.endpoint.pacing import RequestPace
 from tools.endpoint.settings import Endpoint, Offer, read_offer
 from tools.endpoint.traits import traits_of
 from tools.endpoint.usage import Usage
@@ -50,7 +50,7 @@ class EndpointCaptioner:
         self.traits = traits_of(endpoint.base_url, endpoint.model)
         self.offer: Offer | None = None
         self.media = endpoint.media or frozenset({"image", "audio"})
-        self.pace = Pace(endpoint.concurrency)
+        self.pace = RequestPace(endpoint.concurrency)
         self.notes: list[str] = []
         self._client: Any = None
         self._answered = False

@@ -40,21 +40,23 @@ def edit_caption(project: Project, path: str, sha256: str, caption: str) -> Capt
     return edited
 
 
-class EditArguments(Strict):
+class EditCaptionArguments(Strict):
     """A caption in the person's own words."""
 
     clip: Annotated[str, Field(description="The clip's path, as captions.jsonl has it.")]
     caption: Annotated[str, Field(description="The whole caption, word for word as the person gave it.")]
 
 
-class EditResult(Strict):
+class EditCaptionResult(Strict):
     """The caption as it is stored now."""
 
     clip: str
     caption: str
 
 
-def write_caption(project: Project, arguments: EditArguments, _progress: Progress | None = None) -> EditResult:
+def write_caption(
+    project: Project, arguments: EditCaptionArguments, _progress: Progress | None = None
+) -> EditCaptionResult:
     """Store a caption that the person dictated for one clip, word for word; no captioner ever overwrites it."""
     rows = [entry for entry in read_captions(project.captions_path) if entry.path == arguments.clip]
     if len(rows) != 1:
@@ -63,4 +65,4 @@ def write_caption(project: Project, arguments: EditArguments, _progress: Progres
             "Name the clip as captions.jsonl does; caption the clips first.",
         )
     edited = edit_caption(project, rows[0].path, rows[0].sha256, arguments.caption)
-    return EditResult(clip=displayed(edited.path), caption=edited.caption)
+    return EditCaptionResult(clip=displayed(edited.path), caption=edited.caption)

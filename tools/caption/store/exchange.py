@@ -24,7 +24,7 @@ from trainer_core.strict import Strict
 METADATA_ENDINGS = (".csv", ".json", ".jsonl")
 
 
-class ExportArguments(Strict):
+class ExportCaptionsArguments(Strict):
     """Where captions go."""
 
     target: Annotated[
@@ -38,7 +38,7 @@ class ExportArguments(Strict):
     ] = False
 
 
-class ImportArguments(Strict):
+class ImportCaptionsArguments(Strict):
     """Where captions come from."""
 
     source: Annotated[str, Field(description="A metadata file (.csv, .json, .jsonl) or a folder of .txt files.")]
@@ -53,7 +53,9 @@ class ExchangeResult(Strict):
     notes: list[str]
 
 
-def export_captions(project: Project, arguments: ExportArguments, _progress: Progress | None = None) -> ExchangeResult:
+def export_captions(
+    project: Project, arguments: ExportCaptionsArguments, _progress: Progress | None = None
+) -> ExchangeResult:
     """Write the captions for another trainer: upstream's metadata columns, or a .txt file a clip in a new folder."""
     clips = decodable_clips(read_report(project, unusable=True))
     found = captions_by_clip(read_captions(project.captions_path), clips)
@@ -82,7 +84,9 @@ def export_captions(project: Project, arguments: ExportArguments, _progress: Pro
     )
 
 
-def import_captions(project: Project, arguments: ImportArguments, _progress: Progress | None = None) -> ExchangeResult:
+def import_captions(
+    project: Project, arguments: ImportCaptionsArguments, _progress: Progress | None = None
+) -> ExchangeResult:
     """Take captions over from a metadata file or a folder of .txt files; they count as the person's own."""
     source = Path(arguments.source).expanduser().absolute()
     clips = decodable_clips(read_report(project, unusable=True))

@@ -22,7 +22,7 @@ from trainer_core.strict import Strict
 Action = Literal["caption", "retune", "fix", "edit", "import", "undo"]
 
 
-class Change(BaseModel):
+class CaptionChange(BaseModel):
     """One row before and after; None where there was none, or is none any more."""
 
     model_config = ConfigDict(extra="ignore")
@@ -45,7 +45,7 @@ class HistoryRecord(BaseModel):
     number: int
     time: float
     action: Action
-    changes: list[Change]
+    changes: list[CaptionChange]
     undoes: int | None = None
 
 
@@ -55,7 +55,7 @@ def save_captions(
     """Replace captions.jsonl by `after` and remember what changed; return how many rows did."""
     old, new = {entry.key: entry for entry in before}, {entry.key: entry for entry in after}
     changes = [
-        Change(before=old.get(key), after=new.get(key))
+        CaptionChange(before=old.get(key), after=new.get(key))
         for key in dict.fromkeys([*old, *new])
         if _caption(old.get(key)) != _caption(new.get(key))
     ]
@@ -159,11 +159,11 @@ def _with_nulls(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "changes": changes}
 
 
-class UndoArguments(Strict):
+class UndoCaptionsArguments(Strict):
     """Nothing to choose: the newest change that still stands is taken back."""
 
 
-class UndoResult(Strict):
+class UndoCaptionsResult(Strict):
     """What was taken back: the kind of change, how many captions went back, and how many were left as edited since."""
 
     action: str
@@ -173,11 +173,13 @@ class UndoResult(Strict):
     path: str
 
 
-def undo_captions(project: Project, _arguments: UndoArguments, _progress: Progress | None = None) -> UndoResult:
+def undo_captions(
+    project: Project, _arguments: UndoCaptionsArguments, _progress: Progress | None = None
+) -> UndoCaptionsResult:
     """Take back the last change of the captions: a captioning, a retune, a fix, an edit or an import."""
     with captions_locked(project):
         record, back, left = undo_last(project)
-    return UndoResult(
+    return UndoCaptionsResult(
         action=record.action,
         changed_at=record.time,
         back=back,

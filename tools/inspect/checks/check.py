@@ -8,7 +8,7 @@ from typing import Any
 from tools.inspect.report.report import Flag
 from tools.inspect.report.samples import Cut
 from tools.inspect.scan.audio import Sound
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 from trainer_core.data.media.probe import ClipProbe
 
 Numbers = dict[str, Any]
@@ -18,10 +18,10 @@ Numbers = dict[str, Any]
 class Measure:
     """Watches one clip; what it keeps must not grow with the clip. Times in seconds from the first picture or sound."""
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         """Take every picture."""
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         """Take a few pictures a second, for what costs more."""
 
     def hear(self, sound: Sound) -> None:

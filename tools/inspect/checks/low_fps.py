@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 SLOWEST_SHARE = 0.9
 """A clip slower than this share of the working rate shows repeated pictures."""
@@ -24,7 +24,7 @@ class _Repeats(Measure):
         self.repeats = 0
         self._run = 0
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         if picture.change is None:
             return
         if picture.change <= REPEATED_CHANGE:

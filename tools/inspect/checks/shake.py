@@ -9,7 +9,7 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 MOST_SHAKE = 0.10
 """Picture widths a second."""
@@ -42,7 +42,7 @@ class _CameraMotion(Measure):
         self._shakes: list[float] = []
         self._unsure = 0
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         passed_s = picture.time_s - self._last_s
         if self._last is not None and passed_s < INTERVAL_S:
             return

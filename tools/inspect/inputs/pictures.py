@@ -1,4 +1,4 @@
-"""References and masks drawn picture by picture: each function returns what `Change.draw` wants.
+"""References and masks drawn frame by frame: each function returns what `MediaChange.draw` wants.
 
 Pictures are uint8 [H, W, 3] RGB as displayed. In a mask white is kept and black is generated.
 """

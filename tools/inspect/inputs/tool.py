@@ -18,7 +18,7 @@ from tools.inspect.inputs.ledger import Column, Input, read_inputs, write_inputs
 from tools.inspect.remedies.ledger import state_of
 from tools.inspect.remedies.recode import write_copies
 from tools.inspect.remedies.tool import named
-from tools.inspect.remedies.tracks import Change, Draw, Stretch
+from tools.inspect.remedies.tracks import Draw, MediaChange, Stretch
 from tools.inspect.report.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, as_given, nothing
@@ -246,7 +246,7 @@ def _make(
         return _drawn(file, is_image(file), stem, pictures.inverted(), report, progress)
     if arguments.kind == "low_pass":
         target = stem.with_name(f"{stem.name}.mov")
-        write_copies(source, [Stretch(target)], Change(low_pass_hz=arguments.cutoff_hz, blind=True), progress)
+        write_copies(source, [Stretch(target)], MediaChange(low_pass_hz=arguments.cutoff_hz, blind=True), progress)
         return target
     if arguments.column == "audio_mask":
         return _write_level(stem.with_name(f"{stem.name}.wav"), clip, _spans_of(clip, arguments))
@@ -295,7 +295,7 @@ def _drawn(source: Path, still: bool, stem: Path, draw: Draw, report: Report, pr
     """Draw every picture of a video, or the first of a still, into a file beside its clip's others."""
     if not still:
         target = stem.with_name(f"{stem.name}.mov")
-        write_copies(source, [Stretch(target)], Change(draw=draw, silent=True), progress)
+        write_copies(source, [Stretch(target)], MediaChange(draw=draw, silent=True), progress)
         return target
     from PIL import Image
 

@@ -17,9 +17,9 @@ from tools.inspect.remedies.ledger import (
     state_of,
     write_remedied,
 )
-from tools.inspect.remedies.plans import REMEDIES, Plan, Settings
+from tools.inspect.remedies.plans import REMEDIES, RemedyPlan, RemedySettings
 from tools.inspect.remedies.recode import write_copies
-from tools.inspect.remedies.tracks import Change, Stretch
+from tools.inspect.remedies.tracks import MediaChange, Stretch
 from tools.inspect.report.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
@@ -57,7 +57,7 @@ class RemedyArguments(Strict):
     seconds: Annotated[float | None, Field(gt=0, description="window: the longest piece; null is 5.")] = None
 
 
-class UndoArguments(Strict):
+class UndoRemediesArguments(Strict):
     """Which clips to take back as they were."""
 
     clips: Annotated[list[str], Field(min_length=1, description="Names of the original clips, `*` allowed.")]
@@ -124,7 +124,7 @@ def preview_remedies(project: Project, arguments: RemedyArguments) -> Preview:
     return Preview(f"Make {copies} of {counted(len(plans), 'clip')}?", lines, costs)
 
 
-def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress | None = None) -> RemedyResult:
+def undo_remedies(project: Project, arguments: UndoRemediesArguments, progress: Progress | None = None) -> RemedyResult:
     """Take clips back as they were before their last remedy, and remove the copies that stood for them."""
     report, records, undone = _taken_back(project, arguments)
     write_remedied(project, [record for record in records if record not in undone])
@@ -138,7 +138,7 @@ def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress
     )
 
 
-def preview_undo(project: Project, arguments: UndoArguments) -> Preview:
+def preview_undo(project: Project, arguments: UndoRemediesArguments) -> Preview:
     """What a person reads before copies are removed: which clips come back as they were, for which files."""
     _, _, undone = _taken_back(project, arguments)
     lines = [f"{displayed(record.path)}: {record.settings}" for record in undone[:SHOWN_CLIPS]]
@@ -155,7 +155,7 @@ def preview_undo(project: Project, arguments: UndoArguments) -> Preview:
     return Preview(f"Take back {counted(len(undone), 'remedy')}?", lines, costs)
 
 
-def _taken_back(project: Project, arguments: UndoArguments) -> tuple[Report, list[Remedied], list[Remedied]]:
+def _taken_back(project: Project, arguments: UndoRemediesArguments) -> tuple[Report, list[Remedied], list[Remedied]]:
     """The report, all records, and those that an undo takes back: remedies of a clip's copies go with its own."""
     from tools.inspect.report.clips import read_report
 
@@ -188,14 +188,14 @@ def _files_of(project: Project, records: Sequence[Remedied]) -> list[Path]:
     return [file for file in files if project.clips_path in file.resolve().parents]
 
 
-def _planned(project: Project, arguments: RemedyArguments) -> tuple[Report, list[tuple[Clip, Plan]]]:
+def _planned(project: Project, arguments: RemedyArguments) -> tuple[Report, list[tuple[Clip, RemedyPlan]]]:
     """What would be done to which clips, and the report it follows from."""
     from tools.inspect.report.clips import read_report, usable_clips
 
     report = read_report(project)
     remedy = REMEDIES[arguments.remedy]
     _refuse_foreign_settings(arguments)
-    settings = Settings(
+    settings = RemedySettings(
         frame_rate=arguments.frame_rate or report.summary.frame_rate,
         at_s=tuple(arguments.at_s) if arguments.at_s is not None else None,
         **arguments.model_dump(include={"degrees", "start_s", "end_s", "target_lufs", "seconds"}),
@@ -227,7 +227,7 @@ def named(clips: Sequence[Clip], names: Sequence[str]) -> list[Clip]:
 
 
 def _apply(
-    project: Project, clip: Clip, plan: Plan, arguments: RemedyArguments, progress: Progress | None
+    project: Project, clip: Clip, plan: RemedyPlan, arguments: RemedyArguments, progress: Progress | None
 ) -> RemediedClip:
     """Write a clip's copies, then its record: what a kill leaves behind is never used."""
     source = Path(clip.source) / clip.path
@@ -238,7 +238,7 @@ def _apply(
     targets = [free_path(project.clips_path, name) for name in names]
     stretches = [Stretch(target, start, end) for target, (_, start, end) in zip(targets, plan.stretches, strict=True)]
     gains_elsewhere = "audio" in clip.columns and plan.change.gain_db
-    change = Change(**{**vars(plan.change), "gain_db": 0.0}) if gains_elsewhere else plan.change
+    change = MediaChange(**{**vars(plan.change), "gain_db": 0.0}) if gains_elsewhere else plan.change
     columns = _companions(project, clip, plan, targets, progress)
     written = write_copies(source, stretches, change, progress)
     copies = [
@@ -277,7 +277,7 @@ def _apply(
 
 
 def _companions(
-    project: Project, clip: Clip, plan: Plan, targets: list[Path], progress: Progress | None
+    project: Project, clip: Clip, plan: RemedyPlan, targets: list[Path], progress: Progress | None
 ) -> list[dict[str, str]]:
     """Do the same to the clip's reference, mask and sound files, so that they still fit; one mapping a copy."""
     columns: list[dict[str, str]] = [{} for _ in targets]
@@ -294,9 +294,9 @@ def _companions(
             continue
         change = plan.change
         if column in _SOUND_COLUMNS:
-            change = Change(gain_db=plan.change.gain_db if column == "audio" else 0.0)
+            change = MediaChange(gain_db=plan.change.gain_db if column == "audio" else 0.0)
         else:  # a mask or a reference wasn't filmed in fields
-            change = Change(**{**vars(change), "gain_db": 0.0, "deinterlace": False})
+            change = MediaChange(**{**vars(change), "gain_db": 0.0, "deinterlace": False})
         further = [free_path(project.clips_path, f"{target.with_suffix('')}.{column}{ENDING}") for target in targets]
         stretches = [Stretch(place, start, end) for place, (_, start, end) in zip(further, plan.stretches, strict=True)]
         for own, one in zip(columns, write_copies(file, stretches, change, progress), strict=True):
@@ -343,5 +343,5 @@ def _refuse_foreign_settings(arguments: RemedyArguments) -> None:
 
 REMEDY_TOOLS: list[Tool] = [
     Tool("remedy_clips", remedy_clips, RemedyArguments, needs_approval="change", preview=preview_remedies),
-    Tool("undo_remedies", undo_remedies, UndoArguments, needs_approval="change", preview=preview_undo),
+    Tool("undo_remedies", undo_remedies, UndoRemediesArguments, needs_approval="change", preview=preview_undo),
 ]

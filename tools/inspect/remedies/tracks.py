@@ -36,7 +36,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Change:
+class MediaChange:
     """What is done to pictures and sound. `quarter_turns` are counter-clockwise, after the display rotation.
     `deinterlace` makes one whole picture of each two fields.
 
@@ -67,7 +67,7 @@ class Stretch:
 class PictureTrack:
     """Pictures through libavfilter to H.264."""
 
-    def __init__(self, stream: Any, change: Change) -> None:
+    def __init__(self, stream: Any, change: MediaChange) -> None:
         self.stream, self.change = stream, change
         self.graph: Graph | None = None
         self.waiting: list[VideoFrame] = []
@@ -182,7 +182,7 @@ class PictureTrack:
 class SoundTrack:
     """Sound, put on the copy's clock, to 24-bit PCM: gaps become silence, nothing is shifted."""
 
-    def __init__(self, stream: Any, change: Change, stretch: Stretch) -> None:
+    def __init__(self, stream: Any, change: MediaChange, stretch: Stretch) -> None:
         self.gain = 10 ** (change.gain_db / 20)
         self.low_pass = _LowPass(change.low_pass_hz) if change.low_pass_hz is not None else None
         self.stretch = stretch

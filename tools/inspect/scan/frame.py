@@ -20,14 +20,14 @@ UPPER_BITS = ("p0", "p2", "p4")
 """Semi-planar formats whose samples fill the upper bits of their 16."""
 
 
-class Picture:
+class Frame:
     """A picture on its way through the measures. Luma is uint8, rows by columns, expanded to 0..255.
 
     `change` is the mean difference of `small` to the picture before, in luma steps, None where there is none.
     """
 
     def __init__(
-        self, index: int, time_s: float, frame: VideoFrame, converter: VideoReformatter, previous: "Picture | None"
+        self, index: int, time_s: float, frame: VideoFrame, converter: VideoReformatter, previous: "Frame | None"
     ) -> None:
         self.index = index
         self.time_s = time_s

@@ -17,7 +17,7 @@ from tools.inspect.discover.media_file import expected_kind
 from tools.inspect.report.report import Kind
 from tools.inspect.scan.audio import Narrower, Sound
 from tools.inspect.scan.exposure import Light
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 from tools.inspect.scan.thumbnails import ContactSheet, Curves
 from trainer_core.data.media.probe import AudioProbe, ClipProbe, probe
 from trainer_core.errors import DataError
@@ -104,7 +104,7 @@ class Watcher:
         self._hearing = _overriding(measures, "hear")
         self._alive = alive
         self._converter = VideoReformatter()
-        self._previous: Picture | None = None
+        self._previous: Frame | None = None
         self._pictures = 0
         self._next_study_s = 0.0
         self._narrower = Narrower()
@@ -113,7 +113,7 @@ class Watcher:
         self._sound_s = self._next_sound_s = 0.0
 
     def see(self, time_s: float, frame: VideoFrame) -> None:
-        picture = Picture(self._pictures, time_s, frame, self._converter, self._previous)
+        picture = Frame(self._pictures, time_s, frame, self._converter, self._previous)
         for see in self._seeing:
             see(picture)
         if time_s >= self._next_study_s - 1e-6:

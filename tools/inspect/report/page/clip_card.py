@@ -13,7 +13,7 @@ from trainer_core.units import counted, length_text
 
 
 @dataclass(frozen=True)
-class Shown:
+class ClipPreviews:
     """What the page shows beside the report: a contact sheet (base64 of a JPEG) and two curves in per cent."""
 
     sheet: str | None = None
@@ -21,7 +21,7 @@ class Shown:
     changes: Sequence[int] = ()
 
 
-def clip_card(clip: Clip, anchor: str, shown: Shown) -> dict[str, Any]:
+def clip_card(clip: Clip, anchor: str, shown: ClipPreviews) -> dict[str, Any]:
     """The values of one clip's card in the template."""
     return {
         "anchor": anchor,
@@ -38,7 +38,7 @@ def clip_card(clip: Clip, anchor: str, shown: Shown) -> dict[str, Any]:
     }
 
 
-def _curves(clip: Clip, shown: Shown) -> list[tuple[str, Markup]]:
+def _curves(clip: Clip, shown: ClipPreviews) -> list[tuple[str, Markup]]:
     rows = []
     if len(shown.changes) > 1:
         rows.append(("motion", course(shown.changes)))
