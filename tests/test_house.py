@@ -38,7 +38,7 @@ def test_unused_arguments_say_so_by_their_name():
 
 
 def files_named(document: str) -> list[str]:
-    """Return the paths in backticks of `document` that are of this repository: a folder of it first, or a Python file."""
+    """Return the paths in backticks that `document` has of this repository: from its top, or of a Python file."""
     text = (HERE / document).read_text(encoding="utf-8")
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     tops = ("agent/", "tools/", "trainer_core/", "prompts/", "tests/", "examples/")
