@@ -98,10 +98,6 @@ class Project:
         return self.path / "config.yaml"
 
     @property
-    def precomputed(self) -> Path:
-        return self.path / ".precomputed"
-
-    @property
     def runs_path(self) -> Path:
         return self.path / "runs"
 

@@ -20,7 +20,6 @@ class RunPace:
 
     steps: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
     parts: dict[Part, list[float]] = field(default_factory=dict)
-    trained_s: float = 0.0
     stepped_count: int = 0
     stalled_s: float = 0.0
     """What steps took beyond four usual ones: rare, but time that passes all the same."""
@@ -28,7 +27,6 @@ class RunPace:
 
     def stepped(self, seconds: float) -> None:
         self.steps.append(seconds)
-        self.trained_s += seconds
         self.stepped_count += 1
         self.stalled_s += max(0.0, seconds - self._limit_s)
         if self.stepped_count % RECENT_STEPS == 0:

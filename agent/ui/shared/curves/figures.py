@@ -92,7 +92,6 @@ class Data:
     heldout: Series
     detail: Series | None = None
     compared: Series | None = None
-    compared_heldout: Series | None = None
 
     def within(self, view: View) -> Series:
         """The finest series that holds all of `view`."""
