@@ -16,7 +16,7 @@ class Prices(Strict):
 
 
 def money_of(time: CostLine, prices: Prices) -> CostLine:
-    """What `time` on the GPU costs: by the hour where its length isn't known, unknown where no price is set."""
+    """Return the price of `time` on a GPU: by the hour where its length isn't known, unknown where no price is set."""
     if prices.gpu_hour is None:
         return CostLine("money", "no price of a GPU hour is set (prices.gpu_hour in settings.yaml)")
     price, currency = prices.gpu_hour, prices.currency

@@ -51,7 +51,7 @@ class Project:
 
     @property
     def looks_path(self) -> Path:
-        """What inspection saw, by content: a cache that may be deleted."""
+        """Scan results by content: a cache that may be deleted."""
         return self.path / ".looks.sqlite"
 
     @property
@@ -90,7 +90,7 @@ class Project:
 
     @property
     def coverage_path(self) -> Path:
-        """How much of what was given the plan trains on (tools/draft/coverage.py)."""
+        """Counts of the given data that the plan trains on (tools/draft/coverage.py)."""
         return self.path / "coverage.json"
 
     @property

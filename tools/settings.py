@@ -13,7 +13,7 @@ SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
 def settings_path() -> Path:
-    """Where the settings file is looked for: LTX_AGENT_SETTINGS, else settings.yaml in the configuration folder."""
+    """Return the settings file: LTX_AGENT_SETTINGS, else settings.yaml in the configuration folder."""
     import platformdirs
 
     named = os.environ.get("LTX_AGENT_SETTINGS")

@@ -30,7 +30,7 @@ FREE = nothing("time", "memory", "disk", "money")
 
 @dataclass(frozen=True)
 class Preview:
-    """What a person judges before a tool runs: one question, lines to read (a diff, names), what it costs.
+    """A card the user judges before a tool runs: one question, lines to read (a diff, names), what it costs.
 
     `costs` name time, memory and disk; money too, unless it is the price of that time on the GPU.
 

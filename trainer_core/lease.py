@@ -22,7 +22,7 @@ def machine_id() -> str:
 
 
 def process_identity(pid: int) -> str | None:
-    """When process `pid` began, as the kernel counts it (clock changes don't move it); None when there is none.
+    """Return the start of process `pid` by the kernel's count (clock changes don't move it); None when there is none.
 
     A zombie counts as ended. With the pid this tells a process from a later one under the same number.
     """

@@ -39,15 +39,15 @@ class RunPace:
         self.parts.setdefault(part, []).append(time.perf_counter() - started)
 
     def latest_s(self, part: Part) -> float:
-        """What the latest one took."""
+        """Return the duration of the latest one."""
         return self.parts[part][-1]
 
     def step_s(self) -> float | None:
-        """What a step takes now; None before the first."""
+        """Return the current duration of a step; None before the first."""
         return usual(list(self.steps))
 
     def part_s(self, part: Part) -> float | None:
-        """What one evaluation, save or validation takes; None before the first."""
+        """Return the duration of one evaluation, save or validation; None before the first."""
         return usual(self.parts.get(part, []))
 
     def eta_parts_s(self, steps_left: int, times_left: dict[Part, int]) -> dict[str, float] | None:
@@ -76,7 +76,7 @@ def usual(seconds: list[float]) -> float | None:
 
 
 def times_due(interval: int | None, step: int, steps: int, *, at_end: bool) -> int:
-    """How often something due every `interval` steps is still due after `step` (and once `at_end`)."""
+    """Return how often something due every `interval` steps is still due after `step` (and once `at_end`)."""
     if step >= steps:
         return 0
     regular = 0 if interval is None else steps // interval - step // interval

@@ -7,7 +7,7 @@ from trainer_core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Quantization:
-    """How the large linear layers of a frozen base are stored. `bits` a weight, block and row scales included."""
+    """A storage of a frozen base's large linear layers. `bits` per weight, block and row scales included."""
 
     name: str
     bits: float

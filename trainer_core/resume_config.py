@@ -67,7 +67,7 @@ def changed_config(config: TrainingConfig, overrides: dict[str, Any]) -> Trainin
 
 
 def is_changeable(name: str) -> bool:
-    """Whether a resume may change the setting under this dotted name."""
+    """True if a resume may change the setting under this dotted name."""
     return any(name == known or name.startswith(f"{known}.") for known in CHANGEABLE)
 
 

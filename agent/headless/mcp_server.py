@@ -106,7 +106,7 @@ def _card(tool: Tool, arguments: BaseModel, context: AgentContext) -> Question |
 async def _asked(
     request: ServerRequestContext[Any], params: types.CallToolRequestParams, card: Question, mark: str
 ) -> bool | types.InputRequiredResult:
-    """Whether the person at the client allows it; on newer protocols first the request to ask them.
+    """True if the person at the client allows it; on newer protocols first the request to ask them.
 
     Their answer counts only for the very call and config they were shown.
     """

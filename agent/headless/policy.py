@@ -44,7 +44,7 @@ class Policy(Strict):
     incomplete_samples: Literal["refuse", "leave_out"] = "refuse"
 
     def refusal(self, question: Question, spent_money: float = 0.0) -> str:
-        """Why the policy doesn't give this approval; empty when it does."""
+        """Return why the policy doesn't give this approval; empty when it does."""
         if question.approval not in self.approvals:
             return (
                 f"the policy doesn't permit `{question.approval}` (it permits: {', '.join(self.approvals) or 'none'})"
@@ -57,11 +57,11 @@ class Policy(Strict):
         return ""
 
     def model_budget(self) -> Budget:
-        """What the chat model may spend."""
+        """Return the budget of the chat model."""
         return Budget(tokens=self.budgets.tokens, money=self.budgets.money)
 
     def overrun(self, seconds: float, disk_bytes: int) -> str:
-        """Which limit a run has grown over; empty while it keeps all."""
+        """Return the limit that a run has grown over; empty while it keeps all."""
         hours, disk = self.budgets.gpu_hours, self.budgets.disk_gb
         if hours is not None and seconds > hours * 3600:
             return f"training took {seconds / 3600:.2f} h, the policy permits {hours:g} GPU-hours"

@@ -39,7 +39,7 @@ class Budget(Strict):
 
 
 class Settings(Strict):
-    """What the agent reads of settings.yaml."""
+    """The agent's part of settings.yaml."""
 
     llm: LlmSettings = LlmSettings()
     budget: Budget = Budget()

@@ -101,7 +101,7 @@ class Returned:
 
     @property
     def was_interrupted(self) -> bool:
-        """Whether the person interrupted this call: its refusal says then how far it came."""
+        """True if the person interrupted this call: its refusal says then how far it came."""
         return self.refusal.startswith(INTERRUPTED)
 
     def tell(self, listener: "Listener[Answer]") -> "Answer":

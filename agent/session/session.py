@@ -141,7 +141,7 @@ class Session:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a crash cut the last turn off: `resume` takes it up where it was, doing nothing twice."""
+        """True if a crash cut the last turn off: `resume` takes it up where it was, doing nothing twice."""
         snapshot = self._graph.get_state(self._config)
         # tasks and not next: a step whose work is done but whose checkpoint was never written has no next
         return bool(snapshot.tasks) and not snapshot.interrupts
@@ -156,7 +156,7 @@ class Session:
         return [event for message in self.state.get("messages", []) for event in _heard(message)]
 
     def history(self) -> list[Decision]:
-        """What the person said and allowed, oldest first, as far back as it can be undone."""
+        """Return the user's words and approvals, oldest first, as far back as they can be undone."""
         return self._store.decisions(self.name)
 
     def undo(self) -> list[str]:
@@ -171,7 +171,7 @@ class Session:
         return [f"Undone: {last.what}.", *lines]
 
     def alerts(self) -> list[Alerted]:
-        """What happened outside the conversation since the last call: for a face to ask now and then."""
+        """Return the news from outside the conversation since the last call: for a face to ask now and then."""
         news = self._watch.look()
         self._news.extend(news)
         return news
@@ -199,7 +199,7 @@ class Session:
         self._store.write_settings(self.name, {**self._store.settings(self.name), "budget": budget.model_dump()})
 
     def spent(self) -> Spent:
-        """What this conversation has used of its budget."""
+        """Return the part of its budget that this conversation has used."""
         return self._store.spent(self.name)
 
     def conversations(self) -> list[Conversation]:

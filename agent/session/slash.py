@@ -97,7 +97,7 @@ def parse(words: str) -> Parsed | None:
 
 
 def unknown(parsed: Parsed) -> str:
-    """What to say to a command that there is none of."""
+    """Return the reply to a command that doesn't exist."""
     return f"There is no command /{parsed.name}. There are: {', '.join(f'/{command.name}' for command in COMMANDS)}."
 
 

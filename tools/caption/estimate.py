@@ -22,7 +22,7 @@ REPLY_TOKENS: dict[Style, int] = {"ltx": 260, "short": 45, "tags": 70, "audio": 
 
 
 class CaptionEstimate(Strict):
-    """What a number of clips come to. `cost_usd` is null without a price.
+    """Cost of captioning a number of clips. `cost_usd` is null without a price.
 
     `basis` says where the time comes from: clips done in this project, the last time this model wrote captions on this
     machine, or a guess, whose assumptions are then named. `measured`: it is no guess.
@@ -50,7 +50,7 @@ class CaptionEstimate(Strict):
 
 
 class Used(Strict):
-    """What captions cost in this run. `cost_usd` is null without a price."""
+    """Cost of this run's captions. `cost_usd` is null without a price."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -59,7 +59,7 @@ class Used(Strict):
 
 
 def memory_cost(captioner: Captioner) -> CostLine:
-    """What captioning takes of this machine's memory."""
+    """Return captioning's share of this machine's memory."""
     holds = captioner.source == "local"
     return CostLine("memory", "what the captioner holds already") if holds else nothing("memory")[0]
 

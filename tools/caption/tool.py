@@ -31,7 +31,7 @@ MAX_NOTE_CHARACTERS = 500
 
 
 class CaptionArguments(Strict):
-    """How to caption."""
+    """Settings of a captioning."""
 
     captioner: Annotated[
         str | None,
@@ -75,7 +75,7 @@ class CaptionArguments(Strict):
 
 
 class RetuneArguments(Strict):
-    """How the captions shall change."""
+    """A note on how to write captions from now on."""
 
     note: Annotated[
         str, Field(max_length=MAX_NOTE_CHARACTERS, description="One more instruction to the captioner, in plain words.")
@@ -94,7 +94,7 @@ class SpotCheck(Strict):
 
 
 class CaptionResult(Strict):
-    """What was captioned: counts by source, how many a person must review, some captions in full.
+    """Result of a captioning: counts by source, how many the user must review, some captions in full.
 
     `remaining` clips wait for the person's word on the spot check. `findings` counts the lint's findings by id.
     """
@@ -158,7 +158,7 @@ def retune_captions(project: Project, arguments: RetuneArguments, progress: Prog
 
 
 def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | None:
-    """What a person judges before the rest is written: the spot check in full, and what the rest will cost."""
+    """Return the card before the rest is written: the spot check in full, and what the rest will cost."""
     session = open_captions(project, again=arguments.again, unusable=arguments.unusable)
     remaining = session.remaining
     if not remaining or not session.costly or session.captioner is None:
@@ -198,7 +198,7 @@ def check_captioner(project: Project, arguments: CaptionArguments) -> None:
 
 
 def estimate_captions(project: Project, arguments: CaptionArguments) -> CaptionEstimate | None:
-    """What `caption_clips` would take before it begins; None where nothing is left or nothing costs anything."""
+    """Return the estimate of `caption_clips` before it begins; None where nothing is left or nothing costs anything."""
     _store_choices(project, arguments)
     session = open_captions(project, again=arguments.again, unusable=arguments.unusable)
     if not session.remaining or not session.costly:

@@ -43,7 +43,7 @@ SPOT_CHECKED = 3
 
 @dataclass(frozen=True)
 class ClipSpeech:
-    """What may be quoted of a clip's speech, and flags where recogniser and measurement disagree."""
+    """Quotable speech of a clip, and flags where recogniser and measurement disagree."""
 
     transcript: Transcript | None = None
     flags: dict[str, str] = field(default_factory=dict)
@@ -237,7 +237,7 @@ def _same(entry: CaptionEntry, draft: CaptionDraft) -> bool:
 
 
 def _is_current(entry: CaptionEntry, choice: CaptionerChoice, captioner: Captioner, version: str) -> bool:
-    """Whether a machine's earlier caption stands: written as is asked for now. `auto` keeps better ones."""
+    """True if a machine's earlier caption stands: written as is asked for now. `auto` keeps better ones."""
     if entry.source == "measured":
         return captioner.source == "measured" and entry.instruction_version == INSTRUCTION_VERSION
     if entry.source not in ("endpoint", "local"):

@@ -27,7 +27,7 @@ HUB_BASES = {"2.0": "Lightricks/LTX-2"}
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card says beside what the run's folder knows. Files are relative to the card's folder."""
+    """Facts for the card beside those of the run's folder. Files are relative to the card's folder."""
 
     version: str
     base: str

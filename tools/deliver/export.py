@@ -28,7 +28,7 @@ EXPORT_FOLDER = "export"
 
 
 class ExportAdapterArguments(Strict):
-    """What to export. `merged` writes a checkpoint as large as the base, so it is made only when it is named."""
+    """Forms to export. `merged` writes a checkpoint as large as the base, so it is made only when it is named."""
 
     run: str | None = Field(None, description="Id of the run; null means the newest run.")
     forms: list[Form] = Field(
@@ -45,7 +45,7 @@ class ExportAdapterArguments(Strict):
 
 
 class ExportAdapterResult(Strict):
-    """What was written. Files are relative to `folder`; `checked` says per form what was verified."""
+    """Exported files, relative to `folder`; `checked` says per form what was verified."""
 
     run: str
     folder: str

@@ -19,7 +19,7 @@ from trainer_core.strict import Strict
 
 
 class PushArguments(Strict):
-    """Which export goes where."""
+    """The export to push, and its target."""
 
     run: str | None = Field(None, description="Id of the run whose export is pushed; null means the newest run.")
     repo_id: str | None = Field(None, description="OWNER/NAME on the Hub; null: the config's hub.hub_model_id.")
@@ -27,7 +27,7 @@ class PushArguments(Strict):
 
 
 class PushResult(Strict):
-    """What was pushed. `url` is the commit's page."""
+    """Pushed files. `url` is the commit's page."""
 
     repo_id: str
     url: str
@@ -45,7 +45,7 @@ def push_to_hub(project: Project, arguments: PushArguments, progress: Progress |
 
 
 def preview_push(project: Project, arguments: PushArguments) -> Preview:
-    """What would leave this machine, and where to."""
+    """Return the card of a push: the files that leave this machine, and where to."""
     return preview_run(find_run(project, arguments.run), arguments)
 
 

@@ -29,7 +29,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class SampleArguments(Strict):
-    """What to sample. Everything that is null follows from the run, its objective and its model's version."""
+    """Samples to make. Everything that is null follows from the run, its objective and its model's version."""
 
     run: str | None = Field(None, description="Id of the run whose adapter acts; null means the newest run.")
     prompts: list[Text] = Field(
@@ -56,7 +56,7 @@ class SampleArguments(Strict):
 
 
 class SampleResult(Strict):
-    """What was made. `files` and `sheets` are relative to `folder`; `tiny` means that all of it is noise."""
+    """Samples made. `files` and `sheets` are relative to `folder`; `tiny` means that all of it is noise."""
 
     folder: str
     page: str
@@ -84,7 +84,7 @@ def adapter_paths(_project: Project, arguments: SampleArguments) -> list[str]:
 
 
 def condition_paths(_project: Project, arguments: SampleArguments) -> list[str]:
-    """What the conditions are made of, their masks too."""
+    """Return the files of the conditions, their masks too."""
     found = []
     for spelling in arguments.conditions:  # as it is spelled: reading it looks into the file
         head, *rest = (part.partition("=") for part in spelling.split(","))

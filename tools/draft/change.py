@@ -38,7 +38,7 @@ class ChangeArguments(Strict):
 
 
 class ChangeResult(Strict):
-    """What was changed: show the person the diff and the note."""
+    """The changed value: show the user the diff and the note."""
 
     name: str
     before: Any

@@ -48,7 +48,7 @@ MASTER_WEIGHTS_REASON = "float32 where that fits the GPU, else 24 bits: bf16 alo
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the person asked for; None leaves the choice to us."""
+    """The user's wishes; None leaves the choice to us."""
 
     objective: str | None = None
     said: str | None = None

@@ -64,7 +64,7 @@ class Coverage(Counts):
         return Counts.model_validate(self.model_dump(exclude={"left_out"}))
 
     def reason_of(self, clip: Clip) -> str | None:
-        """Why `clip` does not train; None when it does, or isn't media."""
+        """Return why `clip` does not train; None when it does, or isn't media."""
         return self._reasons.get((clip.source, clip.path))
 
     @cached_property

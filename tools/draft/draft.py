@@ -36,7 +36,7 @@ LONGEST_SAID = 600
 
 
 class DraftArguments(Strict):
-    """What the person asked for; leave null whatever they didn't name."""
+    """The user's wishes; leave null whatever they didn't name."""
 
     objective: Annotated[ObjectiveName | None, Field(description="null derives it from the clips.")] = None
     said: Annotated[

@@ -25,7 +25,7 @@ class Fault(Strict):
 
 
 def check_text(text: str, name: str = "config.yaml") -> list[Fault]:
-    """What is wrong with an edited config, with lines; empty when it is valid. For editors that check as one types."""
+    """Return the faults of an edited config, with lines; none when it is valid. For editors that check as one types."""
     try:
         objective_of(parse_config(text, name).strategy)
     except LtxError as error:

@@ -43,7 +43,7 @@ def recorded_changes(project: Project) -> list[dict[str, Any]]:
 
 
 def changes_since_last_run(project: Project) -> list[ValueChange]:
-    """What config.yaml differs in from what the last run trained with; empty when nothing was trained yet."""
+    """Return config.yaml's differences from what the last run trained with; none when nothing was trained yet."""
     runs = project.runs()
     if not runs or not project.config_path.exists():
         return []

@@ -18,7 +18,7 @@ from trainer_core.strict import Strict
 
 
 class MemoryArguments(Strict):
-    """What to reckon with; null takes the project's config and its largest bucket."""
+    """Settings to estimate for; null takes the project's config and its largest bucket."""
 
     bucket: Annotated[str | None, Field(description="WxHxF, such as 768x448x89.")] = None
     version: Annotated[str | None, Field(description="2.0, 2.3 or 2.5; null reads it off the model.")] = None

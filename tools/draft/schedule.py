@@ -60,7 +60,7 @@ TABLE = (Row(10, 1, 16, 16), Row(100, 1, 32, 32), Row(500, 2, 64, 32), Row(math.
 
 @dataclass(frozen=True)
 class Material:
-    """What the rule goes by: samples to train on, scenes among them, tokens of the largest, and how many samples share
+    """Data that the rule goes by: samples to train on, scenes among them, tokens of the largest, samples that share
     their shape with three others, so that they can go four at a time; what the scenes are called."""
 
     samples: int

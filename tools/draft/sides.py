@@ -16,7 +16,7 @@ ENOUGH_SOUND = 0.5
 
 @dataclass(frozen=True)
 class Sides:
-    """Whether the sound is left out of an objective that makes both sides, and why it is or isn't."""
+    """Decision on leaving audio out of an objective that makes both sides, and its reason."""
 
     video_only: bool
     reason: str
@@ -54,7 +54,7 @@ def sound_count(clips: Sequence[Clip]) -> str:
 
 
 def makes_both(objective: str) -> bool:
-    """Whether the recipe generates picture and sound of text alone, so that either side can be left away."""
+    """True if the recipe generates picture and sound of text alone, so that either side can be left away."""
     strategy = load_recipe(objective)["training_strategy"]
     sides = [strategy.get("video"), strategy.get("audio")]
     referenced = any(one["type"] == "reference" for side in sides if side for one in side.get("conditions", []))

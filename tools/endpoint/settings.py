@@ -65,7 +65,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a server says of its model; None where it says nothing."""
+    """A server's facts about the model; None where it says nothing."""
 
     media: frozenset[str] | None = None
     price_usd: tuple[float, float] | None = None

@@ -20,7 +20,7 @@ _CAPTION_CHARACTERS = 300
 
 
 def clip_facts(project: Project, name: str | None) -> list[str]:
-    """How many clips train, which are left out and why; or all that was found of the clip `name` means."""
+    """Return how many clips train, which are left out and why; or all that was found of the clip `name` means."""
     report = _report(project)
     if name is not None:
         meant = clips_meant(report, [name])
@@ -40,7 +40,7 @@ def clip_facts(project: Project, name: str | None) -> list[str]:
 
 
 def enough_facts(project: Project, _name: str | None) -> list[str]:
-    """How much material there is and how varied, beside what people report to be enough."""
+    """Return the amount and variety of the material, beside what people report to be enough."""
     report = _report(project)
     clips = usable_clips(report)
     kinds = {kind: sum(clip.kind == kind for clip in clips) for kind in ("video", "image", "audio")}
@@ -54,7 +54,7 @@ def enough_facts(project: Project, _name: str | None) -> list[str]:
 
 
 def caption_facts(project: Project, name: str | None) -> list[str]:
-    """How many captions there are, who wrote them, how many wait for a review; or the captions of some clips."""
+    """Return how many captions there are, by whom, how many wait for a review; or the captions of some clips."""
     entries = read_captions(project.captions_path)
     if not entries:
         raise FactsError("There are no captions yet.", 'Say "caption" to have them written.')

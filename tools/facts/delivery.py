@@ -8,7 +8,7 @@ from trainer_core.run_folder import RunFolder
 
 
 def use_facts(project: Project, _name: str | None) -> list[str]:
-    """Where the adapter lies and how it is loaded, step by step."""
+    """Return the adapter's place and the steps to load it."""
     trained = _trained(project)
     lines = []
     if trained is None:
@@ -30,7 +30,7 @@ def use_facts(project: Project, _name: str | None) -> list[str]:
 
 
 def licence_facts(project: Project, _name: str | None) -> list[str]:
-    """What is known of the licences of the base and of the data."""
+    """Return the known licences of the base and of the data."""
     facts = project.facts
     base = "tiny and random, made here: nobody's licence binds it" if _is_tiny(project) else facts.model
     lines = [f"Base model of this plan: {base}."]

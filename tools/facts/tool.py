@@ -18,7 +18,7 @@ Topic = Literal["costs", "values", "changes", "clips", "enough", "captions", "us
 
 
 class FactsArguments(Strict):
-    """What is asked about."""
+    """The topic asked about."""
 
     topic: Topic
     name: Annotated[

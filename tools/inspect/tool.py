@@ -42,7 +42,7 @@ MAX_NAMES = 5
 
 
 class InspectArguments(Strict):
-    """How to look at the clips."""
+    """Settings of an inspection."""
 
     frame_rate: Annotated[
         float | None,
@@ -67,7 +67,7 @@ class FlaggedClip(Strict):
 
 
 class InspectResult(Strict):
-    """What was found: show the person the sentence, then the problems. Seconds are of decoded footage."""
+    """Findings: show the user the sentence, then the problems. Seconds are of decoded footage."""
 
     sentence: str
     clips: int

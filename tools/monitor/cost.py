@@ -53,7 +53,7 @@ def resume_costs(run: RunFolder, config: TrainingConfig, from_step: int) -> list
 
 
 def rehearsal_lines(project: Project) -> list[str]:
-    """What a person should know of the rehearsal before they start: what it ran, what it lacked, what it can't tell."""
+    """Return the user's lines on the rehearsal before a start: what it ran, what it lacked, what it can't tell."""
     seen = rehearsed(project)
     if seen is None:
         return ["Not rehearsed as it now stands: what nobody measured is estimated (`ltx-agent rehearse` measures)."]

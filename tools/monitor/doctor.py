@@ -18,7 +18,7 @@ Branch = Literal["video", "audio", "cross"]
 
 
 class DoctorArguments(Strict):
-    """Which adapter to examine."""
+    """The adapter to examine."""
 
     file: Annotated[str | None, Field(description="A LoRA file; null: the newest checkpoint of the run.")] = None
     run: Annotated[str | None, Field(description="Id of the run; null means the newest run.")] = None
@@ -33,7 +33,7 @@ class CompareArguments(Strict):
 
 
 class EditAdapterArguments(Strict):
-    """How a new adapter is made of others; steps happen in this order: merge, scale and strip, change rank."""
+    """Steps that make a new adapter from existing ones, in this order: merge, scale and strip, change rank."""
 
     file: str
     output: str

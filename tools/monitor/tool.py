@@ -54,13 +54,13 @@ class StartResult(Strict):
 
 
 class StatusArguments(Strict):
-    """Which run to look at."""
+    """The run to look at."""
 
     run: RunId = None
 
 
 class StopArguments(Strict):
-    """Which run to stop, and whether to kill it when it doesn't stop in time."""
+    """The run to stop; with `kill`, killed when it doesn't stop in time."""
 
     run: RunId = None
     deadline_s: Annotated[
@@ -70,7 +70,7 @@ class StopArguments(Strict):
 
 
 class ResumeArguments(Strict):
-    """Which run goes on, from where, and what changes. Null keeps what the run had."""
+    """The run to resume, from where, and what changes. Null keeps what the run had."""
 
     run: RunId = None
     from_step: Annotated[
@@ -114,7 +114,7 @@ class ResumeResult(Strict):
 
 
 class StopResult(Strict):
-    """What was seen after a stop was asked for. `last_checkpoint` is relative to the run folder."""
+    """State of a run after a stop was asked for. `last_checkpoint` is relative to the run folder."""
 
     run: str
     state: RunState
@@ -138,7 +138,7 @@ def start_training(
 
 
 def preview_start(project: Project, _arguments: StartArguments) -> Preview:
-    """What a person judges before training starts."""
+    """Return the card before training starts."""
     refuse_beside_a_run(project)
     config = load_config(project.config_path)
     objective_of(config.strategy)
@@ -231,7 +231,7 @@ def resume_training(
 
 
 def resume_preview(project: Project, arguments: ResumeArguments) -> Preview:
-    """What a person judges before a run goes on. Raises ConfigError when it can't."""
+    """Return the card before a run goes on. Raises ConfigError when it can't."""
     run = find_run(project, arguments.run)
     steps = run.state_steps()
     start = arguments.from_step if arguments.from_step is not None else max(steps, default=0)

@@ -29,7 +29,7 @@ FASTER = 0.97
 
 
 class RehearseArguments(Strict):
-    """How far to look."""
+    """Extent of a rehearsal."""
 
     search: Annotated[bool, Field(description="Also undo savings that aren't needed, one at a time, for speed.")] = True
     limit_gb: Annotated[
@@ -56,7 +56,7 @@ class Trial(Strict):
 
 
 class RehearseResult(Strict):
-    """What was measured, trial by trial; `changes` are the switches to set so that the training fits."""
+    """Measures, trial by trial; `changes` are the switches to set so that the training fits."""
 
     device: str
     sample: str
@@ -96,7 +96,7 @@ def refuse_beside_a_run(project: Project) -> None:
 
 
 def preview_rehearsal(project: Project, _arguments: RehearseArguments) -> Preview:
-    """What a person judges before the machine is used to measure."""
+    """Return the card before the machine is used to measure."""
     refuse_beside_a_run(project)
     load_config(project.config_path)
     lines = [
@@ -167,7 +167,7 @@ def search(config: TrainingConfig, arguments: RehearseArguments, progress: Progr
 
 
 def digest(config: TrainingConfig) -> str:
-    """What a rehearsal was of: everything that memory and step time depend on."""
+    """Return the digest of a rehearsal's subject: everything that memory and step time depend on."""
     import hashlib
 
     document = config.model_dump(mode="json")

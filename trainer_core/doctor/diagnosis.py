@@ -20,7 +20,7 @@ DEAD_CHANGE, WEAK_CHANGE, EXPLODING_CHANGE = 0.01, 0.05, 2.0
 
 
 class Diagnosis(Strict):
-    """What `ltx-agent doctor --json` prints. Ratios are ‖ΔW‖/‖W‖, None where the base model isn't known.
+    """Output of `ltx-agent doctor --json`. Ratios are ‖ΔW‖/‖W‖, None where the base model isn't known.
 
     `prediction_change` is ‖with − without‖ / ‖without‖ of the predicted velocity on a clip of the run, per modality;
     `change_on_noise` the same on seeded noise, for a file whose clips aren't at hand: evidence, it decides no verdict.

@@ -81,7 +81,7 @@ class LoraFile:
 
     @property
     def is_full_checkpoint(self) -> bool:
-        """Whether it holds weights of LTX-2 rather than an adapter."""
+        """True if it holds weights of LTX-2 rather than an adapter."""
         if self.changes or self.text_changes or self.halves or self.family is not None:
             return False
         keys = self.header.shapes
@@ -91,7 +91,7 @@ class LoraFile:
 
     @property
     def unsaid(self) -> str | None:
-        """What its strength had to be taken for, because nothing states it; None where something does."""
+        """Strength that had to be assumed, because nothing states it; None where something does."""
         of_peft = any(key.startswith("base_model.model.") for key in self.header.shapes)
         if of_peft and not self.stated and not any(key.endswith(".alpha") for key in self.header.shapes):
             return f"is PEFT's and has no {PEFT_CONFIG} beside it: its alpha is taken to be its rank"
@@ -127,7 +127,7 @@ class LoraFile:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with it, a sentence each, by its header alone."""
+        """Return its faults, a sentence each, by its header alone."""
         found = [self.unstated] if self.unstated else []
         if self.family is not None:
             found.append(f"its keys and widths look like {self.family}")

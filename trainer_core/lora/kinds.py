@@ -20,7 +20,7 @@ Parts = dict[str, Tensor]
 
 
 def strength_of(section: LoraSection, kind: LoraKindSection) -> float:
-    """What the product of the matrices is multiplied by: alpha/rank, for rsLoRA alpha/√rank (Kalajdzievski 2023)."""
+    """Return the factor of the matrices' product: alpha/rank, for rsLoRA alpha/√rank (Kalajdzievski 2023)."""
     return section.alpha / (math.sqrt(section.rank) if kind.kind == "rslora" else section.rank)
 
 
@@ -63,7 +63,7 @@ _CONFIGS: dict[str, Callable[[LoraSection, LoraKindSection, list[str]], Any]] = 
 
 
 def saved_parts(transformer: Any, state: Mapping[str, Tensor], strength: float) -> dict[str, Parts]:
-    """What is saved of each module, in float32: the keys' endings with their tensors. `state` is PEFT's.
+    """Return each module's saved parts, in float32: the keys' endings with their tensors. `state` is PEFT's.
 
     DoRA's magnitudes stand twice: as PEFT and diffusers read them, and as `dora_scale`, by which ComfyUI multiplies the
     changed weight over the lengths of the *base's* rows; it is made so that both come to the same weight.

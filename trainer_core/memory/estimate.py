@@ -62,12 +62,12 @@ class MemoryEstimate:
 
     @property
     def fits(self) -> dict[str, bool]:
-        """Which cards hold it, by their size in GB (10^9 bytes, as they are sold), less a fiftieth kept back."""
+        """GPUs that hold it, by their size in GB (10^9 bytes, as they are sold), less a fiftieth kept back."""
         return {str(card): self.device_peak_bytes <= card * 1e9 * USABLE for card in CARDS_GB}
 
     @property
     def encodes(self) -> dict[str, bool]:
-        """Which cards hold the text encoder; beside the others it works in host memory."""
+        """GPUs that hold the text encoder; beside the others it works in host memory."""
         return {str(card): self.encoding_peak_bytes <= card * 1e9 * USABLE for card in CARDS_GB}
 
 
@@ -204,7 +204,7 @@ def block_weights_bytes(cell: Cell, size: Dimensions = RELEASED) -> int:
 
 
 def trained_weights(cell: Cell, size: Dimensions = RELEASED) -> int:
-    """How many weights the optimizer moves."""
+    """Return how many weights the optimizer moves."""
     if not cell.full:
         return lora_weights(cell, size)
     mine = branches(cell)
@@ -216,7 +216,7 @@ def trained_weights(cell: Cell, size: Dimensions = RELEASED) -> int:
 
 
 def optimizer_bytes(cell: Cell, size: Dimensions) -> int:
-    """What the optimizer keeps of every weight, and of every row and column of a matrix. 24-bit weights keep their
+    """Return the optimizer's bytes: of every weight, and of every row and column of a matrix. 24-bit weights keep their
     last 8 bits here."""
     count = trained_weights(cell, size)
     if cell.trained_bytes == 2:

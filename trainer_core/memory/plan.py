@@ -93,7 +93,7 @@ def encoding_steps(
 
 
 def fitting_master_weights(config: TrainingConfig, room_bytes: float) -> Literal["float32", "float24", "stochastic"]:
-    """What `ltx_agent.training.master_weights` stands for on a device of `room_bytes`, by arithmetic alone.
+    """Return what `ltx_agent.training.master_weights` stands for on a device of `room_bytes`, by arithmetic alone.
 
     `auto` is float32 where all of that training fits, and for optimizers that know no other weights; else float24.
     """

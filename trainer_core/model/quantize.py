@@ -123,7 +123,7 @@ def encoder_layers(encoder: nn.Module) -> Iterator[str]:
 
 
 def text_encoder_quantization() -> Any:
-    """What tells transformers to hold a text encoder in 8 bits as it streams from disk."""
+    """Return transformers' config to hold a text encoder in 8 bits as it streams from disk."""
     from transformers import TorchAoConfig
 
     return TorchAoConfig(_import_torchao().Int8WeightOnlyConfig(), modules_to_not_convert=["lm_head"])

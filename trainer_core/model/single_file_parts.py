@@ -17,7 +17,7 @@ _GEMMA_WIDTH = 3840  # hidden size of the text encoder of every released version
 
 
 def config_of(part: Part, shapes: Shapes, file: WeightsFile) -> dict[str, Any]:
-    """What the library's class of `part` is made with. Raises ConfigError when `shapes` lack what shows it."""
+    """Return the config of the library's class of `part`. Raises ConfigError when `shapes` lack what shows it."""
     try:
         return _CONFIGS[part](shapes, file)
     except KeyError as error:

@@ -47,7 +47,7 @@ class Prepared:
     negative: TextFeatures
 
     def inputs(self) -> SampleInputs:
-        """What the sampler takes: a batch of one."""
+        """Return the sampler's input: a batch of one."""
         batch = Batch(
             video=_batched(self.given.video, self.shape.frame_rate),
             audio=_batched(self.given.audio, None),

@@ -17,7 +17,7 @@ from trainer_core.data.batch import from_tokens, to_tokens
 
 @dataclass(frozen=True)
 class Tiles:
-    """How a clip is decoded: so many latent frames at once, of which so many overlap with the tile before; pictures
+    """Tiles of a decoded clip: so many latent frames at once, of which so many overlap with the tile before; frames
     larger than `px` in overlapping squares of that side, which the library blends.
     """
 

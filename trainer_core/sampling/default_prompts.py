@@ -104,7 +104,7 @@ def needs_files(objective: Objective) -> bool:
 
 
 def _starts(side: ModalityObjective) -> bool:
-    """Whether its samples usually begin with a given frame."""
+    """True if its samples usually begin with a given frame."""
     first_frame = side.condition("first_frame")
     return first_frame is not None and first_frame.probability >= OCCASIONAL
 

@@ -47,7 +47,7 @@ class SampleRow:
 
     @property
     def label(self) -> str:
-        """What made it, in a word or two; a file from elsewhere may not say its step, which then is 0."""
+        """Name of what made it, in a word or two; a file from elsewhere may not say its step, which then is 0."""
         return "base" if not self.adapter else f"step {self.step}" if self.step else "adapter"
 
 

@@ -37,7 +37,7 @@ AUDIO_LATENTS_A_SECOND = 25
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a sample is: pixels and pictures, pictures a second, and its size in latents."""
+    """Size of a sample: pixels and frames, frames per second, and its size in latents."""
 
     width: int
     height: int
@@ -58,7 +58,7 @@ class Shape:
 
 @dataclass
 class GivenSide:
-    """What is given of one modality: latents [C, F, H, W] or [C, T, M], zero where nothing is; mask and references.
+    """Given part of one modality: latents [C, F, H, W] or [C, T, M], zero where nothing is; mask and references.
 
     `original` is the file of a frozen modality, which goes into the result as it is.
     """

@@ -19,7 +19,7 @@ class Wanted:
 
 
 def samples_due(config: TrainingConfig, step: int) -> bool:
-    """Whether samples are rendered at `step`: at the interval's steps, and before the first one unless skipped."""
+    """True if samples are rendered at `step`: at the interval's steps, and before the first one unless skipped."""
     section = config.validation
     if not section.samples:
         return False

@@ -136,7 +136,7 @@ def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
 
 
 def velocity_target(clean: Tensor, noise: Tensor) -> Tensor:
-    """What the model learns to predict: noise - x0."""
+    """Return the target that the model learns to predict: noise - x0."""
     return noise - clean
 
 

@@ -169,7 +169,7 @@ def master_weights_of(config: TrainingConfig, run: RunFolder, device: torch.devi
 
 
 def adapter_facts(session: TrainingSession, step: int) -> AdapterFacts:
-    """What the file will say about itself."""
+    """Return the facts that the file will state about itself."""
     scales = _reference_scales(session.stream.samples, session.objective)
     spatial, temporal = next((scales[one.latents_dir] for one in session.objective.video.references), (1, 1))
     lora = session.config.lora if session.config.model.training_mode == "lora" else None

@@ -20,7 +20,7 @@ _LONGEST = 300
 
 
 def asks(text: str) -> bool:
-    """Whether words put a question; what stands in quotation marks is an example of what can be said."""
+    """True if words put a question; what stands in quotation marks is an example of what can be said."""
     return re.search(r"\?(?=[\s*_)]|$)", _QUOTED.sub("", text)) is not None
 
 
@@ -58,7 +58,7 @@ class QuestionLimit(TurnPolicy[QuestionState]):
 
 
 def questions_left(state: Mapping[str, object]) -> int:
-    """How many questions the model may still put."""
+    """Return how many questions the model may still ask."""
     return max(0, MOST_QUESTIONS - cast(QuestionState, state).get("questions", 0))
 
 

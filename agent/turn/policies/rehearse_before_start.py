@@ -54,7 +54,7 @@ class RehearseBeforeStart(TurnPolicy[HeldState]):
 
 
 def _is_due(turn: Turn) -> bool:
-    """Whether this plan can be rehearsed and was not, and that was not declined."""
+    """True if this plan can be rehearsed and was not, and that was not declined."""
     offered = any(tool.name == REHEARSE for tool in turn.context.tools[turn.stage])
     declined = turn.state.get("declined", {}).get("rehearse") == fingerprint_of("plan", turn.context.project)
     return offered and not declined and rehearsed(turn.context.project) is None

@@ -45,7 +45,7 @@ class CaptionFrame:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What is spoken in a clip, word for word; `origin` says who heard it, `language` an ISO code where it is known."""
+    """Words spoken in a clip, verbatim; `origin` says who heard them, `language` is an ISO code where it is known."""
 
     text: str
     origin: str
@@ -54,7 +54,7 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Instruction:
-    """What a captioner is told, and the version of it that each caption made with it carries."""
+    """Instruction for a captioner, and the version of it that each caption made with it carries."""
 
     text: str
     style: Style
@@ -105,7 +105,7 @@ class Declined:
 
 @dataclass(frozen=True)
 class PictureBudget:
-    """What the pictures of one request may come to: tokens in all, frames, pixels of the longer side.
+    """Budget of one request's frames: tokens in all, frames, pixels of the longer side.
 
     `tokens_per_frame` is what a picture costs a model that has a fixed price for one; 0: it follows from its size.
     """

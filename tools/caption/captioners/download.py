@@ -18,7 +18,7 @@ WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
 class DownloadArguments(Strict):
-    """Which model to fetch."""
+    """The model to fetch."""
 
     model: Annotated[
         str | None,
@@ -30,7 +30,7 @@ class DownloadArguments(Strict):
 
 
 class DownloadResult(Strict):
-    """What was fetched, and where it lies."""
+    """The fetched model, and its folder."""
 
     model: str
     gib: float
@@ -63,7 +63,7 @@ def download_captioner(
 
 
 def preview_download(_project: Project | None, arguments: DownloadArguments) -> Preview:
-    """What a person agrees to: the model, its licence where the hub says it, and the disk it takes."""
+    """Return the user's card: the model, its licence where the hub says it, and the disk it takes."""
     name = arguments.model or suggested(this_machine())[0]
     size = hub_size(name)
     lines = [

@@ -31,7 +31,7 @@ def default_style(objective: str | None) -> Style:
 
 
 def learns_identity(facts: ProjectFacts) -> bool:
-    """Whether the goal is a subject that must be bound to the trigger rather than to words for its looks."""
+    """True if the goal is a subject that must be bound to the trigger rather than to words for its looks."""
     return bool(_IDENTITY.search(facts.goal))
 
 

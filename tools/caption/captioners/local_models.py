@@ -48,7 +48,7 @@ class LocalModel:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a model would run and how many bytes are free there."""
+    """Device that a model would run on, and its free bytes."""
 
     device: str
     free_bytes: int
@@ -121,7 +121,7 @@ def cached_snapshots() -> Iterator[tuple[str, Path]]:
 
 
 def hub_cache() -> Path:
-    """Where the hub's files are cached."""
+    """Return the folder of the hub's cached files."""
     import os
 
     named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")

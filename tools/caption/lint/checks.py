@@ -22,7 +22,7 @@ def estimated_tokens(text: str) -> int:
 
 @dataclass(frozen=True)
 class LintContext:
-    """What a caption is held against. `shots` is the number of shots where it was measured."""
+    """Facts that a caption is checked against. `shots` is the number of shots where it was measured."""
 
     style: Style
     clip: ClipFile

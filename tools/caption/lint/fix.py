@@ -20,7 +20,7 @@ from trainer_core.strict import Strict
 
 
 class FixArguments(Strict):
-    """Which captions to mend, and how far."""
+    """Captions to mend, and how far."""
 
     clips: Annotated[
         list[str], Field(description="Clips to mend, by path; empty: all but those whose captions a person wrote.")
@@ -32,7 +32,7 @@ class FixArguments(Strict):
 
 
 class FixResult(Strict):
-    """What was mended: how many captions by editing words and by writing again, and what is left, by clip."""
+    """Counts of captions mended by editing words and by writing again, and the findings left, by clip."""
 
     mended: int
     rewritten: int
@@ -86,7 +86,7 @@ class LintArguments(Strict):
 
 
 class LintResult(Strict):
-    """What was found: ids by clip, how often each, and how many captions need a person's eye."""
+    """Findings: ids by clip, how often each, and how many captions the user must look at."""
 
     left: dict[str, list[str]]
     findings: dict[str, int]
@@ -108,7 +108,7 @@ def lint_project(project: Project, _arguments: LintArguments, _progress: Progres
 
 
 def preview_fix(project: Project, arguments: FixArguments) -> Preview | None:
-    """What a person judges before captions are written again; editing words can be undone."""
+    """Return the card before captions are written again; None for editing words, which can be undone."""
     session = open_captions(project)
     if not arguments.rewrite or not session.costly or session.captioner is None:
         return None

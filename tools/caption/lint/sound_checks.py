@@ -45,12 +45,12 @@ def claimed(text: str, words: str) -> str | None:
 
 
 def mentions_sound(text: str) -> bool:
-    """Whether the caption says anything of sound at all, its absence included."""
+    """True if the caption says anything of sound at all, its absence included."""
     return bool(re.search(rf"\b(?:{_SPEECH}|{_MUSIC}|{_SOUND})\b", text, re.IGNORECASE))
 
 
 def is_quoted(transcript: str, text: str) -> bool:
-    """Whether the words of the transcript stand in the caption, punctuation and case aside."""
+    """True if the words of the transcript stand in the caption, punctuation and case aside."""
     return _letters(transcript) in _letters(text)
 
 

@@ -22,7 +22,7 @@ SENT_SOUND_S = 30.0
 
 @dataclass(frozen=True)
 class Preparation:
-    """How clips are made ready: for which captioner and with which instruction."""
+    """Preparation of clips: for which captioner and with which instruction."""
 
     captioner: Captioner
     instruction: Instruction

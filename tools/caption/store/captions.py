@@ -54,7 +54,7 @@ class CaptionEntry(Strict):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What a row is found by: its path and the content of its clip."""
+        """Key of a row: its path and the content of its clip."""
         return self.path, self.sha256
 
     def with_caption(self, caption: str) -> "CaptionEntry":

@@ -25,7 +25,7 @@ METADATA_ENDINGS = (".csv", ".json", ".jsonl")
 
 
 class ExportCaptionsArguments(Strict):
-    """Where captions go."""
+    """Target of exported captions."""
 
     target: Annotated[
         str,
@@ -39,13 +39,13 @@ class ExportCaptionsArguments(Strict):
 
 
 class ImportCaptionsArguments(Strict):
-    """Where captions come from."""
+    """Source of imported captions."""
 
     source: Annotated[str, Field(description="A metadata file (.csv, .json, .jsonl) or a folder of .txt files.")]
 
 
 class ExchangeResult(Strict):
-    """How many captions went over, and which clips had none."""
+    """Number of captions that went over, and the clips that had none."""
 
     captions: int
     without: list[str]

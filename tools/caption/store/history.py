@@ -164,7 +164,7 @@ class UndoCaptionsArguments(Strict):
 
 
 class UndoCaptionsResult(Strict):
-    """What was taken back: the kind of change, how many captions went back, and how many were left as edited since."""
+    """Result of an undo: the kind of change, captions that went back, and captions left as edited since."""
 
     action: str
     changed_at: float

@@ -44,12 +44,12 @@ class Seen:
 
     @property
     def moving(self) -> bool:
-        """Whether it is a video rather than a still or sound alone."""
+        """True if it is a video rather than a still or sound alone."""
         return self.probe.kind == "video"
 
     @property
     def sound_start_s(self) -> float:
-        """When its sound starts on the pictures' clock; 0 for sound alone."""
+        """Start of the clip's audio on the frames' clock; 0 for audio alone."""
         return self.probe.audio.start_s if self.probe.audio is not None and self.probe.kind != "audio" else 0.0
 
 

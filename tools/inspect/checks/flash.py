@@ -37,7 +37,7 @@ class _Flashes(Measure):
                 return
 
     def _steady_before(self, length: int) -> bool:
-        """Whether the light didn't swing as much before: then it flickers, which is another check's."""
+        """True if the light didn't swing as much before: then it flickers, which is another check's."""
         earlier = [mean for _, mean in self._recent][: -1 - length]
         return max(earlier) - min(earlier) < JUMP
 

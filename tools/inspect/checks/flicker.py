@@ -41,7 +41,7 @@ class _Swings(Measure):
 
 
 def swing(means: np.ndarray) -> float:
-    """How far the means [N] swing around their local line, the median over N; 0 where they seldom turn.
+    """Return the swing of the means [N] around their local line, the median over N; 0 where they seldom turn.
 
     The median leaves single flashes and cuts out; a rhythm of two to six pictures is seen.
     """

@@ -170,7 +170,7 @@ class _Pulse:
 
 
 def music_likely(numbers: Mapping[str, Any]) -> bool | None:
-    """What the measures say: True for notes that change and are held over a pulse, False without either, else None."""
+    """Return True for notes that change and are held over a pulse, False without either, else None."""
     clarity = numbers.get("pulse_clarity")
     if clarity is None:
         return None

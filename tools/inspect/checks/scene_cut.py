@@ -80,7 +80,7 @@ class _Candidate:
 
 
 def content_change(before: np.ndarray, after: np.ndarray) -> float:
-    """What PySceneDetect's content detector says of two pictures that follow each other (uint8 BGR, same shape)."""
+    """Return PySceneDetect's content score of two successive frames (uint8 BGR, same shape)."""
     from scenedetect import FrameTimecode
     from scenedetect.detectors import ContentDetector
     from scenedetect.stats_manager import StatsManager

@@ -38,7 +38,7 @@ def depth(folder: Path, samples: Sequence[np.ndarray]) -> Draw:
 
 
 def matte(folder: Path, label: str, *, inside: int) -> Draw:
-    """What the model labels `label` has the value `inside`, all else the opposite (255 - inside)."""
+    """Draw `inside` where the model labels `label`, the opposite (255 - inside) elsewhere."""
     processor, model = _loaded("AutoModelForSemanticSegmentation", folder)
     labels = {str(name): int(index) for index, name in model.config.id2label.items()}
     if label not in labels:

@@ -38,7 +38,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class InputsArguments(Strict):
-    """What the person chose. A kind reads only its own settings, and needs them: ask the person, never invent them."""
+    """The user's choice. A kind reads only its own settings, and needs them: ask the user, never invent them."""
 
     column: Column
     kind: Kind
@@ -69,7 +69,7 @@ class MadeInput(Strict):
 
 
 class InputsResult(Strict):
-    """What was made: show the person the sentence and the clips without a file; the report was made anew."""
+    """Files made: show the user the sentence and the clips without a file; the report was written again."""
 
     sentence: str
     made: list[MadeInput]
@@ -188,7 +188,7 @@ def make_inputs(project: Project, arguments: InputsArguments, progress: Progress
 
 
 def preview_inputs(project: Project, arguments: InputsArguments) -> Preview:
-    """What a person reads before references or masks are made: their own choice, in words."""
+    """Return the card before references or masks are made: the user's own choice, in words."""
     from tools.inspect.report.clips import read_report, usable_clips
 
     recipe = _RECIPES[arguments.kind]

@@ -45,7 +45,7 @@ class Remedied(Strict):
 
 @dataclass(frozen=True)
 class Taken:
-    """What inspection looks at: the files, and the records whose copies stand among them."""
+    """Files that inspection takes, and the records whose copies stand among them."""
 
     found: list[FoundFile]
     replaced: list[Remedied]

@@ -26,7 +26,7 @@ EDGE_S = 0.1
 
 @dataclass(frozen=True)
 class RemedySettings:
-    """What the person may choose; None leaves it to the report. Seconds on each clip's own clock."""
+    """The user's choices; None leaves one to the report. Seconds on each clip's own clock."""
 
     frame_rate: float
     at_s: tuple[float, ...] | None = None
@@ -187,7 +187,7 @@ def _black_at_an_end(clip: Clip, settings: RemedySettings) -> bool:
 
 @dataclass(frozen=True)
 class Remedy:
-    """How a clip is remedied, which clips need it, and which settings it reads."""
+    """A remedy: its plan for a clip, the clips that need it, and the settings it reads."""
 
     plan: Callable[[Clip, RemedySettings], RemedyPlan]
     needed: Callable[[Clip, RemedySettings], bool]

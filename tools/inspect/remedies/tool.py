@@ -38,7 +38,7 @@ SHOWN_CLIPS = 20
 
 
 class RemedyArguments(Strict):
-    """Which remedy, on which clips; a remedy reads only its own settings."""
+    """The remedy and its clips; a remedy reads only its own settings."""
 
     remedy: RemedyName
     clips: Annotated[
@@ -58,13 +58,13 @@ class RemedyArguments(Strict):
 
 
 class UndoRemediesArguments(Strict):
-    """Which clips to take back as they were."""
+    """Clips to take back as they were."""
 
     clips: Annotated[list[str], Field(min_length=1, description="Names of the original clips, `*` allowed.")]
 
 
 class RemediedClip(Strict):
-    """What was done to one clip, and what took its place."""
+    """One clip's remedy, and the copies that took its place."""
 
     clip: str
     done: str
@@ -74,7 +74,7 @@ class RemediedClip(Strict):
 
 
 class RemedyResult(Strict):
-    """What was remedied: show the person the sentence and what was done; the report was made anew."""
+    """Remedied clips: show the user the sentence and what was done; the report was written again."""
 
     sentence: str
     remedied: list[RemediedClip]
@@ -108,7 +108,7 @@ def remedy_clips(project: Project, arguments: RemedyArguments, progress: Progres
 
 
 def preview_remedies(project: Project, arguments: RemedyArguments) -> Preview:
-    """What a person reads before copies are made: what is done to which clip, and what it takes."""
+    """Return the card before copies are made: what is done to which clip, and what it takes."""
     _, plans = _planned(project, arguments)
     lines = [f"{displayed(clip.path)}: {plan.words}" for clip, plan in plans[:SHOWN_CLIPS]]
     if len(plans) > SHOWN_CLIPS:
@@ -139,7 +139,7 @@ def undo_remedies(project: Project, arguments: UndoRemediesArguments, progress: 
 
 
 def preview_undo(project: Project, arguments: UndoRemediesArguments) -> Preview:
-    """What a person reads before copies are removed: which clips come back as they were, for which files."""
+    """Return the card before copies are removed: which clips come back as they were, for which files."""
     _, _, undone = _taken_back(project, arguments)
     lines = [f"{displayed(record.path)}: {record.settings}" for record in undone[:SHOWN_CLIPS]]
     if len(undone) > SHOWN_CLIPS:

@@ -37,7 +37,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class MediaChange:
-    """What is done to pictures and sound. `quarter_turns` are counter-clockwise, after the display rotation.
+    """Change to frames and audio. `quarter_turns` are counter-clockwise, after the display rotation.
     `deinterlace` makes one whole picture of each two fields.
 
     `draw(picture, time_s)` makes another picture of each displayed one, uint8 [H, W, 3] RGB, of any one size. A

@@ -107,7 +107,7 @@ class Sample(Document):
 
 
 class Measures(Document):
-    """What was measured over the whole clip; null is what wasn't.
+    """Measures over the whole clip; null is what wasn't measured.
 
     `brightness` (mean luma), `contrast` (its 5th to 95th percentile) and `motion` (mean change of luma from picture to
     picture) are in 0..1; `colourfulness` after Hasler and Suesstrunk 2003, about 0 (grey) to 100; `camera_motion` is
@@ -128,7 +128,7 @@ class Measures(Document):
 
 
 class Origin(Document):
-    """What a remedied copy was made from: the clip, what was done, and the second of the clip it begins at."""
+    """Source of a remedied copy: the clip, what was done, and the second of the clip it begins at."""
 
     source: str
     path: str
@@ -192,7 +192,7 @@ class Clip(Document):
 
 
 class ObjectiveVerdict(Document):
-    """Whether some clip has all that the objective reads, and which dataset columns are missing.
+    """Tells if some clip has all that the objective reads, and which dataset columns are missing.
 
     `clips` have all of it; `lacking` says how many usable clips lack each column that it reads.
     """
@@ -221,7 +221,7 @@ class Seconds(Document):
 
 
 class Spread(Document):
-    """How a measure is spread over the usable clips: its 10th percentile, median and 90th."""
+    """Spread of a measure over the usable clips: its 10th percentile, median and 90th."""
 
     p10: float
     p50: float

@@ -31,7 +31,7 @@ def judgement_version() -> str:
 
 
 def fingerprint(found: Sequence[FoundFile], choices: Iterable[object]) -> str | None:
-    """What the report on these files, under these choices, follows from; None while a file's stamp can't be trusted."""
+    """Return the digest of all that the report on these files follows from; None while a stamp can't be trusted."""
     digest = hashlib.sha256(judgement_version().encode())
     digest.update(repr(list(choices)).encode("utf-8", "backslashreplace"))
     for entry in found:

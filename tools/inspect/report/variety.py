@@ -44,7 +44,7 @@ def with_groups(clips: Sequence[Clip]) -> list[Clip]:
 
 
 def _siblings(one: Clip, other: Clip) -> bool:
-    """Whether both are parts of one clip, cut by a remedy: like its samples they may look alike."""
+    """True if both are parts of one clip, cut by a remedy: like its samples they may look alike."""
     if one.origin is None or other.origin is None:
         return False
     return (one.origin.source, one.origin.path) == (other.origin.source, other.origin.path)

@@ -39,7 +39,7 @@ class DecodeJob:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a job. `lasting` is False when it may end differently next time: a crash or a time limit."""
+    """Outcome of a job. `lasting` is False when it may end differently next time: a crash or a time limit."""
 
     key: int
     look: Look | None = None
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass
 class Limits:
-    """How long a file may take."""
+    """Time limits of a file."""
 
     stall_s: float = STALL_LIMIT_S
     total_s: float = TIME_LIMIT_S
@@ -176,7 +176,7 @@ class _Worker:
             yield Answer(job.key, look, sha256)
 
     def failure(self) -> Answer | None:
-        """What to say of its file when it died or took too long."""
+        """Return the answer for a file on which the child died or took too long."""
         now_s = time.monotonic()
         if self.closed:
             code = self.process.wait()

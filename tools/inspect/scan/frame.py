@@ -70,7 +70,7 @@ class Frame:
 
     @cached_property
     def transparency(self) -> float:
-        """How much of the picture is see-through, 0..1."""
+        """Return the see-through share of the frame, 0..1."""
         if not self._layout.alpha:
             return 0.0
         scale = min(1.0, COLOUR_SIDE_PX / max(self.width, self.height))
@@ -107,7 +107,7 @@ class Frame:
 
 
 class Layout:
-    """How the luma of one pixel format lies in memory; the same for nearly all pictures of a clip.
+    """Memory layout of the luma of one pixel format; the same for nearly all frames of a clip.
 
     `samples` is the type of a coded sample, None for packed, palette and RGB formats, which are converted. `shift` is
     how many bits samples have beyond eight; `limited`, whether they go from 16 to 235; `alpha`, whether it can be
@@ -133,7 +133,7 @@ class Layout:
         self.limited = yuv and frame.color_range != FULL_RANGE_TAG and not form.name.startswith("yuvj")
 
     def fits(self, frame: VideoFrame) -> bool:
-        """Whether another picture lies in memory alike."""
+        """True if another picture lies in memory alike."""
         return frame.format.name == self._format and frame.color_range == self._range
 
 

@@ -85,7 +85,7 @@ class _Looking:
         return hashed
 
     def jobs(self, hashed: set[int], only_hash: bool) -> list[DecodeJob]:
-        """What is left to do; with `only_hash`, to find out whether the content is known under another name."""
+        """Return the jobs left to do; with `only_hash`, to find out whether the content is known under another name."""
         left = [key for key, look in enumerate(self.looks) if look is None]
         return [DecodeJob(key, self.found[key].file, only_hash) for key in left if not (only_hash and key in hashed)]
 

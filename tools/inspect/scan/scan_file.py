@@ -32,7 +32,7 @@ LARGEST_GAP_S = 0.02
 
 @dataclass(frozen=True)
 class Look:
-    """What one file gave. `probe` is None when it isn't media (`error` None) or can't be decoded (`error` says why).
+    """Result of one file. `probe` is None when it isn't media (`error` None) or can't be decoded (`error` says why).
 
     `sheet` is a contact sheet, a JPEG in base64.
     """
@@ -153,7 +153,7 @@ class Watcher:
             hear(sound)
 
     def numbers(self) -> dict[str, Numbers]:
-        """What all measures found, by the name of the check."""
+        """Return the numbers of all measures, by the name of the check."""
         self._drain()
         return {name: measure.numbers() for name, measure in self._named.items()}
 

@@ -99,7 +99,7 @@ def bits_apart(signatures: Sequence[str]) -> np.ndarray:
 
 
 class SceneOverlap(NamedTuple):
-    """What an earlier clip shows of the same as a clip: its index (-1 for none), the share of the shorter one."""
+    """Overlap of a clip with an earlier one: its index (-1 for none), the share of the shorter one."""
 
     clip: int = -1
     share: float = 0.0

@@ -30,7 +30,7 @@ class Cache:
         return self.root / directory / f"{sample}.pt"
 
     def holds(self, directory: str, sample: str, entry: Entry) -> bool:
-        """Whether the file exists and was made from exactly this."""
+        """True if the file exists and was made from exactly this."""
         known = self.manifest.entries.get(f"{directory}/{sample}.pt")
         return known is not None and known.fingerprint == entry.fingerprint and self.path(directory, sample).exists()
 

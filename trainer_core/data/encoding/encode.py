@@ -43,7 +43,7 @@ _END = object()
 
 @dataclass(frozen=True)
 class EncodeSummary:
-    """What an encode did, in files; `reasons` says why some that were there were made anew."""
+    """Counts of an encode, in files; `reasons` says why some that were there were encoded again."""
 
     samples: int
     encoded: int

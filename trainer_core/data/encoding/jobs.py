@@ -45,7 +45,7 @@ class EncodingJob:
 
 @dataclass(frozen=True)
 class Place:
-    """Where models run and in which precision; `text_in_8bit` holds the text encoder's large layers as integers."""
+    """Device and precision of the models; `text_in_8bit` holds the text encoder's large layers as integers."""
 
     device: torch.device
     dtype: torch.dtype
@@ -53,7 +53,7 @@ class Place:
 
 
 def jobs_of(config: TrainingConfig, objective: Objective, source: ModelSource) -> list[EncodingJob]:
-    """What the objective needs encoded; the jobs that use one model stand together."""
+    """Return the objective's encoding jobs; the jobs that use one model stand together."""
     build = {
         "video": _video_job,
         "reference_video": _reference_video_job,

@@ -49,7 +49,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """What one file was made from. Entries of older versions have no facts."""
+    """Sources of one file. Entries of older versions have no facts."""
 
     fingerprint: str
     facts: Facts = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Manifest:
 
     @property
     def has_journals(self) -> bool:
-        """Whether a run before was cut off, or one goes on."""
+        """True if a run before was cut off, or one goes on."""
         return bool(_journals(self.root))
 
     def compact(self) -> None:

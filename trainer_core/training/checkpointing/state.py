@@ -112,7 +112,7 @@ def newest_state(states: Path, up_to: int | None = None) -> tuple[SavedState | N
 
 
 def saved_master_weights(states: Path) -> MasterWeights | None:
-    """What the newest state holds its weights in, by its manifest alone; None where there is none that says."""
+    """Return the newest state's precision of weights, by its manifest alone; None where there is none that says."""
     for _, path in reversed(list_states(states)):
         try:
             found: MasterWeights | None = read_json(path / MANIFEST)["content"].get("master_weights")

@@ -68,7 +68,7 @@ def _reason_to_end(verdict: Verdict) -> str | None:
 
 
 def _checkup_due(session: TrainingSession) -> bool:
-    """Whether this step's weights were just saved and are a LoRA that can be switched off to compare."""
+    """True if this step's weights were just saved and are a LoRA that can be switched off to compare."""
     is_lora = session.config.model.training_mode == "lora"
     saved = session.saved_step == session.step > 0 and session.checkpoints.weights_path(session.step).exists()
     return is_lora and saved and session.accelerator.is_main_process and session.checked_step != session.step

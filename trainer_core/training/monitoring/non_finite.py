@@ -18,7 +18,7 @@ from trainer_core.training.step import MODALITIES, StepLoss
 
 @dataclass
 class NonFiniteFinding:
-    """What was found in one step's batches: everything that can be named, and nothing guessed."""
+    """Findings in one step's batches: everything that can be named, and nothing guessed."""
 
     clips: list[str] = field(default_factory=list)
     modalities: list[str] = field(default_factory=list)

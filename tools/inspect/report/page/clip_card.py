@@ -14,7 +14,7 @@ from trainer_core.units import counted, length_text
 
 @dataclass(frozen=True)
 class ClipPreviews:
-    """What the page shows beside the report: a contact sheet (base64 of a JPEG) and two curves in per cent."""
+    """Previews beside the report: a contact sheet (base64 of a JPEG) and two curves in per cent."""
 
     sheet: str | None = None
     peaks: Sequence[int] = ()
