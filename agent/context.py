@@ -33,7 +33,7 @@ class AgentContext:
     store: "Store | None" = None
     conversation: str = CONVERSATION
     stop: threading.Event = field(default_factory=threading.Event)
-    """Set while the turn that goes on shall end: tools see it when they report progress, nodes before they begin."""
+    """Set while the current turn is to end: tools see it when they report progress, nodes before they begin."""
 
     def tool(self, name: str) -> Tool | None:
         """Return the tool of this name, whichever node has it."""

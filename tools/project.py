@@ -15,11 +15,11 @@ Progress = Callable[[str, int, int], None]
 
 
 class ToolStopped(BaseException):
-    """Raised by a Progress when the person wants the work to end now; tools let it pass and keep what is done."""
+    """Raised by a Progress when the user wants the work to end now; tools let it pass and keep what is done."""
 
 
 class ProjectFacts(Strict):
-    """`project.json`: what the person told us, once."""
+    """`project.json`: what the user told us, once."""
 
     sources: list[str]
     goal: str = ""
@@ -36,7 +36,7 @@ class ProjectFacts(Strict):
     assumed: list[str] = []
     """What the assistant would have asked beyond its five questions, a sentence each: the plan lists them."""
     asked: dict[str, Any] = {}
-    """Draft arguments and dotted config keys that the person asked for: every new draft holds them."""
+    """Draft arguments and dotted config keys that the user asked for: every new draft holds them."""
 
 
 @dataclass(frozen=True)

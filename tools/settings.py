@@ -1,4 +1,4 @@
-"""The person's settings file, read one section at a time. Never a key: keys stay in the environment."""
+"""The user's settings file, read one section at a time. Never a key: keys stay in the environment."""
 
 import os
 from pathlib import Path

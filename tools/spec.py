@@ -71,7 +71,7 @@ class Tool:
     recover: Callable[..., BaseModel | None] | None = None
     paths: Mapping[str, Callable[[Any, Any], list[str]]] = field(default_factory=dict)
     """For every argument that can name files `(project, arguments) -> paths`: a chat model may name those of the
-    project, its clips and the person's words, and no others."""
+    project, its clips and the user's words, and no others."""
 
     @property
     def description(self) -> str:

@@ -47,7 +47,7 @@ def run_config(run: RunFolder) -> TrainingConfig:
 
 
 def request_resume(run: RunFolder, overrides: dict[str, Any], from_step: int | None = None) -> TrainingConfig:
-    """Write down what the next start of `run` shall change, and return the config it will have.
+    """Write down what the next start of `run` changes, and return the config it will have.
 
     Raises ConfigError when a change isn't possible, when there is nothing to go on from, or nothing left to do.
     """

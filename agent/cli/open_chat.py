@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def open_talk(project: Path | None, llm: str = "auto", *, plain: bool = False, session: str | None = None) -> None:
-    """Talk until the person leaves, in the conversation `session` or the one used last."""
+    """Talk until the user leaves, in the conversation `session` or the one used last."""
     if plain or not _is_full_terminal():
         from agent.ui.plain.chat import talk
 

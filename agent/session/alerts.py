@@ -98,7 +98,7 @@ class Watch:
         return news
 
     def _described(self, run: RunFolder) -> StatusResult:
-        """What the run's folder says: judged anew when it ended, was evaluated or has grown, else only its step."""
+        """What the run's folder says: judged again when it ended, was evaluated or has grown, else only its step."""
         now = run.read_status()
         size = run.metrics_path.stat().st_size if run.metrics_path.exists() else 0
         judged, verdict, status = self._judged.get(run.id, (0, None, None))

@@ -48,7 +48,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Decision:
-    """Something the person said or allowed. `time` is in Unix seconds."""
+    """Something the user said or allowed. `time` is in Unix seconds."""
 
     id: int
     time: float

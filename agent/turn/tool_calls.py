@@ -84,7 +84,7 @@ def _run_once(tool: Tool, call: Any, key: str, turn: Turn) -> tuple[Turn, str, b
     fingerprint, plan_stood = call_fingerprint(call, project), is_approved("plan", state, project)
     known = store.call(name, key) if store is not None else None
     if known is None and needed_card(tool, arguments, call, state, context) is not None:
-        raise ApprovalNeeded(f"{tool.name} needs the approval `{tool.needs_approval}`.", "Ask the person for it.")
+        raise ApprovalNeeded(f"{tool.name} needs the approval `{tool.needs_approval}`.", "Ask the user for it.")
     if known is not None and known.answer is not None:
         text, failed = known.answer, known.status == "error"
     else:

@@ -156,7 +156,7 @@ def play_caption(project: Project, arguments: CaptionArguments, progress: Progre
 
 
 def play_retune(project: Project, arguments: RetuneArguments, progress: Progress | None = None) -> Played:
-    """Change how a model writes the captions, by one note in the person's words."""
+    """Change how a model writes the captions, by one note in the user's words."""
     raise ConfigError("No model writes these captions.", "Edit captions.jsonl.")
 
 
@@ -276,7 +276,7 @@ def play_export(project: Project, arguments: ExportAdapterArguments) -> Played:
     run = find_run(project, arguments.run)
     folder = run.path / EXPORT_FOLDER
     if folder.exists() and not arguments.overwrite:
-        raise ConfigError(f"{folder} holds an export already.", "Add --overwrite to make it anew.")
+        raise ConfigError(f"{folder} holds an export already.", "Add --overwrite to make it again.")
     write_text(folder / "README.md", "A card.")
     return Played(run=run.id, folder=str(folder), checked=dict.fromkeys(arguments.forms, "checked"), notes=[])
 

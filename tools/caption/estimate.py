@@ -17,7 +17,7 @@ from trainer_core.strict import Strict
 from trainer_core.units import duration_text
 
 SOUND_TOKENS_A_SECOND = 25
-"""What audio language models make of a second of sound, about."""
+"""Tokens that audio language models make of one second of audio, about."""
 REPLY_TOKENS: dict[Style, int] = {"ltx": 260, "short": 45, "tags": 70, "audio": 150, "edit": 70}
 
 
@@ -93,7 +93,7 @@ def estimate(
     else:
         reads, writes = captioner.assumed_speed
         each_s = (prompt / reads + completion / writes) / max(len(clips), 1)
-        assumptions = f"taking {_rate(reads)} tokens a second read and {_rate(writes)} written"
+        assumptions = f"taking {_rate(reads)} tokens per second read and {_rate(writes)} written"
     if parallel > 1 and assumptions:
         assumptions += f", {parallel} clips at a time"
     return CaptionEstimate(

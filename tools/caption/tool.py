@@ -50,7 +50,7 @@ class CaptionArguments(Strict):
     ] = None
     trigger: Annotated[
         str | None,
-        Field(description="A rare word that shall call up what is trained, such as ohwx; null leaves it as it is."),
+        Field(description="A rare word that calls up what is trained, such as ohwx; null leaves it as it is."),
     ] = None
     speech: Annotated[
         str | None,
@@ -70,7 +70,7 @@ class CaptionArguments(Strict):
         bool, Field(description="Also caption clips that can't be trained on here, for another trainer.")
     ] = False
     again: Annotated[
-        bool, Field(description="Write a model's captions anew; those a person wrote or that lie beside clips stay.")
+        bool, Field(description="Write a model's captions again; those a person wrote or that lie beside clips stay.")
     ] = False
 
 
@@ -84,7 +84,7 @@ class RetuneArguments(Strict):
 
 
 class SpotCheck(Strict):
-    """One caption in full, for the person to judge."""
+    """One caption in full, for the user to judge."""
 
     path: str
     source: str
@@ -96,7 +96,7 @@ class SpotCheck(Strict):
 class CaptionResult(Strict):
     """Result of a captioning: counts by source, how many the user must review, some captions in full.
 
-    `remaining` clips wait for the person's word on the spot check. `findings` counts the lint's findings by id.
+    `remaining` clips wait for the user's word on the spot check. `findings` counts the lint's findings by id.
     """
 
     clips: int
@@ -123,7 +123,7 @@ def caption_clips(project: Project, arguments: CaptionArguments, progress: Progr
 
     Captions a person wrote are never overwritten, and what is captioned already is kept, so that it can be interrupted
     and called again. Where a model writes the captions, only a spot check of three is written at first: show it in
-    full, with the estimate of the rest; `caption_rest` writes the others after the person agreed, `retune_captions`
+    full, with the estimate of the rest; `caption_rest` writes the others after the user agreed, `retune_captions`
     changes how they are written. The trigger word is stored with the project and put before each caption when text is
     encoded: never write it into captions.
     """
@@ -142,16 +142,16 @@ def store_note(project: Project, arguments: RetuneArguments) -> None:
     facts = project.facts
     note = plain_text(arguments.note)
     if not note and not arguments.forget:
-        raise ConfigError("There is no note to add.", "Say what shall change, such as: name the kind of shot first.")
+        raise ConfigError("There is no note to add.", "Say what to change, such as: name the kind of shot first.")
     notes = [] if arguments.forget else facts.caption_notes
     wanted = [*notes, *([note] if note and note not in notes else [])]
     project.write_facts(facts.model_copy(update={"caption_notes": wanted}))
 
 
 def retune_captions(project: Project, arguments: RetuneArguments, progress: Progress | None = None) -> CaptionResult:
-    """Change how a model writes the captions, by one note in the person's words, and write the spot check anew.
+    """Change how a model writes the captions, by one note in the user's words, and write the spot check again.
 
-    The note is kept with the project and goes into every later caption. Show the person the new captions in full.
+    The note is kept with the project and goes into every later caption. Show the user the new captions in full.
     """
     store_note(project, arguments)
     return _caption(project, CaptionArguments(clips="spot_check"), progress, "retune")
@@ -168,7 +168,7 @@ def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | Non
     ahead = _estimate(session, remaining, rows)
     looked_at = [row for row in rows if row.path in spot]
     lines = [f"{n}. {row.path} ({row.source}): {row.caption}" for n, row in enumerate(looked_at, start=1)]
-    lines.append("Not right? Say what shall change; these are then written anew before the rest.")
+    lines.append("Not right? Say what to change; these are then written again before the rest.")
     costs = [
         CostLine("money", _money(ahead.cost_usd), ahead.cost_usd, "unknown" if ahead.cost_usd is None else "estimated"),
         CostLine("time", ahead.sentence(), ahead.seconds, "measured" if ahead.measured else "estimated"),

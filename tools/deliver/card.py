@@ -1,6 +1,6 @@
 """The model card: what was trained on what, with which settings, how it went, what it looks like. Nothing is claimed.
 
-It quotes counts, hashes, curves and samples; licences stand as the person states them, or as not stated.
+It quotes counts, hashes, curves and samples; licences stand as the user states them, or as not stated.
 """
 
 from collections.abc import Sequence

@@ -39,9 +39,9 @@ class ExportAdapterArguments(Strict):
     )
     checkpoint: str | None = Field(None, description="A file under checkpoints/; null: the best, else the last.")
     weight: float = Field(1.0, description="How strongly the adapter is merged; of use to the form merged alone.")
-    base_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the person states it.")
-    data_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the person states it.")
-    overwrite: bool = Field(False, description="Make an export anew; the one that is there is moved aside, never lost.")
+    base_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the user states it.")
+    data_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the user states it.")
+    overwrite: bool = Field(False, description="Make an export again; the old one is moved aside, never lost.")
 
 
 class ExportAdapterResult(Strict):
@@ -58,7 +58,7 @@ def export_adapter(
     project: Project, arguments: ExportAdapterArguments, progress: Progress | None = None
 ) -> ExportAdapterResult:
     """Export a run's adapter: the file for ComfyUI and the official tools, a diffusers folder, the YAML, a ready
-    ComfyUI workflow and a model card. Ask the person for the licences of the base and of the data; never invent them.
+    ComfyUI workflow and a model card. Ask the user for the licences of the base and of the data; never invent them.
     """
     return export_run(find_run(project, arguments.run), arguments, progress)
 
@@ -78,7 +78,7 @@ def preview_export(project: Project, arguments: ExportAdapterArguments) -> Previ
         ),
         *nothing("memory", "money"),
     ]
-    return Preview("Make the export anew?", lines, costs, approval="overwrite")
+    return Preview("Make the export again?", lines, costs, approval="overwrite")
 
 
 def export_run(
@@ -94,7 +94,7 @@ def export_run(
     folder = (to or run.path / EXPORT_FOLDER).expanduser().absolute()
     if folder.exists() and any(folder.iterdir()) and not arguments.overwrite:
         raise ConfigError(
-            f"{folder} holds an export already.", "Add --overwrite to make it anew, or name another --to."
+            f"{folder} holds an export already.", "Add --overwrite to make it again, or name another --to."
         )
     if arguments.weight != 1 and "merged" not in arguments.forms:
         raise ConfigError(

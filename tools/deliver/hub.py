@@ -37,9 +37,9 @@ class PushResult(Strict):
 
 
 def push_to_hub(project: Project, arguments: PushArguments, progress: Progress | None = None) -> PushResult:
-    """Push a run's export to the Hugging Face Hub, private unless the person says public.
+    """Push a run's export to the Hugging Face Hub, private unless the user says public.
 
-    Others may see what is pushed, so the person must approve it each time. Export the run first.
+    Others may see what is pushed, so the user must approve it each time. Export the run first.
     """
     return push_run(find_run(project, arguments.run), arguments, progress)
 

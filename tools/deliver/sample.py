@@ -73,7 +73,7 @@ def sample_adapter(project: Project, arguments: SampleArguments, progress: Progr
     """Render what a run's adapter makes of some prompts, beside the base model at the same seed.
 
     Without prompts it shows one caption the run trained on, one it never saw and two foreign ones. It takes the
-    machine for minutes with a real model. Show the page; make no claim about quality, the pictures are for the person.
+    machine for minutes with a real model. Show the page; make no claim about quality, the pictures are for the user.
     """
     return sample_run(find_run(project, arguments.run), arguments, progress)
 

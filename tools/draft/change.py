@@ -26,7 +26,7 @@ ARGUMENT_OF = {
 }
 """Config keys that are arguments of a draft too."""
 _DERIVED = ("ltx_agent.dataset", "ltx_agent.objective", "training_strategy", "data.preprocessed_data_root")
-"""What a change of one value would contradict: these follow from the clips and the objective, by drafting anew."""
+"""What a change of one value would contradict: these follow from the clips and the objective, by drafting again."""
 
 
 class ChangeArguments(Strict):
@@ -34,7 +34,7 @@ class ChangeArguments(Strict):
 
     name: Annotated[str, Field(description="Dotted key of config.yaml, such as optimization.steps or lora.rank.")]
     value: Annotated[Any, Field(description="The new value: a number, text, true, false, null or a list of those.")]
-    reason: Annotated[str, Field(max_length=200, description="Why, in a few words of the person's.")] = ASKED
+    reason: Annotated[str, Field(max_length=200, description="Why, in a few words of the user's.")] = ASKED
 
 
 class ChangeResult(Strict):
@@ -117,7 +117,7 @@ def _changed(project: Project, arguments: ChangeArguments) -> tuple[str, str, An
     if arguments.name.startswith(_DERIVED):
         raise ConfigError(
             f"`{arguments.name}` follows from the clips and the objective; it isn't changed alone.",
-            "Draft anew with what shall be different.",
+            "Draft again with what is to be different.",
         )
     before = path.read_text(encoding="utf-8")
     old = flat_values(before).get(arguments.name)

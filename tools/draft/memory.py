@@ -65,7 +65,7 @@ def plan_memory(
     """Estimate what the project's training takes: peak device memory by part, host memory, disk, FLOPs a step.
 
     `fits` says which cards hold it as it is (16 to 141 GB); `savings` names the switches to set for those that don't,
-    null where none suffices. It takes a second and needs no GPU; nothing is measured.
+    null where none suffices. It takes one second and needs no GPU; nothing is measured.
     """
     config = resolve_paths(load_config(project.config_path), project.path)
     return reckon(config, arguments)

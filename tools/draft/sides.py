@@ -23,7 +23,7 @@ class Sides:
 
 
 def choose_sides(report: Report, objective: str, video_only: bool | None) -> Sides:
-    """Decide for `objective`; `video_only` is what the person asked for.
+    """Decide for `objective`; `video_only` is what the user asked for.
 
     Raises ConfigError where they asked for the picture alone of an objective that can't do without sound.
     """

@@ -36,7 +36,7 @@ class DraftValue(Strict):
 
 
 class DraftResult(Strict):
-    """The drafted training: show the person the sentence, the clips left out, the values, the notes and the diff.
+    """The drafted training: show the user the sentence, the clips left out, the values, the notes and the diff.
 
     `assumptions` rest on judgement alone; `diff` is empty for a first draft.
     """
@@ -71,7 +71,7 @@ def draft_config(
     """Draft the training: every value derived from the clips, the project and the objective's recipe, with its reason.
 
     Writes dataset.jsonl, plan.md and config.yaml. Needs inspected and captioned clips. What was asked for before stays
-    asked for; to change one value of a plan that stands, call change_config. A config.yaml that the person edited is
+    asked for; to change one value of a plan that stands, call change_config. A config.yaml that the user edited is
     kept as config.yaml.bak-N: say so.
     """
     facts = facts_with(project.facts, arguments)
@@ -81,7 +81,7 @@ def draft_config(
     before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
     to_review, backup = write_draft(project, facts, drafted)
     if before is not None and before != text:
-        record_change(project, changes(flat_values(before), flat_values(text)), "draft", "drafted anew")
+        record_change(project, changes(flat_values(before), flat_values(text)), "draft", "drafted again")
     notes = list(draft.notes)
     if backup is not None:
         notes.append(f"Your edited config.yaml is kept as {backup.name}; the new draft doesn't hold its edits.")
@@ -121,7 +121,7 @@ def preview_draft(project: Project, arguments: DraftArguments) -> Preview | None
     if is_as_drafted(path):
         return Preview("Change the plan like this?", diff, FREE)
     diff.append("You edited config.yaml; your version is kept beside it as config.yaml.bak-N.")
-    return Preview("Draft anew, over your edited config.yaml?", diff, FREE, approval="overwrite")
+    return Preview("Draft again, over your edited config.yaml?", diff, FREE, approval="overwrite")
 
 
 DRAFT_TOOLS: list[Tool] = [

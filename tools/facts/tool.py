@@ -28,7 +28,7 @@ class FactsArguments(Strict):
 
 
 class FactsResult(Strict):
-    """Sentences that are true of the project now: tell the person those that answer them."""
+    """Sentences that are true of the project now: tell the user those that answer them."""
 
     topic: Topic
     facts: list[str]

@@ -46,7 +46,7 @@ class InspectArguments(Strict):
 
     frame_rate: Annotated[
         float | None,
-        Field(ge=1, le=120, description="Frames a second to work at; null takes what most of the footage has."),
+        Field(ge=1, le=120, description="Frames per second to work at; null takes what most of the footage has."),
     ] = None
 
     buckets: Annotated[
@@ -147,7 +147,7 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
 
 
 def _with_wishes(project: Project, arguments: InspectArguments) -> ProjectFacts:
-    """What the person chose now stays chosen: the clips may be inspected again by others."""
+    """What the user chose now stays chosen: the clips may be inspected again by others."""
     facts = project.facts
     wished = arguments.model_dump(include={"buckets", "max_tokens"}, exclude_none=True)
     if wished.get("buckets"):

@@ -1,4 +1,4 @@
-"""The adapter doctor as tools: examine a LoRA from a run or from anywhere, compare two, make a new one of others."""
+"""The adapter doctor as tools: examine a LoRA, compare two, merge or change them into a new one."""
 
 from pathlib import Path
 from typing import Annotated, Literal

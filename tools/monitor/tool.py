@@ -131,7 +131,7 @@ def start_training(
 ) -> StartResult:
     """Start training with the project's config.yaml, as a process of its own that goes on when this chat ends.
 
-    It encodes the clips first, then trains. It costs time and the machine's GPU, so the person must approve it.
+    It encodes the clips first, then trains. It costs time and the machine's GPU, so the user must approve it.
     Only one run of a project goes on at a time.
     """
     return started(start_run(project))
@@ -225,7 +225,7 @@ def resume_training(
     """Let a stopped, failed or finished run go on from its last complete checkpoint, exactly as if it had not stopped.
 
     It can go back to an earlier saved step, and change the learning rate, the number of steps or other settings; what
-    was restored and what is overridden is reported. It costs time and the machine's GPU, so the person must approve it.
+    was restored and what is overridden is reported. It costs time and the machine's GPU, so the user must approve it.
     """
     return resumed(find_run(project, arguments.run), arguments)
 
@@ -273,7 +273,7 @@ def resumed(run: RunFolder, arguments: ResumeArguments) -> ResumeResult:
 
 
 def _await_restored(run: RunFolder, before: int) -> dict[str, Any]:
-    """The trainer's `resumed` event; empty when it began anew, ended, or takes longer than RESTORE_WAIT_S."""
+    """The trainer's `resumed` event; empty when it began from scratch, ended, or takes longer than RESTORE_WAIT_S."""
     deadline = time.monotonic() + RESTORE_WAIT_S
     while time.monotonic() < deadline:
         for event in run.events()[before:]:

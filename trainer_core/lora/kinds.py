@@ -113,7 +113,7 @@ def loaded_parts(
                 weight = layer.weight.detach().float()
                 lengths = torch.linalg.vector_norm(weight + whole(change).to(weight.device), dim=1)
             elif lengths.shape[1] != 1:
-                raise ConfigError(f"the file's DoRA scales columns, PEFT's scales rows ({module}).", "Train it anew.")
+                raise ConfigError(f"the file's DoRA scales columns, PEFT's scales rows ({module}).", "Train it again.")
             parts["lora_magnitude_vector"] = lengths.flatten()
         return parts
     if magnitude is not None or not isinstance(change, Kronecker):

@@ -347,7 +347,7 @@ _UPDATE_COPIES = 7
 
 
 def _unpacked_bytes(cell: Cell, size: Dimensions) -> int:
-    """What few bits take beside themselves at the peak, in the branches that run.
+    """Memory that quantised weights take beside themselves at the peak, in the branches that run.
 
     The largest matrix made dense: in bf16; a float8 one goes through float32 twice. Where activations are rounded too,
     the widest one, if it takes more: it is in float32 twice before the layer's output is there.

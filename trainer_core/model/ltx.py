@@ -114,7 +114,7 @@ class LtxModel(nn.Module):
         return self.transformer.proj_in.weight.device
 
     def video_positions(self, shape: tuple[int, int, int], frame_rate: Tensor) -> Tensor:
-        """Positions [B, 3, F·H·W, 2] of a latent grid (F, H, W) at `frame_rate` [B] frames a second; never write to it.
+        """Positions [B, 3, F·H·W, 2] of a latent grid (F, H, W) at `frame_rate` [B] frames per second; read-only.
 
         Those of the last few shapes are kept.
         """

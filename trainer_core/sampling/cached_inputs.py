@@ -178,7 +178,7 @@ def _read(path: Path, name: str, wanted: Wanted, shape: Shape) -> Prepared:
             said = json.loads((file.metadata() or {})["given"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ConfigError(f"{path} can't be read: {error}.", "Delete it; it is made anew.") from error
+        raise ConfigError(f"{path} can't be read: {error}.", "Delete it; it is made again.") from error
 
     def side(modality: ModalityName) -> GivenSide | None:
         if modality not in said:

@@ -103,7 +103,7 @@ class Given:
 
 
 def shape_of(section: ValidationSection, sample: ValidationSample, factors: VaeFactors) -> Shape:
-    """The size that a sample is made in; sound gets 25 latent frames a second (16 kHz, hop 160, 4 a latent)."""
+    """The size that a sample is made in; sound gets 25 latent frames per second (16 kHz, hop 160, 4 a latent)."""
     width, height, frames = sample.video_dims or section.video_dims
     if width % factors.width or height % factors.height or (frames - 1) % factors.time:
         raise ConfigError(

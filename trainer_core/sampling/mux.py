@@ -54,7 +54,7 @@ def write_sample(
 ) -> Path:
     """Write a sample as `stem` + .mp4, .png (one picture without sound) or .wav (sound alone) and return its path.
 
-    `pictures` yields uint8 [n, H, W, 3], `frames` in all; `sound` is float32 [2, N] with its samples a second; one of
+    `pictures` yields uint8 [n, H, W, 3], `frames` in all; `sound` is float32 [2, N] with its samples per second; one of
     the two may be None. Nothing is left half-written.
     """
     if pictures is None:

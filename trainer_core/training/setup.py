@@ -225,7 +225,7 @@ def _refuse_quantized_full_training(config: TrainingConfig) -> None:
     quantization_named(name)
     if config.model.training_mode == "full":
         raise ConfigError(
-            f"acceleration.quantization {name} holds the base in few bits, and full training moves every weight of it.",
+            f"acceleration.quantization {name} quantises the base, and full training moves every weight of it.",
             "Set it to null, or train a LoRA.",
         )
 

@@ -55,7 +55,7 @@ def edit_adapter(
     rank: Annotated[int | None, typer.Option("--rank", help="Another rank, by SVD.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a new LoRA of others: strip or scale a branch, merge, change the rank."""
+    """Merge, scale, strip or resize LoRAs: the result is a new file."""
     from pydantic import ValidationError
 
     from tools.monitor.doctor import EditAdapterArguments

@@ -48,7 +48,7 @@ def caption(
     trigger: TriggerOption = None,
     speech: SpeechOption = None,
     note: NoteOption = None,
-    again: Annotated[bool, typer.Option("--again", help="Write a model's captions anew.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Write a model's captions again.")] = False,
     unusable: Annotated[
         bool, typer.Option("--unusable", help="Also clips that can't be trained on here, for another trainer.")
     ] = False,
@@ -120,7 +120,7 @@ def show(
 
 @app.command()
 def lint(target: CaptionsProject, project: ProjectOption = None, as_json: JsonOption = False) -> None:
-    """Look for what spoils captions, anew; exits 3 when a person must look at some."""
+    """Look again for what spoils captions; exits 3 when a person must look at some."""
     from agent.session.projects import project_of
     from tools.caption.lint.fix import LintArguments, lint_project
 
@@ -166,12 +166,12 @@ def fix(
 @app.command()
 def retune(
     target: CaptionsProject,
-    note: Annotated[str, typer.Argument(help="What shall change, in plain words; empty with --forget.")] = "",
+    note: Annotated[str, typer.Argument(help="What to change, in plain words; empty with --forget.")] = "",
     forget: Annotated[bool, typer.Option("--forget", help="Drop the notes given before.")] = False,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change how captions are written, and write the spot check anew."""
+    """Change how captions are written, and write the spot check again."""
     from agent.session.projects import project_of
     from tools.caption.tool import RetuneArguments, retune_captions
 
@@ -321,7 +321,7 @@ def _captioned(project: "Project", arguments: "CaptionArguments") -> "CaptionRes
 
 
 def _spot_checked(project: "Project", arguments: "CaptionArguments", result: "CaptionResult") -> "CaptionResult":
-    """Show the spot check until the person approves it or leaves; anything else they say goes into the instruction."""
+    """Show the spot check until the user approves it or leaves; anything else they say goes into the instruction."""
     from agent.approvals.consent import consent_of
     from tools.caption.tool import RetuneArguments, caption_rest, retune_captions
 

@@ -1,7 +1,7 @@
 """FallBackToPlanner: a language model that leads nowhere three times in a row may give way to rules.
 
 Useless is a reply without a word, one whose calls no tool of the stage takes, and words where only a tool goes on: on
-a stage's first move, or after an order of the person.
+a stage's first move, or after an order of the user.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class UselessState(TypedDict, total=False):
 
 
 class FallBackToPlanner(TurnPolicy[UselessState]):
-    """Counts useless replies, asks whether rules shall take over, and forgets those replies when they do."""
+    """Counts useless replies, asks if rules may take over, and forgets those replies when they do."""
 
     state_schema = UselessState
 

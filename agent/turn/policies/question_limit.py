@@ -26,7 +26,7 @@ def asks(text: str) -> bool:
 
 class QuestionState(TypedDict, total=False):
     questions: int
-    """How many questions the model has put to the person since the work began, or since the last start."""
+    """How many questions the model has put to the user since the work began, or since the last start."""
     assumed: bool
     """Whether a question of this turn was taken for an assumption already."""
 

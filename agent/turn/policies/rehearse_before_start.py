@@ -1,4 +1,4 @@
-"""RehearseBeforeStart: a model that calls for the start is held back once, until the person said yes or no.
+"""RehearseBeforeStart: a model that calls for the start is held back once, until the user said yes or no.
 
 What is held is the whole reply. It is said again, without asking the model, when the rehearsal fitted or was declined.
 """
@@ -38,7 +38,7 @@ class RehearseBeforeStart(TurnPolicy[HeldState]):
             return turn
         seen = rehearsed(turn.context.project)
         if seen is not None and not seen.trial.fits:
-            return turn  # the model tells what it would take, and the person decides
+            return turn  # the model tells what it would take, and the user decides
         return turn.replying(AIMessage("", tool_calls=held)).to("tools", held=[])
 
     def after_model(self, turn: Turn) -> Turn:

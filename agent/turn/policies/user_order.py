@@ -11,7 +11,7 @@ from agent.turn.turn import Turn, TurnPolicy
 
 class OrderState(TypedDict, total=False):
     ordered: dict[str, Any] | None
-    """The call that the person ordered, `name` and `args`, until it is made."""
+    """The call that the user ordered, `name` and `args`, until it is made."""
 
 
 class UserOrder(TurnPolicy[OrderState]):

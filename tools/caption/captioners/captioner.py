@@ -145,7 +145,7 @@ class Captioner(Protocol):
     def budget(self) -> PictureBudget: ...
     @property
     def assumed_speed(self) -> tuple[float, float]:
-        """Tokens a second read and written, guessed, for the time before any clip was timed."""
+        """Tokens per second read and written, guessed, for the time before any clip was timed."""
         ...
 
     async def open(self) -> None:

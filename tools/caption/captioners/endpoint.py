@@ -31,7 +31,7 @@ ATTEMPTS = 6
 MAX_TOKENS = 700
 """Room for one caption."""
 ASSUMED_SPEED = (2000.0, 40.0)
-"""Tokens a second read and written: a guess at a hosted vision model of the middle size."""
+"""Tokens per second read and written: a guess at a hosted vision model of the middle size."""
 LOST_IN_A_ROW = 3
 """So many clips lost one after the other, and the endpoint counts as gone."""
 
@@ -238,7 +238,7 @@ class EndpointCaptioner:
                 film = small_mp4(request.clip.path, side)
                 content.append({"type": "video_url", "video_url": {"url": _data_url("video/mp4", film)}})
                 pictures = ()
-            except DataError:  # it can't be encoded anew: its pictures were decoded already
+            except DataError:  # it can't be encoded again: its pictures were decoded already
                 pass
         for picture in pictures:
             content.append({"type": "image_url", "image_url": {"url": _data_url("image/jpeg", jpeg_bytes(picture))}})

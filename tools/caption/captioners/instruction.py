@@ -36,7 +36,7 @@ def learns_identity(facts: ProjectFacts) -> bool:
 
 
 def make_instruction(style: Style, *, identity: bool, notes: list[str]) -> Instruction:
-    """Return the system text of a style with what the person added, and its version.
+    """Return the system text of a style with what the user added, and its version.
 
     The version is the style, what was asked for (identity, notes) and the text itself, the latter two as
     digests: a new text of ours alone doesn't make captions that were paid for count as old.

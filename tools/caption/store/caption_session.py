@@ -85,7 +85,7 @@ class CaptionSession:
         )
 
     def save(self, action: Action) -> list[CaptionEntry]:
-        """Write captions.jsonl and return the clips' rows; rows still to be written anew stay as they are."""
+        """Write captions.jsonl and return the clips' rows; rows still to be written again stay as they are."""
         rows = self.rows()
         written = {row.key for row in rows}
         waiting = {self.work.clips[index].sha256 for index in self.remaining}

@@ -27,7 +27,7 @@ class CaptionEntry(Strict):
 
     `written_sha256` is the digest of the caption as a tool wrote it: a caption that differs was edited by a person.
     `origin_sha256` is the digest of what the captioner gave, `mended` are the lint's fixes made since. `heard`: the
-    captioner heard the sound. `edited_from`: who wrote what the person then edited.
+    captioner heard the sound. `edited_from`: who wrote what the user then edited.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Writing one caption by hand: the words are the person's from then on, and no captioner ever overwrites them."""
+"""Writing one caption by hand: the words are the user's from then on, and no captioner ever overwrites them."""
 
 import time
 from typing import Annotated
@@ -41,10 +41,10 @@ def edit_caption(project: Project, path: str, sha256: str, caption: str) -> Capt
 
 
 class EditCaptionArguments(Strict):
-    """A caption in the person's own words."""
+    """A caption in the user's own words."""
 
     clip: Annotated[str, Field(description="The clip's path, as captions.jsonl has it.")]
-    caption: Annotated[str, Field(description="The whole caption, word for word as the person gave it.")]
+    caption: Annotated[str, Field(description="The whole caption, word for word as the user gave it.")]
 
 
 class EditCaptionResult(Strict):
@@ -57,7 +57,7 @@ class EditCaptionResult(Strict):
 def write_caption(
     project: Project, arguments: EditCaptionArguments, _progress: Progress | None = None
 ) -> EditCaptionResult:
-    """Store a caption that the person dictated for one clip, word for word; no captioner ever overwrites it."""
+    """Store a caption that the user dictated for one clip, word for word; no captioner ever overwrites it."""
     rows = [entry for entry in read_captions(project.captions_path) if entry.path == arguments.clip]
     if len(rows) != 1:
         raise ConfigError(

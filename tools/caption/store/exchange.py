@@ -87,7 +87,7 @@ def export_captions(
 def import_captions(
     project: Project, arguments: ImportCaptionsArguments, _progress: Progress | None = None
 ) -> ExchangeResult:
-    """Take captions over from a metadata file or a folder of .txt files; they count as the person's own."""
+    """Take captions over from a metadata file or a folder of .txt files; they count as the user's own."""
     source = Path(arguments.source).expanduser().absolute()
     clips = decodable_clips(read_report(project, unusable=True))
     texts = _from_metadata(source, clips) if source.is_file() else _from_folder(source, clips)

@@ -22,7 +22,7 @@ class Measure:
         """Take every picture."""
 
     def study(self, picture: Frame) -> None:
-        """Take a few pictures a second, for what costs more."""
+        """Take a few pictures per second, for what costs more."""
 
     def hear(self, sound: Sound) -> None:
         """Take all sound, a piece at a time."""

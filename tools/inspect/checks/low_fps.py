@@ -1,4 +1,4 @@
-"""Fewer different pictures a second than the samples will have, by the camera or by repeated pictures."""
+"""Fewer different pictures per second than the samples will have, by the camera or by repeated pictures."""
 
 from collections.abc import Iterator
 
@@ -53,7 +53,7 @@ def judge(seen: Seen) -> Iterator[Flag]:
         return
     message = f"It has {fps:.4g} fps; at {seen.frame_rate:g} fps pictures are repeated and motion stutters."
     if fps >= threshold:
-        message = f"Of its {fps:.4g} pictures a second only {true_fps:.3g} differ: slower footage, blown up."
+        message = f"Of its {fps:.4g} pictures per second only {true_fps:.3g} differ: slower footage, blown up."
     yield Flag(
         id="low_fps",
         severity="warn",

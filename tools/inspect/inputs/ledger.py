@@ -18,9 +18,9 @@ Column = Literal["reference_video", "reference_audio", "video_mask", "audio_mask
 
 
 class Input(Strict):
-    """One file in one column of one clip: `choice` is what the person chose, in words.
+    """One file in one column of one clip: `choice` is what the user chose, in words.
 
-    `file` is relative to the project's inputs folder, or absolute where it is the person's own.
+    `file` is relative to the project's inputs folder, or absolute where it is the user's own.
     """
 
     source: str

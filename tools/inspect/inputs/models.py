@@ -1,4 +1,4 @@
-"""References and masks by a local transformers model that the person names: depth, a labelled subject, poses.
+"""References and masks by a local transformers model that the user names: depth, a labelled subject, poses.
 
 Only models on this machine are read; nothing is downloaded, no code of a model's own is run.
 """

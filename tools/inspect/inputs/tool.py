@@ -1,6 +1,6 @@
 """The tool that makes references and masks: what the in-context and inpainting objectives learn from.
 
-Which and how is the person's choice: kinds and their strengths have no defaults.
+Which and how is the user's choice: kinds and their strengths have no defaults.
 """
 
 import wave
@@ -129,11 +129,11 @@ _RECIPES: dict[str, _Recipe] = {
 
 
 def make_inputs(project: Project, arguments: InputsArguments, progress: Progress | None = None) -> InputsResult:
-    """Make or name the references or masks of clips, as the person chose: the in-context and inpainting objectives
+    """Make or name the references or masks of clips, as the user chose: the in-context and inpainting objectives
     train on them.
 
     References: edges, blur, grayscale, luminance, downscale, low_pass (sound), depth, pose and matte by a local model
-    the person names, or the person's own files. Masks: boxes, random_boxes, random_brushes, spans, random_spans,
+    the user names, or the user's own files. Masks: boxes, random_boxes, random_brushes, spans, random_spans,
     matte, files; white or loud is kept, the rest is generated. Written into the project, never into the clips folder;
     then the clips are inspected again.
     """
@@ -218,7 +218,7 @@ def _check(arguments: InputsArguments, recipe: _Recipe) -> None:
     missing = [name for name in recipe.needs if name not in given]
     if missing:
         raise ConfigError(
-            f"{arguments.kind} needs {' and '.join(missing)}, and that is the person's choice.", "Ask the person."
+            f"{arguments.kind} needs {' and '.join(missing)}, and that is the user's choice.", "Ask the user."
         )
     foreign = sorted(given - {"column", "kind", "clips", *recipe.needs, *recipe.may_have})
     if foreign:
@@ -236,7 +236,7 @@ def _check(arguments: InputsArguments, recipe: _Recipe) -> None:
 def _make(
     project: Project, clip: Clip, arguments: InputsArguments, report: Report, progress: Progress | None
 ) -> Path | None:
-    """Write one clip's file and return it; None when the person's folder has none for it."""
+    """Write one clip's file and return it; None when the user's folder has none for it."""
     source = Path(clip.source) / clip.path
     stem = project.inputs_path / arguments.column / f"{clip.path}.{arguments.kind}"
     if arguments.kind == "files":
@@ -312,7 +312,7 @@ def _drawn(source: Path, still: bool, stem: Path, draw: Draw, report: Report, pr
 
 
 def _own_file(folder: Path, clip: Clip) -> Path | None:
-    """The person's file for a clip: its relative path under the folder with any ending, else its name alone."""
+    """The user's file for a clip: its relative path under the folder with any ending, else its name alone."""
     folder = folder.expanduser().absolute()
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {displayed(str(folder))}.", "Name the folder with the files.")

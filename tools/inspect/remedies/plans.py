@@ -90,7 +90,7 @@ def window(clip: Clip, settings: RemedySettings) -> RemedyPlan:
 
 
 def trim(clip: Clip, settings: RemedySettings) -> RemedyPlan:
-    """Keep the stretch the person names; without one, take black off both ends."""
+    """Keep the stretch the user names; without one, take black off both ends."""
     start_s, end_s = settings.start_s, settings.end_s
     if start_s is None and end_s is None:
         for flag in clip.flags:
@@ -119,7 +119,7 @@ def constant_frame_rate(clip: Clip, settings: RemedySettings) -> RemedyPlan:
         raise DataError(f"{displayed(clip.path)} has no moving picture.", "Choose videos.")
     rate = settings.frame_rate
     return RemedyPlan(
-        f"resampled to {rate:g} pictures a second", MediaChange(frame_rate=rate), [(f"{rate:g}fps", 0.0, math.inf)]
+        f"resampled to {rate:g} pictures per second", MediaChange(frame_rate=rate), [(f"{rate:g}fps", 0.0, math.inf)]
     )
 
 
@@ -146,7 +146,7 @@ def deinterlace(clip: Clip, settings: RemedySettings) -> RemedyPlan:
 
 
 def rotate(clip: Clip, settings: RemedySettings) -> RemedyPlan:
-    """Turned clockwise by the degrees that the person names: nobody else knows what is up."""
+    """Turned clockwise by the degrees that the user names: nobody else knows what is up."""
     if settings.degrees not in (90, 180, 270):
         raise DataError(
             f"{displayed(clip.path)}: by how much is it to be turned?", "Name 90, 180 or 270 degrees clockwise."

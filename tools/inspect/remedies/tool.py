@@ -48,9 +48,7 @@ class RemedyArguments(Strict):
     frame_rate: Annotated[
         float | None, Field(ge=1, le=120, description="constant_frame_rate: null takes the report's.")
     ] = None
-    degrees: Annotated[Literal[90, 180, 270] | None, Field(description="rotate: clockwise; the person names it.")] = (
-        None
-    )
+    degrees: Annotated[Literal[90, 180, 270] | None, Field(description="rotate: clockwise; the user names it.")] = None
     start_s: Annotated[float | None, Field(ge=0, description="trim: null and null take black off the ends.")] = None
     end_s: Annotated[float | None, Field(gt=0, description="trim: where to end.")] = None
     target_lufs: Annotated[float | None, Field(ge=-40, le=-5, description="loudness: null is -23 (EBU R128).")] = None
@@ -88,7 +86,7 @@ def remedy_clips(project: Project, arguments: RemedyArguments, progress: Progres
     split_at_cuts makes a copy of each shot, constant_frame_rate resamples with the sound, crop_bars cuts letterboxes
     away, deinterlace makes whole pictures of fields, rotate turns, trim takes black or named seconds off, loudness
     brings the sound to -23 LUFS, window cuts long clips into pieces with captions of their own. Each copy is decoded
-    again to prove it. Ask the person first: it takes time and disk space. The clips are then inspected again.
+    again to prove it. Ask the user first: it takes time and disk space. The clips are then inspected again.
     """
     report, plans = _planned(project, arguments)  # refused before anything is written
     done, notes = [], []

@@ -111,7 +111,7 @@ class Measures(Document):
 
     `brightness` (mean luma), `contrast` (its 5th to 95th percentile) and `motion` (mean change of luma from picture to
     picture) are in 0..1; `colourfulness` after Hasler and Suesstrunk 2003, about 0 (grey) to 100; `camera_motion` is
-    the median speed of the whole picture in picture widths a second, `shake` the part of it that changes direction;
+    the median speed of the whole picture in picture widths per second, `shake` the part of it that changes direction;
     `sharpness` is the share of fine detail, `noise` the standard deviation of grain in 8-bit luma steps.
     """
 

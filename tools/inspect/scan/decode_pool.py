@@ -23,7 +23,7 @@ STALL_LIMIT_S = 60.0
 """A file whose decoder gives nothing for this long is given up."""
 TIME_LIMIT_S = 120.0
 TIME_LIMIT_S_PER_MIB = 10.0
-"""All in all a file may take the first plus this much for each MiB; 4K at 10 frames a second stays well below."""
+"""All in all a file may take the first plus this much for each MiB; 4K at 10 frames per second stays well below."""
 POLL_S = 1.0
 PASSED_NAMES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 

@@ -24,7 +24,7 @@ from trainer_core.errors import DataError
 from trainer_core.files import file_digest
 
 STUDY_INTERVAL_S = 0.25
-"""Costly measures look at four pictures a second."""
+"""Costly measures look at four pictures per second."""
 HEARING_S = 1.0
 """Sound is heard in pieces of this length: decoders give it in much smaller ones."""
 LARGEST_GAP_S = 0.02
@@ -92,7 +92,7 @@ def digest_of(file: Path) -> str:
 
 
 class Watcher:
-    """Shows every measure what is decoded: the small picture of all, the details of a few a second, all sound."""
+    """Shows every measure what is decoded: the small picture of all, the details of a few per second, all sound."""
 
     def __init__(self, alive: Callable[[], None] | None = None) -> None:
         self.sheet = ContactSheet()

@@ -1,6 +1,6 @@
 """Store of scan results by content: unchanged files aren't scanned again, an interrupted scan continues.
 
-A cache: when it can't be read it is made anew. Rows are committed as they come, so that a kill loses the last second.
+A cache: when it can't be read it is made again. Rows are committed as they come, so that a kill loses the last second.
 """
 
 import contextlib

@@ -53,7 +53,7 @@ class EncodeSummary:
 
 @dataclass(frozen=True)
 class _EncodingWork:
-    """One job's windows that need a file, each with its entry; and why files that are there are made anew."""
+    """One job's windows that need a file, each with its entry; and why files that are there are made again."""
 
     job: EncodingJob
     todo: list[tuple[Window, Entry]]
@@ -63,7 +63,7 @@ class _EncodingWork:
 def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tell: Tell | None = None) -> EncodeSummary:
     """Encode what the objective needs of `config.ltx_agent.dataset` into `config.data.preprocessed_data_root`.
 
-    `tell` hears, before anything is made, why files that are there are made anew; then which masks leave nothing to
+    `tell` hears, before anything is made, why files that are there are made again; then which masks leave nothing to
     learn, and when captions are encoded on the CPU because the card has no room. Paths in `config` are absolute
     (`resolve_paths`). Raises DataError naming the clip that can't be encoded.
     """
@@ -119,7 +119,7 @@ def _work(cache: Cache, job: EncodingJob, windows: list[Window]) -> _EncodingWor
         if old is not None:
             gone = not cache.path(job.directory, window.name).exists()
             changed["the file was removed" if gone else difference(old, entry)] += 1
-    reasons = [f"{job.what}: {count} of {len(windows)} made anew because {why}" for why, count in changed.most_common()]
+    reasons = [f"{job.what}: {count} of {len(windows)} redone because {why}" for why, count in changed.most_common()]
     return _EncodingWork(job, todo, reasons)
 
 

@@ -94,7 +94,7 @@ class _OpenVideo:
         self.origin_s = self._time_s
 
     def _open(self) -> None:
-        """Open the file, anew if it is open, and decode its first picture."""
+        """Open the file, again if it is open, and decode its first picture."""
         self._file.close()
         container = self._file.enter_context(opened(self.path))
         stream = picture_stream(container)

@@ -23,7 +23,7 @@ STOPPING_KINDS = frozenset({"plateau", "overfitting", "diverging", "dead"})
 
 
 def review(session: TrainingSession, evaluator: Evaluator, keeper: StatusKeeper, stop: StopRequest) -> str | None:
-    """Evaluate and render what is due at the session's step; return why the run shall end early, None to go on.
+    """Evaluate and render what is due at the session's step; return why the run is to end early, None to go on.
 
     A stop that is asked for meanwhile cuts rendering short; a resumed run makes what is missing.
     """

@@ -1,4 +1,4 @@
-"""Remedies from the report to the report made anew: the copies stand for the clips, the clips are as they were."""
+"""Remedies from the report to the report made again: the copies stand for the clips, the clips are as they were."""
 
 from pathlib import Path
 
