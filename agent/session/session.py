@@ -80,7 +80,7 @@ class Session:
         return Question.from_json(interrupts[0].value) if interrupts else None
 
     def begin(self, goal: str, until: Stage, fixed: Mapping[str, Any] | None = None) -> Generator[Event]:
-        """Start the work at its first stage, with a goal in the person's words."""
+        """Start the work at its first stage, with a goal in the user's words."""
         goal = printable(goal)
         about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
         start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), "standing": []}
@@ -92,7 +92,7 @@ class Session:
         return self._turn({**start, "messages": messages}, goal or "begin")
 
     def say(self, words: str, until: Stage = "monitor") -> Generator[Event]:
-        """Say something, as the person; `until` is the last stage that the turn may reach by itself.
+        """Say something, as the user; `until` is the last stage that the turn may reach by itself.
 
         While a card waits, words to act on answer it, and a yes or no doesn't: whoever shows cards answers them with
         `answer`, so what comes here was said before the card could be seen.
@@ -107,7 +107,7 @@ class Session:
         return self._turn({"until": until, "messages": [*self._unanswered(), HumanMessage(words)]}, words)
 
     def order(self, tool: str, words: str) -> Generator[Event]:
-        """Call a tool in the person's name; `words` are the slash command as typed.
+        """Call a tool in the user's name; `words` are the slash command as typed.
 
         A stage whose first work is not done yet, up to the tool's own, is begun instead: its model knows what was
         asked for. A card that waits stands again after it. Raises ConfigError when no stage has the tool.
