@@ -7,7 +7,7 @@ from math import gcd
 import numpy as np
 
 from tools.inspect.discover.names import displayed
-from tools.inspect.report.report import Clip, Dataset, Flag, Lost, SizeCount, Spread
+from tools.inspect.report.report import Clip, Dataset, Flag, LossReason, Lost, SizeCount, Spread
 from tools.inspect.scan.scenes import SceneOverlap, bits_apart, connected, shown_shares
 
 MOST_COMPARED = 400
