@@ -1,4 +1,4 @@
-"""What the nodes work with and the state does not hold: the project, the chat model, each node's tools, the ledger."""
+"""The context of the graph's nodes beside the state: project, chat model, tools of each node, ledger."""
 
 import threading
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class AgentContext:
     store: "Store | None" = None
     conversation: str = CONVERSATION
     stop: threading.Event = field(default_factory=threading.Event)
-    """Set while the turn that goes on shall end: tools see it when they report progress, nodes before they begin."""
+    """Set while the current turn is to end: tools see it when they report progress, nodes before they begin."""
 
     def tool(self, name: str) -> Tool | None:
         """Return the tool of this name, whichever node has it."""

@@ -1,4 +1,4 @@
-"""What the conversation remembers: typed artefacts in plain JSON beside the messages, never tensors or logs."""
+"""State of the conversation: typed artefacts in plain JSON beside the messages, never tensors or logs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypedDict
@@ -22,17 +22,17 @@ FINISHED_BY: dict[str, Stage] = {
 
 FROM_GRAPH = "graph"
 FROM_RULES = "rules"
-DECLINED = "The person declined."
+DECLINED = "The user declined."
 NONE_LEFT = "No question is left"
 """How the note begins that has a model go on without an answer."""
 PERSON = "person: "
-"""How a line of what was forgotten begins that holds the person's words."""
-GOAL = "The person"
+"""How a line of what was forgotten begins that holds the user's words."""
+GOAL = "The user"
 """How the note begins that starts the work with a goal."""
 
 
 def _latest(_: Stage, given: Stage) -> Stage:
-    """The last of several answers to one card: a card that is asked anew is answered again in the same step."""
+    """The last of several answers to one card: a card that is asked again is answered again in the same step."""
     return given
 
 
@@ -51,19 +51,19 @@ class AgentState(TypedDict, total=False):
     finished: Stage | None
     """The stage whose work was done in this turn and has not been handed over yet."""
     approvals: dict[str, str]
-    """What was reviewed and approved, by name, with the fingerprint of the file as the person saw it."""
+    """What was reviewed and approved, by name, with the fingerprint of the file as the user saw it."""
     granted: dict[str, str]
     """Tool calls that may run, by the fingerprint of the call and its config, with the approval each was given."""
     declined: dict[str, str]
-    """What the person did without, by approval, with the fingerprint of the plan it was declined for."""
+    """What the user did without, by approval, with the fingerprint of the plan it was declined for."""
     fixed: dict[str, Any]
-    """Tool arguments that the person fixed on the command line; they win over the model's."""
+    """Tool arguments that the user fixed on the command line; they win over the model's."""
     artifacts: dict[str, str]
     """Files of the project that exist, relative to it."""
     error: dict[str, Any] | None
     """The error of the last tool call, if it failed: message, hint, exit_code; by_model: no tool takes such a call."""
     fallback: bool
-    """Whether the person let the built-in planner take over from a language model that failed."""
+    """Whether the user let the built-in planner take over from a language model that failed."""
     standing: list[dict[str, Any]]
     """The cards that were answered in words, oldest first: each is asked again when the turn that they began has ended.
 
@@ -93,12 +93,12 @@ def earlier_of(state: Mapping[str, object]) -> list[str]:
 
 
 def words_of(lines: Sequence[str]) -> list[str]:
-    """The person's words among such lines, oldest first."""
+    """The user's words among such lines, oldest first."""
     return [line.removeprefix(PERSON) for line in lines if line.startswith(PERSON)]
 
 
 def note_from_graph(text: str) -> HumanMessage:
-    """A message that the program, not the person, adds, so that the model's turn never follows its own words."""
+    """A message that the program, not the user, adds, so that the model's turn never follows its own words."""
     return HumanMessage(text, additional_kwargs={"origin": FROM_GRAPH})
 
 

@@ -19,7 +19,7 @@ COMMAND = Path(sys.executable).with_name("ltx-agent")
 
 
 def main(out: Path) -> int:
-    """Run the demo in `out`, made anew; returns the exit code of the first step that fails."""
+    """Run the demo in `out`, made again; returns the exit code of the first step that fails."""
     clips, project = out / "clips", out / "project"
     shutil.rmtree(out, ignore_errors=True)
     say(f"Making six short clips with sound in {clips}")

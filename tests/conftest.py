@@ -138,4 +138,4 @@ def write_precomputed() -> Callable[..., Path]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-snapshots", action="store_true", help="draw the pictures of the screens anew")
+    parser.addoption("--update-snapshots", action="store_true", help="draw the pictures of the screens again")

@@ -12,8 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from tools.project import Project
 from trainer_core.config import is_tiny, load_config
 from trainer_core.config_paths import resolve_paths
@@ -22,6 +20,7 @@ from trainer_core.errors import LtxError
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import USABLE, estimate
 from trainer_core.memory.plan import sized
+from trainer_core.strict import Strict
 
 LOWEST_CUDA = 13
 LOW_DISK_BYTES = 50 * 10**9
@@ -33,10 +32,8 @@ _TORCH_PROBE = (
 )
 
 
-class Finding(BaseModel):
+class MachineFinding(Strict):
     """One thing that was looked at. `state`: ok, warn (it works, worse), fail (training can't), none (not there)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     state: Literal["ok", "warn", "fail", "none"]
@@ -44,10 +41,8 @@ class Finding(BaseModel):
     remedy: str = ""
 
 
-class Gpu(BaseModel):
+class Gpu(Strict):
     """One card, in bytes."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     total_bytes: int
@@ -56,22 +51,18 @@ class Gpu(BaseModel):
     cuda: str
 
 
-class Trainable(BaseModel):
+class Trainable(Strict):
     """A way to train on this machine; `bucket` is the largest that the estimate says fits, None where none does."""
-
-    model_config = ConfigDict(extra="forbid")
 
     what: str
     switches: str
     bucket: str | None
 
 
-class MachineReport(BaseModel):
+class MachineReport(Strict):
     """Everything `ltx-agent check` found."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    findings: list[Finding]
+    findings: list[MachineFinding]
     gpus: list[Gpu]
     host_total_bytes: int
     host_free_bytes: int
@@ -239,10 +230,10 @@ def _torch() -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _gpu_findings(gpus: list[Gpu], error: str, probe: dict[str, Any] | None) -> list[Finding]:
+def _gpu_findings(gpus: list[Gpu], error: str, probe: dict[str, Any] | None) -> list[MachineFinding]:
     if not gpus:
         return [
-            Finding(
+            MachineFinding(
                 name="GPU",
                 state="none",
                 message=f"no NVIDIA GPU is visible here ({error})",
@@ -250,7 +241,7 @@ def _gpu_findings(gpus: list[Gpu], error: str, probe: dict[str, Any] | None) -> 
             )
         ]
     found = [
-        Finding(
+        MachineFinding(
             name="GPU",
             state="ok" if gpu.free_bytes > 0.9 * gpu.total_bytes else "warn",
             message=f"{gpu.name}, {gpu.total_bytes / 1e9:.0f} GB, {gpu.free_bytes / 1e9:.0f} GB of it free",
@@ -260,7 +251,7 @@ def _gpu_findings(gpus: list[Gpu], error: str, probe: dict[str, Any] | None) -> 
     ]
     cuda = float(gpus[0].cuda)
     found.append(
-        Finding(
+        MachineFinding(
             name="driver",
             state="ok" if cuda >= LOWEST_CUDA else "fail",
             message=f"{gpus[0].driver}, up to CUDA {gpus[0].cuda}",
@@ -268,15 +259,15 @@ def _gpu_findings(gpus: list[Gpu], error: str, probe: dict[str, Any] | None) -> 
         )
     )
     if probe is None:
-        found.append(Finding(name="torch", state="fail", message="torch doesn't start", remedy="Reinstall it."))
+        found.append(MachineFinding(name="torch", state="fail", message="torch doesn't start", remedy="Reinstall it."))
     elif not probe["usable"]:
         build = probe["cuda"] or "none: this is the CPU build"
         message = f"torch {probe['version']} can't use the GPU (its CUDA: {build})"
-        found.append(Finding(name="torch", state="fail", message=message, remedy="Install torch's CUDA build."))
+        found.append(MachineFinding(name="torch", state="fail", message=message, remedy="Install torch's CUDA build."))
     else:
         state: Literal["ok", "warn"] = "ok" if probe["bf16"] else "warn"
         message = f"torch {probe['version']} with CUDA {probe['cuda']}, bf16 {'yes' if probe['bf16'] else 'no'}"
-        found.append(Finding(name="torch", state=state, message=message))
+        found.append(MachineFinding(name="torch", state=state, message=message))
     return found
 
 
@@ -298,9 +289,9 @@ def _host_memory() -> tuple[int, int]:
     return total, free
 
 
-def _memory_finding(total: int, free: int) -> Finding:
+def _memory_finding(total: int, free: int) -> MachineFinding:
     enough = free >= 32 * 10**9
-    return Finding(
+    return MachineFinding(
         name="host memory",
         state="ok" if enough else "warn",
         message=f"{free / 1e9:.0f} of {total / 1e9:.0f} GB available",
@@ -310,9 +301,9 @@ def _memory_finding(total: int, free: int) -> Finding:
     )
 
 
-def _disk_finding(free: int) -> Finding:
+def _disk_finding(free: int) -> MachineFinding:
     enough = free >= LOW_DISK_BYTES
-    return Finding(
+    return MachineFinding(
         name="disk",
         state="ok" if enough else "warn",
         message=f"{free / 1e9:.0f} GB free here",
@@ -327,16 +318,16 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _package_findings(packages: dict[str, str | None]) -> list[Finding]:
+def _package_findings(packages: dict[str, str | None]) -> list[MachineFinding]:
     missing = [name for name, found in packages.items() if found is None]
     said = ", ".join(f"{name} {found}" for name, found in packages.items() if found is not None)
     if not missing:
-        return [Finding(name="packages", state="ok", message=said)]
+        return [MachineFinding(name="packages", state="ok", message=said)]
     remedy = f"Run `pip install {' '.join(missing)}`."
-    return [Finding(name="packages", state="fail", message=f"{', '.join(missing)} missing", remedy=remedy)]
+    return [MachineFinding(name="packages", state="fail", message=f"{', '.join(missing)} missing", remedy=remedy)]
 
 
-def _model_findings(project: Project | None) -> list[Finding]:
+def _model_findings(project: Project | None) -> list[MachineFinding]:
     if project is None:
         return []
     try:
@@ -346,23 +337,23 @@ def _model_findings(project: Project | None) -> list[Finding]:
         else:
             paths = {"model": project.facts.model, "text encoder": None}
     except LtxError as error:
-        return [Finding(name="model", state="fail", message=error.message, remedy=error.hint)]
+        return [MachineFinding(name="model", state="fail", message=error.message, remedy=error.hint)]
     found = []
     for name, path in paths.items():
         if path is None:
             continue
         if is_tiny(path):
             message = f"{path}: small and random, it can't generate anything"
-            found.append(Finding(name=name, state="warn", message=message))
+            found.append(MachineFinding(name=name, state="warn", message=message))
             continue
         there = Path(path).expanduser().exists()
         message = path if there else f"there is nothing at {path}"
         remedy = "" if there else "Correct model.model_path, or download it."
-        found.append(Finding(name=name, state="ok" if there else "fail", message=message, remedy=remedy))
+        found.append(MachineFinding(name=name, state="ok" if there else "fail", message=message, remedy=remedy))
     return found
 
 
-def _endpoint_findings() -> list[Finding]:
+def _endpoint_findings() -> list[MachineFinding]:
     """Whether the configured language-model endpoint takes a connection; nothing is sent to it."""
     import socket
     from urllib.parse import urlsplit
@@ -370,14 +361,16 @@ def _endpoint_findings() -> list[Finding]:
     url = os.environ.get("LTX_AGENT_BASE_URL")
     if not url:
         message = "no language-model endpoint is configured; the built-in planner holds the conversation"
-        return [Finding(name="endpoint", state="none", message=message)]
+        return [MachineFinding(name="endpoint", state="none", message=message)]
     parts = urlsplit(url)
     place = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
     try:
         with socket.create_connection(
             (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)), 3
         ):
-            return [Finding(name="endpoint", state="ok", message=f"{place} takes connections")]
+            return [MachineFinding(name="endpoint", state="ok", message=f"{place} takes connections")]
     except OSError as error:
         remedy = "Start it, or correct LTX_AGENT_BASE_URL."
-        return [Finding(name="endpoint", state="warn", message=f"{place} doesn't answer ({error})", remedy=remedy)]
+        return [
+            MachineFinding(name="endpoint", state="warn", message=f"{place} doesn't answer ({error})", remedy=remedy)
+        ]

@@ -2,22 +2,21 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.spec import CostLine
+from trainer_core.strict import Strict
 
 
-class Prices(BaseModel):
+class Prices(Strict):
     """`prices:`, what an hour of the GPU costs, and in which currency all prices are."""
-
-    model_config = ConfigDict(extra="forbid")
 
     gpu_hour: Annotated[float, Field(ge=0)] | None = None
     currency: Annotated[str, Field(pattern=r"^\w{1,8}$")] = "USD"
 
 
 def money_of(time: CostLine, prices: Prices) -> CostLine:
-    """What `time` on the GPU costs: by the hour where its length isn't known, unknown where no price is set."""
+    """Return the price of `time` on a GPU: by the hour where its length isn't known, unknown where no price is set."""
     if prices.gpu_hour is None:
         return CostLine("money", "no price of a GPU hour is set (prices.gpu_hour in settings.yaml)")
     price, currency = prices.gpu_hour, prices.currency

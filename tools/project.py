@@ -5,24 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_json, write_json
 from trainer_core.run_folder import RunFolder, list_runs
+from trainer_core.strict import Strict
 
 Progress = Callable[[str, int, int], None]
-"""Called as (what, done, total) while long work goes on; drawing it is the caller's business. It may raise Stopped."""
+"""Called as (what, done, total) while long work goes on; drawing it is the caller's business. May raise ToolStopped."""
 
 
-class Stopped(BaseException):
-    """Raised by a Progress when the person wants the work to end now; tools let it pass and keep what is done."""
+class ToolStopped(BaseException):
+    """Raised by a Progress when the user wants the work to end now; tools let it pass and keep what is done."""
 
 
-class ProjectFacts(BaseModel):
-    """`project.json`: what the person told us, once."""
-
-    model_config = ConfigDict(extra="forbid")
+class ProjectFacts(Strict):
+    """`project.json`: what the user told us, once."""
 
     sources: list[str]
     goal: str = ""
@@ -39,7 +36,7 @@ class ProjectFacts(BaseModel):
     assumed: list[str] = []
     """What the assistant would have asked beyond its five questions, a sentence each: the plan lists them."""
     asked: dict[str, Any] = {}
-    """Draft arguments and dotted config keys that the person asked for: every new draft holds them."""
+    """Draft arguments and dotted config keys that the user asked for: every new draft holds them."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Project:
 
     @property
     def looks_path(self) -> Path:
-        """What inspection saw, by content: a cache that may be deleted."""
+        """Scan results by content: a cache that may be deleted."""
         return self.path / ".looks.sqlite"
 
     @property
@@ -93,16 +90,12 @@ class Project:
 
     @property
     def coverage_path(self) -> Path:
-        """How much of what was given the plan trains on (tools/draft/coverage.py)."""
+        """Counts of the given data that the plan trains on (tools/draft/coverage.py)."""
         return self.path / "coverage.json"
 
     @property
     def config_path(self) -> Path:
         return self.path / "config.yaml"
-
-    @property
-    def precomputed(self) -> Path:
-        return self.path / ".precomputed"
 
     @property
     def runs_path(self) -> Path:

@@ -1,4 +1,4 @@
-"""The person's settings file, read one section at a time. Never a key: keys stay in the environment."""
+"""The user's settings file, read one section at a time. Never a key: keys stay in the environment."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
 def settings_path() -> Path:
-    """Where the settings file is looked for: LTX_AGENT_SETTINGS, else settings.yaml in the configuration folder."""
+    """Return the settings file: LTX_AGENT_SETTINGS, else settings.yaml in the configuration folder."""
     import platformdirs
 
     named = os.environ.get("LTX_AGENT_SETTINGS")

@@ -1,4 +1,4 @@
-"""What a tool is: one function with typed arguments and a typed result, three faces (Python, agent tool, CLI verb)."""
+"""A tool: one function with typed arguments and a typed result, three faces (Python, agent tool, CLI verb)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ FREE = nothing("time", "memory", "disk", "money")
 
 @dataclass(frozen=True)
 class Preview:
-    """What a person judges before a tool runs: one question, lines to read (a diff, names), what it costs.
+    """A card the user judges before a tool runs: one question, lines to read (a diff, names), what it costs.
 
     `costs` name time, memory and disk; money too, unless it is the price of that time on the GPU.
 
@@ -71,7 +71,7 @@ class Tool:
     recover: Callable[..., BaseModel | None] | None = None
     paths: Mapping[str, Callable[[Any, Any], list[str]]] = field(default_factory=dict)
     """For every argument that can name files `(project, arguments) -> paths`: a chat model may name those of the
-    project, its clips and the person's words, and no others."""
+    project, its clips and the user's words, and no others."""
 
     @property
     def description(self) -> str:

@@ -32,7 +32,7 @@ PEFT_NAME = "default"
 
 @dataclass(frozen=True)
 class AdapterFacts:
-    """What a saved file says about itself in its metadata."""
+    """A saved file's metadata about itself."""
 
     version: Version
     base: str

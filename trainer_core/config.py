@@ -145,7 +145,7 @@ class TrainingConfig(Section):
 
     @property
     def objective_name(self) -> str:
-        """Which of the 13 objectives is trained: as `ltx_agent.objective` says, else by roles and conditions."""
+        """Name of the trained objective: as `ltx_agent.objective` says, else by roles and conditions."""
         return self.ltx_agent.objective or name_of(self.strategy)
 
     @property
@@ -228,7 +228,7 @@ def schema_text() -> str:
 
 
 def is_tiny(model_path: str) -> bool:
-    """Whether `model_path` asks for the small random model: `tiny`, `tiny:2.0`, `tiny:2.3`, `tiny:2.5`."""
+    """True if `model_path` asks for the small random model: `tiny`, `tiny:2.0`, `tiny:2.3`, `tiny:2.5`."""
     return model_path == "tiny" or model_path.startswith("tiny:")
 
 

@@ -132,7 +132,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except ValueError as error:
         raise ConfigError(
-            f"{path} is not valid JSON: {error}.", "Restore it or delete it to have it made anew."
+            f"{path} is not valid JSON: {error}.", "Restore it or delete it to have it made again."
         ) from error
 
 

@@ -53,7 +53,7 @@ def trained_metadata(base: dict[str, str], facts: dict[str, str]) -> dict[str, s
 
 
 def facts_in(metadata: dict[str, str]) -> dict[str, str]:
-    """What a checkpoint's metadata says of the run that made it."""
+    """Return a checkpoint's metadata about the run that made it."""
     return {name: value for name, value in metadata.items() if name in _FACTS or name == "format"}
 
 

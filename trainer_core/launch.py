@@ -18,7 +18,7 @@ from trainer_core.resume_config import run_config
 from trainer_core.run_folder import RunFolder, RunState, RunStatus
 from trainer_core.summary import write_summary
 from trainer_core.training.monitoring.status_writer import StatusKeeper
-from trainer_core.training.stop import Stopped, StopRequest
+from trainer_core.training.stop import StopRequest, TrainingStopped
 
 
 def main() -> int:
@@ -46,7 +46,7 @@ def _supervised(run: RunFolder, stop: StopRequest, writes: bool) -> int:
         code = 0
         try:
             _encode_and_train(config, run, keeper, stop)
-        except Stopped:
+        except TrainingStopped:
             keeper.update(state="done", stage="stopped", eta_s=0.0)
         except LtxError as error:
             state: RunState = "diverged" if isinstance(error, TrainingError) else "failed"

@@ -1,4 +1,4 @@
-"""Who trains in a run folder: one process at a time, recognised even when its number was given to another. No torch."""
+"""Lease of a run folder: one process trains at a time, recognised even when its PID is reused. No torch."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ def machine_id() -> str:
 
 
 def process_identity(pid: int) -> str | None:
-    """When process `pid` began, as the kernel counts it (clock changes don't move it); None when there is none.
+    """Return the start of process `pid` by the kernel's count (clock changes don't move it); None when there is none.
 
     A zombie counts as ended. With the pid this tells a process from a later one under the same number.
     """

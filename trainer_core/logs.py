@@ -9,7 +9,7 @@ KEPT = 3
 
 
 def rotate_log(path: Path, largest_bytes: int = LARGEST_BYTES, kept: int = KEPT) -> bool:
-    """When `path` has grown over the limit, rename it to `.1` (`.1` to `.2` …) and write on into a new file.
+    """Rename `path` to `.1` (`.1` to `.2` …) once it has grown over the limit, and write on into a new file.
 
     Only for a process whose own stdout or stderr goes to `path`: those descriptors are pointed at the new file.
     Returns whether it rotated.

@@ -9,7 +9,7 @@ from trainer_core.files import append_jsonl, read_jsonl, read_jsonl_ends, read_j
 
 @dataclass(frozen=True)
 class StepSeconds:
-    """Where one optimizer step's wall time went, in seconds."""
+    """Parts of one optimizer step's wall time, in seconds."""
 
     data: float = 0.0
     forward: float = 0.0

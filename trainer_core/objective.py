@@ -20,7 +20,7 @@ OCCASIONAL = 0.3
 
 @dataclass(frozen=True)
 class VaeFactors:
-    """How many pixels (and source frames) one latent cell stands for; read from the checkpoint's own VAE."""
+    """Pixels (and source frames) per latent cell; read from the checkpoint's own VAE."""
 
     time: int
     height: int
@@ -209,7 +209,7 @@ def name_of(strategy: FlexibleStrategy) -> str:
 
 
 def _names(condition: Condition | None) -> bool:
-    """Whether a condition makes another objective: a share of first frames within text-to-video does not."""
+    """True if a condition makes another objective: a share of first frames within text-to-video does not."""
     return condition is not None and (condition.type != "first_frame" or condition.probability >= OCCASIONAL)
 
 

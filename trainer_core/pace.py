@@ -1,4 +1,4 @@
-"""How long things take and will take: training, evaluation, saving and validation kept apart. No torch."""
+"""Durations of a run, past and expected: training, evaluation, saving and validation kept apart. No torch."""
 
 import math
 import time
@@ -15,12 +15,11 @@ STALL = 4.0
 
 
 @dataclass
-class Pace:
+class RunPace:
     """Seconds measured so far in this process."""
 
     steps: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
     parts: dict[Part, list[float]] = field(default_factory=dict)
-    trained_s: float = 0.0
     stepped_count: int = 0
     stalled_s: float = 0.0
     """What steps took beyond four usual ones: rare, but time that passes all the same."""
@@ -28,7 +27,6 @@ class Pace:
 
     def stepped(self, seconds: float) -> None:
         self.steps.append(seconds)
-        self.trained_s += seconds
         self.stepped_count += 1
         self.stalled_s += max(0.0, seconds - self._limit_s)
         if self.stepped_count % RECENT_STEPS == 0:
@@ -41,15 +39,15 @@ class Pace:
         self.parts.setdefault(part, []).append(time.perf_counter() - started)
 
     def latest_s(self, part: Part) -> float:
-        """What the latest one took."""
+        """Return the duration of the latest one."""
         return self.parts[part][-1]
 
     def step_s(self) -> float | None:
-        """What a step takes now; None before the first."""
+        """Return the current duration of a step; None before the first."""
         return usual(list(self.steps))
 
     def part_s(self, part: Part) -> float | None:
-        """What one evaluation, save or validation takes; None before the first."""
+        """Return the duration of one evaluation, save or validation; None before the first."""
         return usual(self.parts.get(part, []))
 
     def eta_parts_s(self, steps_left: int, times_left: dict[Part, int]) -> dict[str, float] | None:
@@ -78,7 +76,7 @@ def usual(seconds: list[float]) -> float | None:
 
 
 def times_due(interval: int | None, step: int, steps: int, *, at_end: bool) -> int:
-    """How often something due every `interval` steps is still due after `step` (and once `at_end`)."""
+    """Return how often something due every `interval` steps is still due after `step` (and once `at_end`)."""
     if step >= steps:
         return 0
     regular = 0 if interval is None else steps // interval - step // interval

@@ -7,21 +7,20 @@ from trainer_core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Quantization:
-    """How the large linear layers of a frozen base are stored. `bits` a weight, block and row scales included."""
+    """A storage of a frozen base's large linear layers. `bits` per weight, block and row scales included."""
 
     name: str
     bits: float
     words: str
-    same_as_upstream: bool
 
 
 SCHEMES: dict[str, Quantization] = {
-    "int8": Quantization("int8", 8.0, "8-bit integers, one scale a row (torchao)", True),
+    "int8": Quantization("int8", 8.0, "8-bit integers, one scale a row (torchao)"),
     "int8-dynamic": Quantization(
-        "int8-dynamic", 8.0, "8-bit integers, activations rounded to 8 bits on the fly (torchao)", False
+        "int8-dynamic", 8.0, "8-bit integers, activations rounded to 8 bits on the fly (torchao)"
     ),
-    "fp8": Quantization("fp8", 8.0, "8-bit floats (e4m3), one scale a row (torchao)", True),
-    "nf4": Quantization("nf4", 4.127, "4-bit normal floats in blocks of 64 (bitsandbytes)", False),
+    "fp8": Quantization("fp8", 8.0, "8-bit floats (e4m3), one scale a row (torchao)"),
+    "nf4": Quantization("nf4", 4.127, "4-bit normal floats in blocks of 64 (bitsandbytes)"),
 }
 UPSTREAM: dict[str, str] = {"int8-quanto": "int8", "fp8-quanto": "fp8", "int4-quanto": "nf4"}
 REFUSED: dict[str, tuple[str, str]] = {

@@ -1,4 +1,4 @@
-"""What a resume may change about a run, and the config that it then trains with. No torch."""
+"""Changes a resume may make to a run's config, and the config that it then trains with. No torch."""
 
 import contextlib
 from datetime import datetime
@@ -47,7 +47,7 @@ def run_config(run: RunFolder) -> TrainingConfig:
 
 
 def request_resume(run: RunFolder, overrides: dict[str, Any], from_step: int | None = None) -> TrainingConfig:
-    """Write down what the next start of `run` shall change, and return the config it will have.
+    """Write down what the next start of `run` changes, and return the config it will have.
 
     Raises ConfigError when a change isn't possible, when there is nothing to go on from, or nothing left to do.
     """
@@ -67,7 +67,7 @@ def changed_config(config: TrainingConfig, overrides: dict[str, Any]) -> Trainin
 
 
 def is_changeable(name: str) -> bool:
-    """Whether a resume may change the setting under this dotted name."""
+    """True if a resume may change the setting under this dotted name."""
     return any(name == known or name.startswith(f"{known}.") for known in CHANGEABLE)
 
 

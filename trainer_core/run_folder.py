@@ -95,7 +95,7 @@ class RunFolder:
 
     @property
     def set_aside(self) -> Path:
-        """Where a resume puts what lies behind the step it goes back to: nothing is deleted."""
+        """Folder of what lies behind the step that a resume goes back to: nothing is deleted."""
         return self.path / "set-aside"
 
     @property
@@ -118,7 +118,7 @@ class RunFolder:
 
     @property
     def doctor_path(self) -> Path:
-        """What the adapter doctor found in each checkpoint."""
+        """The adapter doctor's findings on each checkpoint."""
         return self.path / "doctor.jsonl"
 
     @property
@@ -126,7 +126,7 @@ class RunFolder:
         return self.path / "run-summary.md"
 
     def resumes(self) -> list[dict[str, Any]]:
-        """What each resume asked for, oldest first: `{"time", "from_step", "overrides"}`."""
+        """Return each resume's request, oldest first: `{"time", "from_step", "overrides"}`."""
         return read_jsonl(self.resumes_path) if self.resumes_path.exists() else []
 
     def events(self) -> list[dict[str, Any]]:

@@ -218,6 +218,6 @@ def _name(path: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Text of others inside Markdown: one line that opens no table cell, link or tag."""
+    """Anybody's text inside Markdown: one line that opens no table cell, link or tag."""
     flat = " ".join(text.split())
     return flat.replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")

@@ -13,7 +13,7 @@ ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
 
 @dataclass(frozen=True)
 class Targets:
-    """What `lora.target_modules` is for an objective, and why."""
+    """Value of `lora.target_modules` for an objective, and why."""
 
     modules: tuple[str, ...]
     reason: str

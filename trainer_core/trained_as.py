@@ -1,4 +1,4 @@
-"""What an adapter's metadata says of the strategy it was trained with: roles, conditions, references. No torch.
+"""An adapter's training strategy as its metadata states it: roles, conditions, references. No torch.
 
 The metadata comes from a file that anybody may have made, so whatever in it makes no sense counts as not said.
 """

@@ -57,7 +57,7 @@ class Stored:
         return found
 
     def is_wider_than(self, other: "Stored") -> bool:
-        """Whether a number takes more bits here than in `other`."""
+        """True if a number takes more bits here than in `other`."""
         return _BITS[self.dtype] > _BITS[other.dtype]
 
     def named(self, name: str) -> "Stored":

@@ -1,4 +1,4 @@
-"""Which files a chat model's call may name: those of the project and its clips, and those the person spelled out.
+"""Limits the files a chat model's call may name to the project, its clips and those the user spelled out.
 
 The command line is the person's own and may name any file.
 """

@@ -1,4 +1,4 @@
-"""What a person reviews before the work goes on, and whether the review still holds: it is bound to what was seen."""
+"""The user's reviews before work goes on; a review is bound to what was seen and lapses when that changes."""
 
 import hashlib
 

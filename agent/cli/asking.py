@@ -4,7 +4,7 @@ import sys
 
 
 def is_terminal() -> bool:
-    """Whether there is somebody to ask."""
+    """True if there is somebody to ask."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 

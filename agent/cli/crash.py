@@ -1,4 +1,4 @@
-"""The last resort for an error that nobody foresaw: its traceback goes into a log file, one line to the person."""
+"""The last resort for an error that nobody foresaw: its traceback goes into a log file, one line to the user."""
 
 import time
 import traceback

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def open_talk(project: Path | None, llm: str = "auto", *, plain: bool = False, session: str | None = None) -> None:
-    """Talk until the person leaves, in the conversation `session` or the one used last."""
+    """Talk until the user leaves, in the conversation `session` or the one used last."""
     if plain or not _is_full_terminal():
         from agent.ui.plain.chat import talk
 
@@ -23,6 +23,6 @@ def open_talk(project: Path | None, llm: str = "auto", *, plain: bool = False, s
 
 
 def _is_full_terminal() -> bool:
-    """Whether there is a terminal that a full screen can be drawn on."""
+    """True if there is a terminal that a full screen can be drawn on."""
     streams = (sys.stdin, sys.stdout, sys.stderr)  # it is drawn on stderr
     return all(stream.isatty() for stream in streams) and os.environ.get("TERM", "dumb") != "dumb"

@@ -20,7 +20,7 @@ RunArgument = Annotated[
     Path | None, typer.Argument(metavar="[PROJECT|RUN]", help="Project or run folder; default: the newest run here.")
 ]
 ProjectOption = Annotated[Path | None, typer.Option("--project", help="Project folder [./ltx-projects/<name>].")]
-GoalOption = Annotated[str | None, typer.Option("--goal", help="What the adapter shall learn, in your words.")]
+GoalOption = Annotated[str | None, typer.Option("--goal", help="What to learn, in your own words.")]
 ObjectiveOption = Annotated[str | None, typer.Option("--objective", help="t2v, i2v, v2a, … [from goal and clips].")]
 AdapterOption = Annotated[Adapter | None, typer.Option("--adapter", help="What is trained [lora].")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Checkpoint, diffusers folder, or tiny [tiny].")]

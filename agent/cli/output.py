@@ -1,4 +1,4 @@
-"""What verbs print: plain lines, one JSON document, a progress bar; and how a failure ends."""
+"""Output of verbs: plain lines, one JSON document or a progress bar, and the ending of a failed verb."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a CI shows of a headless run: a Markdown summary, the data's problems as JUnit or SARIF; names are escaped."""
+"""Reports of a headless run for CI: a Markdown summary, the data's problems as JUnit or SARIF; names are escaped."""
 
 import json
 from pathlib import Path

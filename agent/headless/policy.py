@@ -10,21 +10,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from agent.llm.settings import Budget
 from agent.session.events import Approval, Question
 from trainer_core.errors import ConfigError
+from trainer_core.strict import Strict
 
 GB = 10**9
 Limit = Annotated[float, Field(gt=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Budgets(_Section):
+class Budgets(Strict):
     """Limits of one run of the pipeline; None sets none. `money` covers the language model and the GPU's time."""
 
     gpu_hours: Limit | None = None
@@ -33,7 +30,7 @@ class Budgets(_Section):
     money: Limit | None = None
 
 
-class Policy(_Section):
+class Policy(Strict):
     """The permitted approvals by name, the budgets, and what follows when memory runs out.
 
     `out_of_memory: next_rung` lets a run that ran out go on with the saving its trainer offers (`resume` must be
@@ -47,7 +44,7 @@ class Policy(_Section):
     incomplete_samples: Literal["refuse", "leave_out"] = "refuse"
 
     def refusal(self, question: Question, spent_money: float = 0.0) -> str:
-        """Why the policy doesn't give this approval; empty when it does."""
+        """Return why the policy doesn't give this approval; empty when it does."""
         if question.approval not in self.approvals:
             return (
                 f"the policy doesn't permit `{question.approval}` (it permits: {', '.join(self.approvals) or 'none'})"
@@ -60,11 +57,11 @@ class Policy(_Section):
         return ""
 
     def model_budget(self) -> Budget:
-        """What the chat model may spend."""
+        """Return the budget of the chat model."""
         return Budget(tokens=self.budgets.tokens, money=self.budgets.money)
 
     def overrun(self, seconds: float, disk_bytes: int) -> str:
-        """Which limit a run has grown over; empty while it keeps all."""
+        """Return the limit that a run has grown over; empty while it keeps all."""
         hours, disk = self.budgets.gpu_hours, self.budgets.disk_gb
         if hours is not None and seconds > hours * 3600:
             return f"training took {seconds / 3600:.2f} h, the policy permits {hours:g} GPU-hours"

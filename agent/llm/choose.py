@@ -1,4 +1,4 @@
-"""Which chat model talks: an OpenAI-compatible endpoint when one is configured, else the built-in planner."""
+"""Choice of the chat model: an OpenAI-compatible endpoint when one is configured, else the built-in planner."""
 
 import os
 from collections.abc import Callable, Sequence

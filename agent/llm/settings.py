@@ -5,21 +5,18 @@ They are sections of settings.yaml; the environment wins over the file, `--llm` 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.prices import Prices
 from tools.settings import from_environment, read_section
+from trainer_core.strict import Strict
 
 ToolStyle = Literal["auto", "native", "json"]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class LlmSettings(_Section):
+class LlmSettings(Strict):
     """`llm:`, the chat model. `tools`: native function calls, or a JSON object a reply for models that know none."""
 
     base_url: str | None = None
@@ -34,15 +31,15 @@ class LlmSettings(_Section):
     price_per_million_output: NotNegative | None = None
 
 
-class Budget(_Section):
+class Budget(Strict):
     """`budget:`, what a conversation may spend on its chat model; None sets no limit."""
 
     tokens: Annotated[int, Field(ge=1)] | None = None
     money: Positive | None = None
 
 
-class Settings(_Section):
-    """What the agent reads of settings.yaml."""
+class Settings(Strict):
+    """The agent's part of settings.yaml."""
 
     llm: LlmSettings = LlmSettings()
     budget: Budget = Budget()

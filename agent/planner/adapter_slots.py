@@ -1,4 +1,4 @@
-"""What a sentence about an adapter or a run asks of which tool, by rules: examine, compare, edit, sample, export, push.
+"""Rules that turn a sentence about an adapter or a run into a call: examine, compare, edit, sample, export, push.
 
 A file counts where a person spelled one out; where they mean "my adapter", the planner fills in the newest.
 """

@@ -1,4 +1,4 @@
-"""What a tool's answer comes to in words, seen from what the user asked."""
+"""The planner's words after a tool's answer, as seen from what the user asked."""
 
 import json
 from collections.abc import Callable, Sequence

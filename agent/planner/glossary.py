@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from agent.planner.meaning import nearest
+from trainer_core.strict import Strict
 
 CLOSE_SPELLING = 0.82
 MEANT = 0.35
@@ -16,10 +16,8 @@ MEANT = 0.35
 NEAREST_SHOWN = 2
 
 
-class Term(BaseModel):
+class Term(Strict):
     """One word: what it says, and what else people call it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     also: list[str] = []
     says: str

@@ -1,4 +1,4 @@
-"""What a sentence is about: the labels of the exemplars that mean nearly the same, in any of the encoder's languages.
+"""Labels of the exemplars that mean nearly the same as a sentence, in any of the encoder's languages.
 
 The exemplars are sentences in `exemplars/*.yaml`, a kind a file, each under its label. Meaning is learned from all of
 them at once by kernel ridge regression, so a sentence that is like those of two labels scores middling for both. The
@@ -17,10 +17,10 @@ from typing import cast
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from safetensors import safe_open
 
 from agent.planner.sentence_encoder import Vectors, encode, encoder_name, is_installed, plain
+from trainer_core.strict import Strict
 
 EXEMPLARS = Path(__file__).parent / "exemplars"
 VECTORS = EXEMPLARS / "vectors.safetensors"
@@ -36,10 +36,8 @@ _IDEOGRAPHS = 0x2E80
 Matrix = NDArray[np.float64]
 
 
-class _Exemplars(BaseModel):
+class _Exemplars(Strict):
     """One file: label, then language, then sentences."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: str
     labels: dict[str, dict[str, list[str]]]

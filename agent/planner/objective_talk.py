@@ -1,5 +1,6 @@
-"""What to train, settled in the talk: the goal and what was said since, then a question or a refusal where they leave
-it open. Stands around the planner's other moves: they caption and draft, and here is decided whether that is due.
+"""The conversation's choice of what to train: the goal and what was said since, else a question or a refusal.
+
+It runs around the planner's other moves: they caption and draft, and this module decides when that is due.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What to offer where a sentence wasn't understood: the two nearest things that can be said, as words to say."""
+"""Suggestions for a sentence that wasn't understood: the two nearest things that can be said."""
 
 import re
 from collections.abc import Sequence

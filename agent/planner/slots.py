@@ -1,4 +1,4 @@
-"""What a person's plain English names, by rules: objectives, values, clips, directions. Knows nothing of the chat."""
+"""Rules that read objectives, values, clips and directions from plain English. Knows nothing of the chat."""
 
 import re
 from typing import Any

@@ -46,7 +46,7 @@ class Watch:
                 self._told[run.id] = {"ended"}
 
     def look(self) -> list[Alerted]:
-        """What is new since the last look."""
+        """Return the news since the last look."""
         news = self._news_of_config()
         for run in self._project.runs():
             told = self._told.setdefault(run.id, set())
@@ -98,7 +98,7 @@ class Watch:
         return news
 
     def _described(self, run: RunFolder) -> StatusResult:
-        """What the run's folder says: judged anew when it ended, was evaluated or has grown, else only its step."""
+        """What the run's folder says: judged again when it ended, was evaluated or has grown, else only its step."""
         now = run.read_status()
         size = run.metrics_path.stat().st_size if run.metrics_path.exists() else 0
         judged, verdict, status = self._judged.get(run.id, (0, None, None))
@@ -131,7 +131,7 @@ def pause_after(look: Callable[[], None]) -> float:
 
 
 def cant_judge(error: Exception) -> Alerted:
-    """What to tell when a run's files are such that looking fails."""
+    """Return the alert for a run whose files can't be read."""
     return Alerted("runs", "warn", f"The runs can't be judged: {type(error).__name__}: {error}.")
 
 

@@ -24,7 +24,7 @@ def _model(session: Session, name: str) -> list[str]:
     return [f"You talk to {session.model_name} from now on."]
 
 
-def _goal(session: Session, rest: str) -> list[str]:  # noqa: ARG001 (a command's signature)
+def _goal(session: Session, _rest: str) -> list[str]:
     goal = session.project.facts.goal
     return [f"The goal: {goal}" if goal else "No goal is named. /goal TEXT names one."]
 
@@ -57,7 +57,7 @@ def _budget(session: Session, rest: str) -> list[str]:
     return [f"Used: {tokens}; money by the settings' prices: {money}."]
 
 
-def _sessions(session: Session, rest: str) -> list[str]:  # noqa: ARG001
+def _sessions(session: Session, _rest: str) -> list[str]:
     lines = [
         f"{known.name}{' (this one)' if known.name == session.name else ''}: {known.title or 'nothing said yet'}"
         for known in session.conversations()
@@ -65,14 +65,14 @@ def _sessions(session: Session, rest: str) -> list[str]:  # noqa: ARG001
     return [*lines, "Another one: ltx-agent chat --session NAME."]
 
 
-def _history(session: Session, rest: str) -> list[str]:  # noqa: ARG001
+def _history(session: Session, _rest: str) -> list[str]:
     decisions = session.history()
     if not decisions:
         return ["Nothing was decided yet."]
     return [f"{time.strftime('%H:%M', time.localtime(decision.time))}  {decision.what}" for decision in decisions]
 
 
-def _undo(session: Session, rest: str) -> list[str]:  # noqa: ARG001
+def _undo(session: Session, _rest: str) -> list[str]:
     return session.undo()
 
 

@@ -1,4 +1,4 @@
-"""What a conversation is heard as: the events that every face (TUI, line mode, headless) shows in its way.
+"""Events of a conversation, which every interface (TUI, line mode, headless) shows in its own way.
 
 A face is a `Listener`: one method for each kind of event.
 """
@@ -101,7 +101,7 @@ class Returned:
 
     @property
     def was_interrupted(self) -> bool:
-        """Whether the person interrupted this call: its refusal says then how far it came."""
+        """True if the person interrupted this call: its refusal says then how far it came."""
         return self.refusal.startswith(INTERRUPTED)
 
     def tell(self, listener: "Listener[Answer]") -> "Answer":

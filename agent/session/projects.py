@@ -1,4 +1,4 @@
-"""Which project a person means, and its project.json: one clips folder a project."""
+"""Finds the project the user means, and keeps its project.json: one clips folder per project."""
 
 import os
 from pathlib import Path
@@ -80,7 +80,7 @@ def read_facts(project: Project) -> ProjectFacts:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ConfigError(
-            f"{project.facts_path} is wrong: {faults}.", "Correct it, or prepare the clips anew."
+            f"{project.facts_path} is wrong: {faults}.", "Correct it, or prepare the clips again."
         ) from error
 
 
@@ -94,7 +94,7 @@ def _create(path: Path) -> None:
 
 
 def _record(project: Project, facts: ProjectFacts, wishes: dict[str, Any]) -> Project:
-    """Write project.json with what the person named now; prove on the way that the folder can be written."""
+    """Write project.json with what the user named now; prove on the way that the folder can be written."""
     named = {name: value for name, value in wishes.items() if value is not None}
     wanted = ProjectFacts.model_validate({**facts.model_dump(), **named})
     if wanted != facts or not project.facts_path.exists():

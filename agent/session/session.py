@@ -80,7 +80,7 @@ class Session:
         return Question.from_json(interrupts[0].value) if interrupts else None
 
     def begin(self, goal: str, until: Stage, fixed: Mapping[str, Any] | None = None) -> Generator[Event]:
-        """Start the work at its first stage, with a goal in the person's words."""
+        """Start the work at its first stage, with a goal in the user's words."""
         goal = printable(goal)
         about = f"{GOAL}'s goal: {goal}" if goal else f"{GOAL} named no goal."
         start = {"stage": "inspect", "until": until, "goal": goal, "fixed": dict(fixed or {}), "standing": []}
@@ -92,7 +92,7 @@ class Session:
         return self._turn({**start, "messages": messages}, goal or "begin")
 
     def say(self, words: str, until: Stage = "monitor") -> Generator[Event]:
-        """Say something, as the person; `until` is the last stage that the turn may reach by itself.
+        """Say something, as the user; `until` is the last stage that the turn may reach by itself.
 
         While a card waits, words to act on answer it, and a yes or no doesn't: whoever shows cards answers them with
         `answer`, so what comes here was said before the card could be seen.
@@ -107,7 +107,7 @@ class Session:
         return self._turn({"until": until, "messages": [*self._unanswered(), HumanMessage(words)]}, words)
 
     def order(self, tool: str, words: str) -> Generator[Event]:
-        """Call a tool in the person's name; `words` are the slash command as typed.
+        """Call a tool in the user's name; `words` are the slash command as typed.
 
         A stage whose first work is not done yet, up to the tool's own, is begun instead: its model knows what was
         asked for. A card that waits stands again after it. Raises ConfigError when no stage has the tool.
@@ -141,7 +141,7 @@ class Session:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a crash cut the last turn off: `resume` takes it up where it was, doing nothing twice."""
+        """True if a crash cut the last turn off: `resume` takes it up where it was, doing nothing twice."""
         snapshot = self._graph.get_state(self._config)
         # tasks and not next: a step whose work is done but whose checkpoint was never written has no next
         return bool(snapshot.tasks) and not snapshot.interrupts
@@ -156,7 +156,7 @@ class Session:
         return [event for message in self.state.get("messages", []) for event in _heard(message)]
 
     def history(self) -> list[Decision]:
-        """What the person said and allowed, oldest first, as far back as it can be undone."""
+        """Return the user's words and approvals, oldest first, as far back as they can be undone."""
         return self._store.decisions(self.name)
 
     def undo(self) -> list[str]:
@@ -171,7 +171,7 @@ class Session:
         return [f"Undone: {last.what}.", *lines]
 
     def alerts(self) -> list[Alerted]:
-        """What happened outside the conversation since the last call: for a face to ask now and then."""
+        """Return the news from outside the conversation since the last call: for a face to ask now and then."""
         news = self._watch.look()
         self._news.extend(news)
         return news
@@ -199,7 +199,7 @@ class Session:
         self._store.write_settings(self.name, {**self._store.settings(self.name), "budget": budget.model_dump()})
 
     def spent(self) -> Spent:
-        """What this conversation has used of its budget."""
+        """Return the part of its budget that this conversation has used."""
         return self._store.spent(self.name)
 
     def conversations(self) -> list[Conversation]:

@@ -46,7 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("model", "talk to another model: builtin, or a name at the endpoint", "NAME"),
     Command("budget", "what the model has spent, and may: tokens N, money X, none", "[LIMITS]"),
     Command("sessions", "the conversations of this project"),
-    Command("goal", "say what the adapter shall learn", "TEXT"),
+    Command("goal", "say what the adapter is to learn", "TEXT"),
     Command("compare", "compare the curves with those of another run", "[RUN]"),
     Command("open", "open another project, or a folder of clips", "FOLDER"),
     Command("copy", "copy the last answer"),
@@ -97,7 +97,7 @@ def parse(words: str) -> Parsed | None:
 
 
 def unknown(parsed: Parsed) -> str:
-    """What to say to a command that there is none of."""
+    """Return the reply to a command that doesn't exist."""
     return f"There is no command /{parsed.name}. There are: {', '.join(f'/{command.name}' for command in COMMANDS)}."
 
 

@@ -48,7 +48,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Decision:
-    """Something the person said or allowed. `time` is in Unix seconds."""
+    """Something the user said or allowed. `time` is in Unix seconds."""
 
     id: int
     time: float
@@ -69,7 +69,7 @@ class CallRecord:
 
 @dataclass(frozen=True)
 class Spent:
-    """What the chat model has used. `money` counts what the settings have prices for."""
+    """Tokens and money used by the chat model. `money` counts what the settings have prices for."""
 
     input_tokens: int
     output_tokens: int
@@ -101,7 +101,7 @@ class Store:
         )
 
     def settings(self, name: str) -> dict[str, Any]:
-        """What was set for this conversation alone, such as its model and its budget."""
+        """Return the settings of this conversation alone, such as its model and its budget."""
         row = self._db.execute("SELECT settings FROM conversations WHERE name = ?", (name,)).fetchone()
         return json.loads(row[0]) if row else {}
 
@@ -110,7 +110,7 @@ class Store:
         self._db.execute("UPDATE conversations SET settings = ? WHERE name = ?", (json.dumps(settings), name))
 
     def call(self, name: str, key: str) -> CallRecord | None:
-        """What the ledger knows of a call, None when it never began."""
+        """Return the ledger's record of a call, None when it never began."""
         found = self._db.execute(
             "SELECT started_at, status, answer FROM calls WHERE conversation = ? AND key = ?", (name, key)
         ).fetchone()
@@ -223,7 +223,7 @@ def open_store(path: Path) -> Iterator[tuple[sqlite3.Connection, Store]]:
 
 
 def stored_settings(path: Path, name: str) -> dict[str, Any]:
-    """What was set for a conversation, read without entering it; empty when there is none."""
+    """Return a conversation's own settings without entering it; empty when there are none."""
     settings = _glance(path, "SELECT settings FROM conversations WHERE name = ?", name)
     return dict(json.loads(settings)) if settings else {}
 

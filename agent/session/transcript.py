@@ -34,5 +34,5 @@ class _Markdown(Listener[str]):
     def asked(self, event: Asked) -> str:
         return f"*Waiting for your word:* {clean_lines(event.question.question)}"
 
-    def other(self, event: Event) -> str:  # noqa: ARG002 (progress and news are not of the conversation)
+    def other(self, _event: Event) -> str:
         return ""

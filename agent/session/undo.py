@@ -1,4 +1,4 @@
-"""Which files a decision shapes, and bringing them back. What a person wrote is kept beside what replaces it."""
+"""Files that each decision shapes, and their restoring. What the user wrote is kept beside what replaces it."""
 
 from agent.session.store import Decision, Store
 from tools.draft.annotated import is_as_drafted, keep_beside

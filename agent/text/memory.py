@@ -1,4 +1,4 @@
-"""What an estimate and a rehearsal come to, in a few plain lines."""
+"""Memory estimates and rehearsals in a few plain lines."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What each tool's result comes to, in a few plain lines; shared by the planner and the single-step verbs."""
+"""Every tool's result in a few plain lines; shared by the planner and the single-step verbs."""
 
 from collections.abc import Callable
 from typing import Any

@@ -19,7 +19,7 @@ from agent.turn.tool_output import fenced
 from agent.turn.turn import Request, Turn, begin_turn, settled
 from prompts.fence import fence
 from prompts.render import render
-from tools.project import Stopped
+from tools.project import ToolStopped
 from trainer_core.errors import ApprovalNeeded, ExternalError
 
 GO_TO: dict[str, Any] = {
@@ -52,7 +52,7 @@ def call_model(stage: Stage, state: AgentState, runtime: Runtime[AgentContext]) 
             turn = turn.to("approve_call")
     except (ExternalError, ApprovalNeeded) as error:
         turn = turn.replying(None).to("approve_fallback", error=error_json(error))
-    except Stopped:
+    except ToolStopped:
         turn = turn.replying(None).to("__end__")
     return settled(turn, [turn.reply] if turn.reply is not None else [])
 
@@ -89,7 +89,7 @@ def _asked(turn: Turn) -> Turn:
 
     def stream(text: str) -> None:
         if turn.context.stop.is_set():
-            raise Stopped
+            raise ToolStopped
         turn.write({"streamed": text})
 
     tools = [tool.schema() for tool in turn.context.tools[turn.stage]] + [GO_TO]

@@ -1,4 +1,4 @@
-"""What the chat model sees of the state with every turn: where the work stands, what was asked for, in plain JSON."""
+"""The part of the state that the chat model sees on every turn: progress and the user's wishes, in plain JSON."""
 
 from typing import Any
 

@@ -19,7 +19,7 @@ from agent.state import FINISHED_BY, STAGES, AgentState, Stage, artifacts_of
 from agent.turn.policies.active import POLICIES
 from agent.turn.tool_output import as_text, fenced, told
 from agent.turn.turn import JumpTo, Ran, Turn, begin_turn, settled
-from tools.project import Stopped
+from tools.project import ToolStopped
 from tools.spec import Tool
 from trainer_core.errors import ApprovalNeeded, ConfigError, LtxError
 
@@ -84,7 +84,7 @@ def _run_once(tool: Tool, call: Any, key: str, turn: Turn) -> tuple[Turn, str, b
     fingerprint, plan_stood = call_fingerprint(call, project), is_approved("plan", state, project)
     known = store.call(name, key) if store is not None else None
     if known is None and needed_card(tool, arguments, call, state, context) is not None:
-        raise ApprovalNeeded(f"{tool.name} needs the approval `{tool.needs_approval}`.", "Ask the person for it.")
+        raise ApprovalNeeded(f"{tool.name} needs the approval `{tool.needs_approval}`.", "Ask the user for it.")
     if known is not None and known.answer is not None:
         text, failed = known.answer, known.status == "error"
     else:
@@ -105,7 +105,7 @@ def _run(tool: Tool, arguments: BaseModel, turn: Turn, cut_off_at: float | None)
         nonlocal last
         last = what, done, total
         if turn.context.stop.is_set():
-            raise Stopped
+            raise ToolStopped
         turn.write({"what": what, "done": done, "total": total})
 
     try:
@@ -113,7 +113,7 @@ def _run(tool: Tool, arguments: BaseModel, turn: Turn, cut_off_at: float | None)
         return as_text(found if found is not None else tool.function(project, arguments, report)), False
     except LtxError as refusal:
         return json.dumps(error_json(refusal)), True
-    except Stopped:
+    except ToolStopped:
         return json.dumps(error_json(ConfigError(INTERRUPTED, _where_it_stopped(tool, last)))), True
 
 

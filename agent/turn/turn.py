@@ -36,7 +36,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Request:
-    """What a chat model was asked, and its reply."""
+    """A question to a chat model, and its reply."""
 
     messages: tuple[AnyMessage, ...]
     reply: AIMessage
@@ -130,7 +130,7 @@ def begin_turn(stage: Stage, state: AgentState, runtime: Runtime[AgentContext]) 
 
 
 def settled(turn: Turn, messages: Sequence[AnyMessage]) -> Command[Any]:
-    """What the step comes to: its messages and changes, and where it leads within the stage or out of it."""
+    """Return the step's command: its messages and changes, and where it leads within the stage or out of it."""
     update = {**turn.update, "messages": [*turn.removals, *messages, *turn.added]}
     if turn.jump_to in ("model", "tools"):
         return Command(goto=turn.jump_to, update=update)

@@ -20,7 +20,7 @@ from trainer_core.training.setup import set_up
 
 pytestmark = pytest.mark.bench
 
-GRID, AUDIO_FRAMES = (7, 8, 14), 51  # 448x256x49 at 24 frames a second, as upstream stores it
+GRID, AUDIO_FRAMES = (7, 8, 14), 51  # 448x256x49 at 24 frames per second, as upstream stores it
 SAMPLES = 24
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from measuring import forget_peak, in_a_child, kibibytes
 from memory_trace import trace
+from released_models import narrow_transformer, released_transformer
 
 from trainer_core.adapters import add_lora
 from trainer_core.data.batch import Batch, random_batch
@@ -21,7 +22,6 @@ from trainer_core.memory.live import LiveBytes
 from trainer_core.model.folder import FolderSource
 from trainer_core.model.ltx import LtxModel
 from trainer_core.model.quantize import quantize
-from trainer_core.model.released import narrow_transformer, released_transformer
 from trainer_core.model.source import Placement
 from trainer_core.model.text import TextContext
 from trainer_core.objective import load_recipe, objective_of

@@ -5,7 +5,7 @@ from statistics import median
 
 import pytest
 
-from trainer_core.pace import Pace, times_due
+from trainer_core.pace import RunPace, times_due
 
 pytestmark = pytest.mark.bench
 
@@ -17,7 +17,7 @@ MOMENTS = (0.1, 0.25, 0.5, 0.75, 0.9)
 def simulated_errors(seed: int) -> list[float]:
     """Relative errors of the time left, at MOMENTS of one run whose steps vary by a quarter, stall and drift."""
     chance = random.Random(seed)
-    pace, elapsed = Pace(), 0.0
+    pace, elapsed = RunPace(), 0.0
     drift = chance.uniform(0.9, 1.2)
     told: list[tuple[float, float]] = []
     pace.parts.update(evaluation=[6.0], validation=[180.0])  # both are measured before the first step

@@ -25,8 +25,8 @@ from trainer_core.sections.strategy import FlexibleStrategy, ModalitySection
 
 pytestmark = pytest.mark.bench
 
-CLIP_FRAMES = 43  # 337 pictures, 14 s at 24 frames a second: four tiles of time
-GRID, AUDIO_FRAMES = (7, 8, 14), 51  # 448x256x49 at 24 frames a second
+CLIP_FRAMES = 43  # 337 pictures, 14 s at 24 frames per second: four tiles of time
+GRID, AUDIO_FRAMES = (7, 8, 14), 51  # 448x256x49 at 24 frames per second
 STEPS, REPEATS = 6, 8
 GUIDANCE = Guidance(Scales(3.0, 1.0, 3.0, 0.7), Scales(7.0, 1.0, 3.0, 0.7), (1,))
 M_MMAP_THRESHOLD = -3  # of malloc.h

@@ -23,7 +23,7 @@ from trainer_core.training.step import MODALITIES, model_input
 
 pytestmark = pytest.mark.bench
 
-GRID, AUDIO_FRAMES = (7, 8, 14), 51  # 448x256x49 at 24 frames a second
+GRID, AUDIO_FRAMES = (7, 8, 14), 51  # 448x256x49 at 24 frames per second
 SOUND_ALONE_FRAMES = 250  # ten seconds: sound without pictures is trained on longer clips
 FEWEST_REPEATS, SECONDS_A_SIDE = 40, 4.0
 

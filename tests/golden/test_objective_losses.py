@@ -1,4 +1,4 @@
-"""The 13 objectives against their golden losses; `python tests/golden/make_objective_losses.py` makes them anew."""
+"""The 13 objectives against their golden losses; `python tests/golden/make_objective_losses.py` makes them again."""
 
 import importlib.util
 import itertools

@@ -93,8 +93,7 @@ def table() -> str:
 def write_model(folder: Path) -> None:
     """Write the mid-size transformer as a diffusers folder."""
     import torch
-
-    from trainer_core.model.released import narrow_transformer
+    from released_models import narrow_transformer
 
     torch.manual_seed(0)
     narrow_transformer("2.3", HEADS, VIDEO_HEAD, AUDIO_HEAD, LAYERS).save_pretrained(folder / "transformer")

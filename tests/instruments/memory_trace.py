@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from memory_timeline import TRACED_BLOCKS, Stretch, Timeline, peak_of
+from released_models import released_transformer
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import Optimizer
@@ -20,7 +21,6 @@ from trainer_core.memory.live import LiveBytes
 from trainer_core.model.block_swap import BlockSwap
 from trainer_core.model.ltx import LtxModel, ModalityInput, context_widths
 from trainer_core.model.quantize import Packed, QuantizedLinear, quantizable, quantized_layer, replace_layer
-from trainer_core.model.released import released_transformer
 from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
 from trainer_core.objective import ModalityObjective, Objective
 from trainer_core.quantization_names import Quantization, quantization_named

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agent.state import Stage
 from tools.caption.tool import CaptionArguments, RetuneArguments
-from tools.deliver.export import EXPORT_FOLDER, ExportArguments
+from tools.deliver.export import EXPORT_FOLDER, ExportAdapterArguments
 from tools.deliver.hub import PushArguments
 from tools.deliver.sample import SampleArguments
 from tools.deliver.tool import DELIVER_TOOLS
@@ -24,7 +24,7 @@ from tools.facts.tool import FACTS_TOOL
 from tools.inspect.report.objectives import judge_objectives
 from tools.inspect.report.report import Audio, BucketCount, Clip, Flag, Report, Sample, Seconds, Summary
 from tools.inspect.tool import InspectArguments
-from tools.monitor.doctor import CompareArguments, DoctorArguments, EditArguments
+from tools.monitor.doctor import CompareArguments, DoctorArguments, EditAdapterArguments
 from tools.monitor.experiments import EXPERIMENTS_TOOL
 from tools.monitor.find import find_run
 from tools.monitor.tool import MONITOR_TOOLS, ResumeArguments, StartArguments, StopArguments
@@ -156,7 +156,7 @@ def play_caption(project: Project, arguments: CaptionArguments, progress: Progre
 
 
 def play_retune(project: Project, arguments: RetuneArguments, progress: Progress | None = None) -> Played:
-    """Change how a model writes the captions, by one note in the person's words."""
+    """Change how a model writes the captions, by one note in the user's words."""
     raise ConfigError("No model writes these captions.", "Edit captions.jsonl.")
 
 
@@ -261,7 +261,7 @@ def play_comparison(project: Project, arguments: CompareArguments) -> Played:
     )
 
 
-def play_edit(project: Project, arguments: EditArguments) -> Played:
+def play_edit(project: Project, arguments: EditAdapterArguments) -> Played:
     return Played(sentence=f"Made {arguments.output} of {arguments.file}.")
 
 
@@ -272,11 +272,11 @@ def play_sample(project: Project, arguments: SampleArguments) -> Played:
     )
 
 
-def play_export(project: Project, arguments: ExportArguments) -> Played:
+def play_export(project: Project, arguments: ExportAdapterArguments) -> Played:
     run = find_run(project, arguments.run)
     folder = run.path / EXPORT_FOLDER
     if folder.exists() and not arguments.overwrite:
-        raise ConfigError(f"{folder} holds an export already.", "Add --overwrite to make it anew.")
+        raise ConfigError(f"{folder} holds an export already.", "Add --overwrite to make it again.")
     write_text(folder / "README.md", "A card.")
     return Played(run=run.id, folder=str(folder), checked=dict.fromkeys(arguments.forms, "checked"), notes=[])
 

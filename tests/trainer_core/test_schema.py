@@ -12,7 +12,7 @@ PUBLISHED = Path(__file__).parents[2] / "examples" / "training.schema.json"
 
 
 def test_the_published_schema_is_the_codes_own():
-    assert PUBLISHED.read_text(encoding="utf-8") == schema_text(), "write it anew: python -m trainer_core.config"
+    assert PUBLISHED.read_text(encoding="utf-8") == schema_text(), "write it again: python -m trainer_core.config"
 
 
 def test_an_editor_can_complete_from_it():

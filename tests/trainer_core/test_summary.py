@@ -1,4 +1,4 @@
-"""run-summary.md says what the run's files say, and lets no text of others out of its place."""
+"""run-summary.md says what the run's files say, and lets no anybody's text out of its place."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,11 +1,9 @@
-"""What captioning will take: tokens, money where a price is known, and time once some clips have been timed."""
+"""Estimate of captioning: tokens, money where a price is known, and time once some clips have been timed."""
 
 import asyncio
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from tools.caption.captioners.captioner import Captioner, Style
 from tools.caption.lint.checks import estimated_tokens
@@ -15,21 +13,20 @@ from tools.caption.store.captions import CaptionEntry
 from tools.endpoint.usage import Usage
 from tools.inspect.report.report import Clip
 from tools.spec import CostLine, nothing
+from trainer_core.strict import Strict
 from trainer_core.units import duration_text
 
 SOUND_TOKENS_A_SECOND = 25
-"""What audio language models make of a second of sound, about."""
+"""Tokens that audio language models make of one second of audio, about."""
 REPLY_TOKENS: dict[Style, int] = {"ltx": 260, "short": 45, "tags": 70, "audio": 150, "edit": 70}
 
 
-class Estimate(BaseModel):
-    """What a number of clips come to. `cost_usd` is null without a price.
+class CaptionEstimate(Strict):
+    """Cost of captioning a number of clips. `cost_usd` is null without a price.
 
     `basis` says where the time comes from: clips done in this project, the last time this model wrote captions on this
     machine, or a guess, whose assumptions are then named. `measured`: it is no guess.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     clips: int
     prompt_tokens: int
@@ -52,10 +49,8 @@ class Estimate(BaseModel):
         return f"{self.clips} to caption: {about.get(self.basis, 'a guess:')} {', '.join(parts)}{taken}."
 
 
-class Used(BaseModel):
-    """What captions cost in this run. `cost_usd` is null without a price."""
-
-    model_config = ConfigDict(extra="forbid")
+class Used(Strict):
+    """Cost of this run's captions. `cost_usd` is null without a price."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -64,7 +59,7 @@ class Used(BaseModel):
 
 
 def memory_cost(captioner: Captioner) -> CostLine:
-    """What captioning takes of this machine's memory."""
+    """Return captioning's share of this machine's memory."""
     holds = captioner.source == "local"
     return CostLine("memory", "what the captioner holds already") if holds else nothing("memory")[0]
 
@@ -75,7 +70,7 @@ def estimate(
     instruction: str,
     style: Style,
     done: Sequence[CaptionEntry],
-) -> Estimate:
+) -> CaptionEstimate:
     """Estimate `clips`: by the rows `done` by the same captioner, else by what it did before, else by a guess."""
     timed = [row for row in done if row.source == captioner.source and row.model == captioner.model and row.seconds > 0]
     earlier = None if timed else earlier_speed(captioner, style)
@@ -98,10 +93,10 @@ def estimate(
     else:
         reads, writes = captioner.assumed_speed
         each_s = (prompt / reads + completion / writes) / max(len(clips), 1)
-        assumptions = f"taking {_rate(reads)} tokens a second read and {_rate(writes)} written"
+        assumptions = f"taking {_rate(reads)} tokens per second read and {_rate(writes)} written"
     if parallel > 1 and assumptions:
         assumptions += f", {parallel} clips at a time"
-    return Estimate(
+    return CaptionEstimate(
         clips=len(clips),
         prompt_tokens=prompt,
         completion_tokens=completion,

@@ -1,4 +1,4 @@
-"""How fast captioners were, kept on this machine between projects: what an estimate goes by before a clip is timed."""
+"""Measured speeds of captioners, kept on this machine between projects for estimates before a clip is timed."""
 
 import contextlib
 import time
@@ -14,7 +14,7 @@ from trainer_core.errors import LtxError
 from trainer_core.files import read_json, write_json
 
 
-class Speed(BaseModel):
+class CaptionerSpeed(BaseModel):
     """Means a clip of the last time a captioner wrote in a style; `measured_at` is in Unix seconds."""
 
     model_config = ConfigDict(extra="ignore")
@@ -26,10 +26,10 @@ class Speed(BaseModel):
     measured_at: float
 
 
-def earlier_speed(captioner: Captioner, style: Style) -> Speed | None:
+def earlier_speed(captioner: Captioner, style: Style) -> CaptionerSpeed | None:
     """Return how fast this model was the last time it wrote in this style on this machine, in whatever project."""
     try:
-        return Speed.model_validate(_kept()[_key(captioner, style)])
+        return CaptionerSpeed.model_validate(_kept()[_key(captioner, style)])
     except (KeyError, ValidationError):
         return None
 
@@ -39,7 +39,7 @@ def keep_speed(captioner: Captioner, style: Style, rows: Sequence[CaptionEntry])
     timed = [row for row in rows if row.source == captioner.source and row.seconds > 0]
     if not timed:
         return
-    speed = Speed(
+    speed = CaptionerSpeed(
         clips=len(timed),
         seconds=fmean(row.seconds for row in timed),
         prompt_tokens=fmean(row.prompt_tokens for row in timed),

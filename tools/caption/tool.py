@@ -5,34 +5,33 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.captioners.captioner import Style
 from tools.caption.captioners.choose import make_captioner, parse_choice
 from tools.caption.captioners.download import DownloadArguments, download_captioner, preview_download
-from tools.caption.estimate import Estimate, Used, ask_price, estimate, memory_cost, price_of, used
+from tools.caption.estimate import CaptionEstimate, Used, ask_price, estimate, memory_cost, price_of, used
 from tools.caption.lint.fix import FixArguments, fix_captions, preview_fix
 from tools.caption.lint.set_checks import LINT_IDS
 from tools.caption.speech.transcribe import parse_transcriber
 from tools.caption.store.caption_session import CaptionSession, captions_opened, open_captions
 from tools.caption.store.captions import CaptionEntry, CaptionFlag
-from tools.caption.store.edit import EditArguments, write_caption
-from tools.caption.store.history import Action, UndoArguments, undo_captions
+from tools.caption.store.edit import EditCaptionArguments, write_caption
+from tools.caption.store.history import Action, UndoCaptionsArguments, undo_captions
 from tools.inspect.discover.names import displayed
 from tools.plain_text import plain_text
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.errors import ConfigError, DataError
+from trainer_core.strict import Strict
 
 NAMED_CLIPS = 5
 MAX_TRIGGER_CHARACTERS = 64
 MAX_NOTE_CHARACTERS = 500
 
 
-class CaptionArguments(BaseModel):
-    """How to caption."""
-
-    model_config = ConfigDict(extra="forbid")
+class CaptionArguments(Strict):
+    """Settings of a captioning."""
 
     captioner: Annotated[
         str | None,
@@ -51,7 +50,7 @@ class CaptionArguments(BaseModel):
     ] = None
     trigger: Annotated[
         str | None,
-        Field(description="A rare word that shall call up what is trained, such as ohwx; null leaves it as it is."),
+        Field(description="A rare word that calls up what is trained, such as ohwx; null leaves it as it is."),
     ] = None
     speech: Annotated[
         str | None,
@@ -71,14 +70,12 @@ class CaptionArguments(BaseModel):
         bool, Field(description="Also caption clips that can't be trained on here, for another trainer.")
     ] = False
     again: Annotated[
-        bool, Field(description="Write a model's captions anew; those a person wrote or that lie beside clips stay.")
+        bool, Field(description="Write a model's captions again; those a person wrote or that lie beside clips stay.")
     ] = False
 
 
-class RetuneArguments(BaseModel):
-    """How the captions shall change."""
-
-    model_config = ConfigDict(extra="forbid")
+class RetuneArguments(Strict):
+    """A note on how to write captions from now on."""
 
     note: Annotated[
         str, Field(max_length=MAX_NOTE_CHARACTERS, description="One more instruction to the captioner, in plain words.")
@@ -86,10 +83,8 @@ class RetuneArguments(BaseModel):
     forget: Annotated[bool, Field(description="Drop the notes given before.")] = False
 
 
-class SpotCheck(BaseModel):
-    """One caption in full, for the person to judge."""
-
-    model_config = ConfigDict(extra="forbid")
+class SpotCheck(Strict):
+    """One caption in full, for the user to judge."""
 
     path: str
     source: str
@@ -98,13 +93,11 @@ class SpotCheck(BaseModel):
     flags: list[CaptionFlag]
 
 
-class CaptionResult(BaseModel):
-    """What was captioned: counts by source, how many a person must review, some captions in full.
+class CaptionResult(Strict):
+    """Result of a captioning: counts by source, how many the user must review, some captions in full.
 
-    `remaining` clips wait for the person's word on the spot check. `findings` counts the lint's findings by id.
+    `remaining` clips wait for the user's word on the spot check. `findings` counts the lint's findings by id.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     clips: int
     by_source: dict[str, int]
@@ -119,7 +112,7 @@ class CaptionResult(BaseModel):
     spot_check: list[SpotCheck]
     findings: dict[str, int]
     failed: dict[str, str]
-    estimate: Estimate | None
+    estimate: CaptionEstimate | None
     used: Used
     notes: list[str]
     path: str
@@ -130,7 +123,7 @@ def caption_clips(project: Project, arguments: CaptionArguments, progress: Progr
 
     Captions a person wrote are never overwritten, and what is captioned already is kept, so that it can be interrupted
     and called again. Where a model writes the captions, only a spot check of three is written at first: show it in
-    full, with the estimate of the rest; `caption_rest` writes the others after the person agreed, `retune_captions`
+    full, with the estimate of the rest; `caption_rest` writes the others after the user agreed, `retune_captions`
     changes how they are written. The trigger word is stored with the project and put before each caption when text is
     encoded: never write it into captions.
     """
@@ -149,23 +142,23 @@ def store_note(project: Project, arguments: RetuneArguments) -> None:
     facts = project.facts
     note = plain_text(arguments.note)
     if not note and not arguments.forget:
-        raise ConfigError("There is no note to add.", "Say what shall change, such as: name the kind of shot first.")
+        raise ConfigError("There is no note to add.", "Say what to change, such as: name the kind of shot first.")
     notes = [] if arguments.forget else facts.caption_notes
     wanted = [*notes, *([note] if note and note not in notes else [])]
     project.write_facts(facts.model_copy(update={"caption_notes": wanted}))
 
 
 def retune_captions(project: Project, arguments: RetuneArguments, progress: Progress | None = None) -> CaptionResult:
-    """Change how a model writes the captions, by one note in the person's words, and write the spot check anew.
+    """Change how a model writes the captions, by one note in the user's words, and write the spot check again.
 
-    The note is kept with the project and goes into every later caption. Show the person the new captions in full.
+    The note is kept with the project and goes into every later caption. Show the user the new captions in full.
     """
     store_note(project, arguments)
     return _caption(project, CaptionArguments(clips="spot_check"), progress, "retune")
 
 
 def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | None:
-    """What a person judges before the rest is written: the spot check in full, and what the rest will cost."""
+    """Return the card before the rest is written: the spot check in full, and what the rest will cost."""
     session = open_captions(project, again=arguments.again, unusable=arguments.unusable)
     remaining = session.remaining
     if not remaining or not session.costly or session.captioner is None:
@@ -175,7 +168,7 @@ def preview_rest(project: Project, arguments: CaptionArguments) -> Preview | Non
     ahead = _estimate(session, remaining, rows)
     looked_at = [row for row in rows if row.path in spot]
     lines = [f"{n}. {row.path} ({row.source}): {row.caption}" for n, row in enumerate(looked_at, start=1)]
-    lines.append("Not right? Say what shall change; these are then written anew before the rest.")
+    lines.append("Not right? Say what to change; these are then written again before the rest.")
     costs = [
         CostLine("money", _money(ahead.cost_usd), ahead.cost_usd, "unknown" if ahead.cost_usd is None else "estimated"),
         CostLine("time", ahead.sentence(), ahead.seconds, "measured" if ahead.measured else "estimated"),
@@ -189,7 +182,7 @@ def _money(cost_usd: float | None) -> str:
     return "no price is known" if cost_usd is None else f"about ${cost_usd:.2f}"
 
 
-def _estimate(session: CaptionSession, indices: Sequence[int], rows: list[CaptionEntry]) -> Estimate:
+def _estimate(session: CaptionSession, indices: Sequence[int], rows: list[CaptionEntry]) -> CaptionEstimate:
     assert session.captioner is not None
     clips = [session.work.clips[index] for index in indices]
     return estimate(clips, session.captioner, session.instruction.text, session.instruction.style, rows)
@@ -204,8 +197,8 @@ def check_captioner(project: Project, arguments: CaptionArguments) -> None:
     make_captioner(parse_choice(project.facts.captioner or "auto"), [])
 
 
-def estimate_captions(project: Project, arguments: CaptionArguments) -> Estimate | None:
-    """What `caption_clips` would take before it begins; None where nothing is left or nothing costs anything."""
+def estimate_captions(project: Project, arguments: CaptionArguments) -> CaptionEstimate | None:
+    """Return the estimate of `caption_clips` before it begins; None where nothing is left or nothing costs anything."""
     _store_choices(project, arguments)
     session = open_captions(project, again=arguments.again, unusable=arguments.unusable)
     if not session.remaining or not session.costly:
@@ -261,8 +254,8 @@ CAPTION_TOOLS: list[Tool] = [
     ),
     Tool("retune_captions", retune_captions, RetuneArguments),
     Tool("fix_captions", fix_captions, FixArguments, needs_approval="captions", preview=preview_fix),
-    Tool("write_caption", write_caption, EditArguments),
-    Tool("undo_captions", undo_captions, UndoArguments),
+    Tool("write_caption", write_caption, EditCaptionArguments),
+    Tool("undo_captions", undo_captions, UndoCaptionsArguments),
     Tool(
         "download_captioner",
         download_captioner,

@@ -1,4 +1,4 @@
-"""What is to be captioned and the captioning of it: what stands is kept, what exists is taken, the rest is written."""
+"""The captioning of a project's clips: captions that stand are kept, existing ones taken, the rest written."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from tools.caption.captioners.captioner import (
     Transcript,
     Usage,
 )
-from tools.caption.captioners.choose import Choice
+from tools.caption.captioners.choose import CaptionerChoice
 from tools.caption.captioners.existing import (
     ExistingCaptioner,
     find_sidecar,
@@ -42,8 +42,8 @@ SPOT_CHECKED = 3
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """What may be quoted of a clip's speech, and flags where recogniser and measurement disagree."""
+class ClipSpeech:
+    """Quotable speech of a clip, and flags where recogniser and measurement disagree."""
 
     transcript: Transcript | None = None
     flags: dict[str, str] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def plan_work(
     project: Project,
     clips: list[Clip],
     before: list[CaptionEntry],
-    choice: Choice,
+    choice: CaptionerChoice,
     captioner: Captioner | None,
     version: str,
     *,
@@ -137,7 +137,7 @@ def write_captions_for(
     work: Work,
     indices: Sequence[int],
     preparation: Preparation,
-    spoken: dict[str, Spoken],
+    spoken: dict[str, ClipSpeech],
     hints: dict[int, str],
     keep: Callable[[CaptionEntry], None],
     progress: Progress | None,
@@ -153,8 +153,8 @@ def write_captions_for(
     began = time.monotonic()
     position = {id(work.files[index]): index for index in indices}
 
-    def _spoken(index: int) -> Spoken:
-        return spoken.get(content_digest(work.clips[index]), Spoken())
+    def _spoken(index: int) -> ClipSpeech:
+        return spoken.get(content_digest(work.clips[index]), ClipSpeech())
 
     def prepare(file: ClipFile, looked: PictureMeasures | None) -> CaptionRequest:
         index = position[id(file)]
@@ -201,17 +201,17 @@ def write_captions_for(
     return replace(total, seconds=time.monotonic() - began), failed
 
 
-def checked_transcript(file: ClipFile, spoken: Transcript | None) -> Spoken:
+def checked_transcript(file: ClipFile, spoken: Transcript | None) -> ClipSpeech:
     """Hold a transcript against the speech that was measured; where nothing was measured it is believed."""
     if file.speech_s is None:
-        return Spoken(spoken)
+        return ClipSpeech(spoken)
     if spoken is not None and spoken.text and file.speech_s < LEAST_SPEECH_S:
         message = f"“{spoken.text[:60]}” ({spoken.origin}) is not quoted: {file.speech_s:.1f} s of speech were measured"
-        return Spoken(None, {"speech_denied": message})
+        return ClipSpeech(None, {"speech_denied": message})
     if (spoken is None or not spoken.text) and file.speech_s >= 1.0:
         message = f"{file.speech_s:.1f} s of speech were measured and not transcribed"
-        return Spoken(None, {"speech_not_transcribed": message} if spoken is not None else {})
-    return Spoken(spoken)
+        return ClipSpeech(None, {"speech_not_transcribed": message} if spoken is not None else {})
+    return ClipSpeech(spoken)
 
 
 def _column(clip: Clip, name: str) -> Path | None:
@@ -236,8 +236,8 @@ def _same(entry: CaptionEntry, draft: CaptionDraft) -> bool:
     return digest(draft.caption) in (entry.origin_sha256, digest(entry.caption))
 
 
-def _is_current(entry: CaptionEntry, choice: Choice, captioner: Captioner, version: str) -> bool:
-    """Whether a machine's earlier caption stands: written as is asked for now. `auto` keeps better ones."""
+def _is_current(entry: CaptionEntry, choice: CaptionerChoice, captioner: Captioner, version: str) -> bool:
+    """True if a machine's earlier caption stands: written as is asked for now. `auto` keeps better ones."""
     if entry.source == "measured":
         return captioner.source == "measured" and entry.instruction_version == INSTRUCTION_VERSION
     if entry.source not in ("endpoint", "local"):

@@ -1,1 +1,1 @@
-"""What can be done with what was trained: sample it, export it, push it."""
+"""Tools for a trained adapter: sample it, export it, push it."""

@@ -1,6 +1,6 @@
 """The model card: what was trained on what, with which settings, how it went, what it looks like. Nothing is claimed.
 
-It quotes counts, hashes, curves and samples; licences stand as the person states them, or as not stated.
+It quotes counts, hashes, curves and samples; licences stand as the user states them, or as not stated.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from tools.monitor.status import describe_run
 from trainer_core.config import TrainingConfig, is_tiny
 from trainer_core.data.windows import Window, read_windows
 from trainer_core.errors import LtxError
 from trainer_core.files import file_digest
+from trainer_core.markdown import render_markdown
 from trainer_core.run_folder import RunFolder
 from trainer_core.sampling.index import TINY_NOTE
 
@@ -25,7 +27,7 @@ HUB_BASES = {"2.0": "Lightricks/LTX-2"}
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card says beside what the run's folder knows. Files are relative to the card's folder."""
+    """Facts for the card beside those of the run's folder. Files are relative to the card's folder."""
 
     version: str
     base: str
@@ -39,117 +41,93 @@ class CardFacts:
 
 def model_card(run: RunFolder, config: TrainingConfig, facts: CardFacts) -> str:
     """Return the card as Markdown with the Hub's YAML head."""
-    tiny = is_tiny(config.model.model_path)
-    objective = config.objective_name
-    kind = "full checkpoint" if config.model.training_mode == "full" else "LoRA"
-    if any(condition.type == "reference" for side in _sides(config) for condition in side.conditions):
-        kind = "IC-LoRA" if kind == "LoRA" else kind
-    trigger = config.ltx_agent.trigger
-    head: dict[str, Any] = {
-        "library_name": "diffusers",
-        "tags": ["ltx-2", f"ltx-{facts.version}", kind.lower().replace(" ", "-"), objective, "ltx-agent"],
-    }
-    if not tiny and facts.version in HUB_BASES:
+    kind = _kind(config)
+    windows = _windows(config)
+    return render_markdown(
+        "tools.deliver",
+        "model_card.md.jinja",
+        head=Markup(yaml.safe_dump(_head(config, kind, facts), sort_keys=False, allow_unicode=True).strip()),
+        kind=kind,
+        objective=config.objective_name,
+        facts=facts,
+        run_id=run.id,
+        tiny_note=TINY_NOTE if is_tiny(config.model.model_path) else None,
+        trigger=config.ltx_agent.trigger,
+        digest=file_digest(facts.checkpoint),
+        splits=None if windows is None else _splits(windows),
+        sizes=sorted({str(window.bucket) for window in windows or [] if window.bucket is not None}),
+        settings=_settings(run, config),
+    )
+
+
+def _kind(config: TrainingConfig) -> str:
+    if config.model.training_mode == "full":
+        return "full checkpoint"
+    sides = [side for side in (config.strategy.video, config.strategy.audio) if side is not None]
+    return "IC-LoRA" if any(one.type == "reference" for side in sides for one in side.conditions) else "LoRA"
+
+
+def _head(config: TrainingConfig, kind: str, facts: CardFacts) -> dict[str, Any]:
+    tags = ["ltx-2", f"ltx-{facts.version}", kind.lower().replace(" ", "-"), config.objective_name, "ltx-agent"]
+    head: dict[str, Any] = {"library_name": "diffusers", "tags": tags}
+    if not is_tiny(config.model.model_path) and facts.version in HUB_BASES:
         head["base_model"] = HUB_BASES[facts.version]
     if facts.data_licence != NOT_STATED or facts.base_licence != NOT_STATED:
         head["license"] = "other"
         head["license_name"] = facts.base_licence
-    if trigger:
-        head["instance_prompt"] = trigger
-    lines = [
-        "---",
-        yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip(),
-        "---",
-        "",
-        f"# {kind} for LTX-{facts.version}: {objective}",
-        "",
-        *([f"**{TINY_NOTE}**", ""] if tiny else []),
-        f"Trained on {facts.base}, run {run.id}.",
-        *([f"Trigger word: `{trigger}`."] if trigger else []),
-        "",
-        "## Files",
-        "",
-        "| file | what |",
-        "| --- | --- |",
-        *(f"| `{name}` | {what} |" for name, what in facts.files),
-        "",
-        f"SHA-256 of the trained weights: `{file_digest(facts.checkpoint)}`.",
-        "",
-        "## Data",
-        "",
-        *_data_lines(config),
-        "",
-        "## Training",
-        "",
-        *_training_lines(run, config),
-        "",
-        *([f"![Training loss]({facts.curve})", ""] if facts.curve else []),
-        "## Samples",
-        "",
-        "As made, without a claim about quality; base and adapter start from the same noise.",
-        "",
-        *(line for title, sheet in facts.sheets for line in (f"**{_text(title)}**", "", f"![samples]({sheet})", "")),
-        *(["None were rendered.", ""] if not facts.sheets else []),
-        "## Licences",
-        "",
-        f"- Base model: {_text(facts.base_licence)}",
-        f"- Training data: {_text(facts.data_licence)}",
-        "",
-    ]
-    return "\n".join(lines)
+    if config.ltx_agent.trigger:
+        head["instance_prompt"] = config.ltx_agent.trigger
+    return head
 
 
-def _sides(config: TrainingConfig) -> list[Any]:
-    return [side for side in (config.strategy.video, config.strategy.audio) if side is not None]
-
-
-def _data_lines(config: TrainingConfig) -> list[str]:
+def _windows(config: TrainingConfig) -> list[Window] | None:
     try:
-        windows = read_windows(config)
+        return read_windows(config)
     except LtxError:
-        return ["The run's dataset file is not at hand; it trained on a folder of precomputed latents."]
-    lines = []
-    for split, words in (("train", "Trained on"), ("heldout", "Held out")):
-        part = [window for window in windows if window.split == split]
-        if part:
-            lines.append(f"- {words}: {_counts(part)}.")
-    sizes = sorted({str(window.bucket) for window in windows if window.bucket is not None})
-    if sizes:
-        lines.append(f"- Sizes: {', '.join(sizes)} (width x height x frames).")
-    return lines
+        return None
 
 
-def _counts(windows: list[Window]) -> str:
-    clips = {window.media for window in windows}
-    seconds = sum(window.duration_s for window in windows)
-    sound = sum(window.has_audio for window in windows)
-    return f"{len(clips)} clips, {len(windows)} samples, {seconds:.1f} s, {sound} samples with sound"
+@dataclass(frozen=True)
+class SplitCounts:
+    """Counts of one part of the data; `sound` is samples that have some."""
+
+    clips: int
+    samples: int
+    seconds: float
+    sound: int
 
 
-def _training_lines(run: RunFolder, config: TrainingConfig) -> list[str]:
+def _splits(windows: list[Window]) -> list[tuple[str, SplitCounts]]:
+    parts = (
+        (words, [window for window in windows if window.split == split])
+        for split, words in (("train", "Trained on"), ("heldout", "Held out"))
+    )
+    return [(words, _counts(part)) for words, part in parts if part]
+
+
+def _counts(windows: list[Window]) -> SplitCounts:
+    return SplitCounts(
+        clips=len({window.media for window in windows}),
+        samples=len(windows),
+        seconds=sum(window.duration_s for window in windows),
+        sound=sum(window.has_audio for window in windows),
+    )
+
+
+def _settings(run: RunFolder, config: TrainingConfig) -> list[tuple[str, str]]:
     status = describe_run(run)
     options = config.optimization
-    lora, kind = config.lora, config.ltx_agent.lora.kind
-    rows = [
+    lora, kind = config.lora if config.model.training_mode == "lora" else None, config.ltx_agent.lora.kind
+    return [
         ("steps", f"{status.step} of {status.steps}"),
         ("learning rate", f"{options.learning_rate:g}, {options.scheduler_type}"),
         ("batch", f"{options.batch_size} x {options.gradient_accumulation_steps}"),
         *([("kind", kind)] if kind != "lora" else []),
-        *([("rank / alpha", f"{lora.rank} / {lora.alpha:g}")] if lora and config.model.training_mode == "lora" else []),
-        *(
-            [("target modules", ", ".join(lora.target_modules))]
-            if lora and config.model.training_mode == "lora"
-            else []
-        ),
+        *([("rank / alpha", f"{lora.rank} / {lora.alpha:g}")] if lora else []),
+        *([("target modules", ", ".join(lora.target_modules))] if lora else []),
         ("precision", config.acceleration.mixed_precision_mode),
         *([("base held in", config.acceleration.quantization)] if config.acceleration.quantization else []),
         ("seed", str(config.seed)),
         *((f"training {name}", f"{loss.first:.4f} → {loss.last:.4f}") for name, loss in status.losses.items()),
         ("verdict", f"{status.verdict.kind} (confidence {status.verdict.confidence:.0%})"),
     ]
-    return ["| setting | value |", "| --- | --- |", *(f"| {name} | {_text(value)} |" for name, value in rows)]
-
-
-def _text(text: str) -> str:
-    """Anybody's text, fit for a table cell: no markup of its own."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'").replace("\n", " ")

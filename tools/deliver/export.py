@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.deliver.card import NOT_STATED, CardFacts, model_card
 from tools.deliver.comfyui import TEXT_ENCODERS, WorkflowFiles, workflow
@@ -20,16 +20,15 @@ from trainer_core.files import write_json, write_text
 from trainer_core.objective import objective_of
 from trainer_core.run_folder import RunFolder
 from trainer_core.sampling.index import INDEX_NAME, read_index
+from trainer_core.strict import Strict
 
 Form = Literal["lora", "diffusers", "merged", "upstream", "comfyui", "card"]
 USUAL_FORMS: tuple[Form, ...] = ("lora", "diffusers", "upstream", "comfyui", "card")
 EXPORT_FOLDER = "export"
 
 
-class ExportArguments(BaseModel):
-    """What to export. `merged` writes a checkpoint as large as the base, so it is made only when it is named."""
-
-    model_config = ConfigDict(extra="forbid")
+class ExportAdapterArguments(Strict):
+    """Forms to export. `merged` writes a checkpoint as large as the base, so it is made only when it is named."""
 
     run: str | None = Field(None, description="Id of the run; null means the newest run.")
     forms: list[Form] = Field(
@@ -40,15 +39,13 @@ class ExportArguments(BaseModel):
     )
     checkpoint: str | None = Field(None, description="A file under checkpoints/; null: the best, else the last.")
     weight: float = Field(1.0, description="How strongly the adapter is merged; of use to the form merged alone.")
-    base_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the person states it.")
-    data_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the person states it.")
-    overwrite: bool = Field(False, description="Make an export anew; the one that is there is moved aside, never lost.")
+    base_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the user states it.")
+    data_licence: Annotated[str, Field(min_length=1)] = Field(NOT_STATED, description="As the user states it.")
+    overwrite: bool = Field(False, description="Make an export again; the old one is moved aside, never lost.")
 
 
-class ExportResult(BaseModel):
-    """What was written. Files are relative to `folder`; `checked` says per form what was verified."""
-
-    model_config = ConfigDict(extra="forbid")
+class ExportAdapterResult(Strict):
+    """Exported files, relative to `folder`; `checked` says per form what was verified."""
 
     run: str
     folder: str
@@ -57,14 +54,16 @@ class ExportResult(BaseModel):
     notes: list[str]
 
 
-def export_adapter(project: Project, arguments: ExportArguments, progress: Progress | None = None) -> ExportResult:
+def export_adapter(
+    project: Project, arguments: ExportAdapterArguments, progress: Progress | None = None
+) -> ExportAdapterResult:
     """Export a run's adapter: the file for ComfyUI and the official tools, a diffusers folder, the YAML, a ready
-    ComfyUI workflow and a model card. Ask the person for the licences of the base and of the data; never invent them.
+    ComfyUI workflow and a model card. Ask the user for the licences of the base and of the data; never invent them.
     """
     return export_run(find_run(project, arguments.run), arguments, progress)
 
 
-def preview_export(project: Project, arguments: ExportArguments) -> Preview | None:
+def preview_export(project: Project, arguments: ExportAdapterArguments) -> Preview | None:
     """Overwriting needs a yes; a first export doesn't."""
     folder = find_run(project, arguments.run).path / EXPORT_FOLDER
     if not arguments.overwrite or not folder.exists():
@@ -79,12 +78,12 @@ def preview_export(project: Project, arguments: ExportArguments) -> Preview | No
         ),
         *nothing("memory", "money"),
     ]
-    return Preview("Make the export anew?", lines, costs, approval="overwrite")
+    return Preview("Make the export again?", lines, costs, approval="overwrite")
 
 
 def export_run(
-    run: RunFolder, arguments: ExportArguments, progress: Progress | None = None, to: Path | None = None
-) -> ExportResult:
+    run: RunFolder, arguments: ExportAdapterArguments, progress: Progress | None = None, to: Path | None = None
+) -> ExportAdapterResult:
     """Write every form into one folder, whole or not at all: it gets its name when everything in it is done."""
     from trainer_core.model.load import open_model
     from trainer_core.sampling.multi_lora import open_adapter
@@ -95,7 +94,7 @@ def export_run(
     folder = (to or run.path / EXPORT_FOLDER).expanduser().absolute()
     if folder.exists() and any(folder.iterdir()) and not arguments.overwrite:
         raise ConfigError(
-            f"{folder} holds an export already.", "Add --overwrite to make it anew, or name another --to."
+            f"{folder} holds an export already.", "Add --overwrite to make it again, or name another --to."
         )
     if arguments.weight != 1 and "merged" not in arguments.forms:
         raise ConfigError(
@@ -109,7 +108,7 @@ def export_run(
     building = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    work = _Work(run, config, checkpoint, adapter, source, arguments, building)
+    work = _ExportWork(run, config, checkpoint, adapter, source, arguments, building)
     checked: dict[str, str] = {}
     try:
         for number, form in enumerate(forms):
@@ -122,12 +121,12 @@ def export_run(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return ExportResult(
+    return ExportAdapterResult(
         run=run.id, folder=str(folder), files=files, checked=checked, notes=[*adapter.notes, *work.notes]
     )
 
 
-class _Work:
+class _ExportWork:
     """One export in the making."""
 
     def __init__(
@@ -137,7 +136,7 @@ class _Work:
         checkpoint: Path,
         adapter: Any,
         source: Any,
-        arguments: ExportArguments,
+        arguments: ExportAdapterArguments,
         folder: Path,
     ) -> None:
         self.run, self.config, self.checkpoint, self.adapter = run, config, checkpoint, adapter
@@ -151,7 +150,7 @@ class _Work:
         return f"ltx-{self.source.version}-{objective}-{self.run.id}.safetensors"
 
 
-def _lora(work: _Work) -> str:
+def _lora(work: _ExportWork) -> str:
     from trainer_core.export import export_lora
     from trainer_core.lora.forms import readers_of
 
@@ -160,7 +159,7 @@ def _lora(work: _Work) -> str:
     return made.checked
 
 
-def _full(work: _Work) -> str:
+def _full(work: _ExportWork) -> str:
     from trainer_core.export import export_full
 
     made = export_full(work.adapter, work.source, work.folder / work.weights_name)
@@ -170,7 +169,7 @@ def _full(work: _Work) -> str:
     return made.checked
 
 
-def _diffusers(work: _Work) -> str:
+def _diffusers(work: _ExportWork) -> str:
     from trainer_core.export import export_diffusers
 
     made = export_diffusers(work.adapter, work.source, work.folder / "diffusers")
@@ -178,7 +177,7 @@ def _diffusers(work: _Work) -> str:
     return made.checked
 
 
-def _merged(work: _Work) -> str:
+def _merged(work: _ExportWork) -> str:
     from trainer_core.export import export_merged
     from trainer_core.model.folder import FolderSource
     from trainer_core.sampling.multi_lora import Weighted
@@ -191,7 +190,7 @@ def _merged(work: _Work) -> str:
     return made.checked
 
 
-def _upstream(work: _Work) -> str:
+def _upstream(work: _ExportWork) -> str:
     from trainer_core.export import export_upstream_yaml
 
     try:
@@ -205,7 +204,7 @@ def _upstream(work: _Work) -> str:
     return made.checked
 
 
-def _comfyui(work: _Work) -> str:
+def _comfyui(work: _ExportWork) -> str:
     from trainer_core.sampling.default_prompts import run_section
 
     config = work.config
@@ -252,7 +251,7 @@ def _comfyui(work: _Work) -> str:
     return f"{len(document)} nodes, every link leads to a node"
 
 
-def _workflow_files(work: _Work) -> WorkflowFiles:
+def _workflow_files(work: _ExportWork) -> WorkflowFiles:
     """The base's own file names: one checkpoint, or the parts of a split pack."""
     from trainer_core.model.single_file import SafetensorsSource
 
@@ -271,7 +270,7 @@ def _workflow_files(work: _Work) -> WorkflowFiles:
     return WorkflowFiles(text_encoder, lora, None, unet, parts["video_vae"], parts["audio_vae"])
 
 
-def _card(work: _Work) -> str:
+def _card(work: _ExportWork) -> str:
     curve = None
     try:
         loss_curve_png(work.run, work.folder / "loss.png")
@@ -295,7 +294,7 @@ def _card(work: _Work) -> str:
     return "counts, hashes, curve, samples and licences as stated"
 
 
-def _sheets(work: _Work) -> list[tuple[str, str]]:
+def _sheets(work: _ExportWork) -> list[tuple[str, str]]:
     """Copy the contact sheets of everything sampled from this run; the newest gallery first."""
     found = []
     for index_path in sorted(work.run.samples.rglob(INDEX_NAME), reverse=True):
@@ -310,7 +309,7 @@ def _sheets(work: _Work) -> list[tuple[str, str]]:
     return found
 
 
-_WRITERS: dict[str, Callable[[_Work], str]] = {
+_WRITERS: dict[str, Callable[[_ExportWork], str]] = {
     "lora": _lora,
     "full": _full,
     "diffusers": _diffusers,

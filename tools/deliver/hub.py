@@ -6,7 +6,7 @@ The token is the Hub client's own affair (HF_TOKEN or a stored login): it is nev
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.deliver.export import EXPORT_FOLDER
 from tools.monitor.find import find_run
@@ -15,22 +15,19 @@ from tools.spec import CostLine, Preview, nothing
 from trainer_core.config import load_config
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.run_folder import RunFolder
+from trainer_core.strict import Strict
 
 
-class PushArguments(BaseModel):
-    """Which export goes where."""
-
-    model_config = ConfigDict(extra="forbid")
+class PushArguments(Strict):
+    """The export to push, and its target."""
 
     run: str | None = Field(None, description="Id of the run whose export is pushed; null means the newest run.")
     repo_id: str | None = Field(None, description="OWNER/NAME on the Hub; null: the config's hub.hub_model_id.")
     public: bool = Field(False, description="Let everybody see it; a repository is private otherwise.")
 
 
-class PushResult(BaseModel):
-    """What was pushed. `url` is the commit's page."""
-
-    model_config = ConfigDict(extra="forbid")
+class PushResult(Strict):
+    """Pushed files. `url` is the commit's page."""
 
     repo_id: str
     url: str
@@ -40,15 +37,15 @@ class PushResult(BaseModel):
 
 
 def push_to_hub(project: Project, arguments: PushArguments, progress: Progress | None = None) -> PushResult:
-    """Push a run's export to the Hugging Face Hub, private unless the person says public.
+    """Push a run's export to the Hugging Face Hub, private unless the user says public.
 
-    Others may see what is pushed, so the person must approve it each time. Export the run first.
+    Others may see what is pushed, so the user must approve it each time. Export the run first.
     """
     return push_run(find_run(project, arguments.run), arguments, progress)
 
 
 def preview_push(project: Project, arguments: PushArguments) -> Preview:
-    """What would leave this machine, and where to."""
+    """Return the card of a push: the files that leave this machine, and where to."""
     return preview_run(find_run(project, arguments.run), arguments)
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
@@ -16,6 +16,7 @@ from trainer_core.run_folder import LIVE_STATES, RunFolder
 from trainer_core.sampling.prompts import Wanted
 from trainer_core.sections.run import ModelSection
 from trainer_core.sections.validation import SampleCondition, ValidationSample, ValidationSection
+from trainer_core.strict import Strict
 
 SAMPLES_FOLDER = Path("ltx-samples")
 _CONDITION: TypeAdapter[Any] = TypeAdapter(SampleCondition)
@@ -27,10 +28,8 @@ _FILE_KEY = {
 Text = Annotated[str, Field(min_length=1)]
 
 
-class SampleArguments(BaseModel):
-    """What to sample. Everything that is null follows from the run, its objective and its model's version."""
-
-    model_config = ConfigDict(extra="forbid")
+class SampleArguments(Strict):
+    """Samples to make. Everything that is null follows from the run, its objective and its model's version."""
 
     run: str | None = Field(None, description="Id of the run whose adapter acts; null means the newest run.")
     prompts: list[Text] = Field(
@@ -56,10 +55,8 @@ class SampleArguments(BaseModel):
     base: bool = Field(True, description="Also render the base model at the same seed, to compare.")
 
 
-class SampleResult(BaseModel):
-    """What was made. `files` and `sheets` are relative to `folder`; `tiny` means that all of it is noise."""
-
-    model_config = ConfigDict(extra="forbid")
+class SampleResult(Strict):
+    """Samples made. `files` and `sheets` are relative to `folder`; `tiny` means that all of it is noise."""
 
     folder: str
     page: str
@@ -76,7 +73,7 @@ def sample_adapter(project: Project, arguments: SampleArguments, progress: Progr
     """Render what a run's adapter makes of some prompts, beside the base model at the same seed.
 
     Without prompts it shows one caption the run trained on, one it never saw and two foreign ones. It takes the
-    machine for minutes with a real model. Show the page; make no claim about quality, the pictures are for the person.
+    machine for minutes with a real model. Show the page; make no claim about quality, the pictures are for the user.
     """
     return sample_run(find_run(project, arguments.run), arguments, progress)
 
@@ -87,7 +84,7 @@ def adapter_paths(_project: Project, arguments: SampleArguments) -> list[str]:
 
 
 def condition_paths(_project: Project, arguments: SampleArguments) -> list[str]:
-    """What the conditions are made of, their masks too."""
+    """Return the files of the conditions, their masks too."""
     found = []
     for spelling in arguments.conditions:  # as it is spelled: reading it looks into the file
         head, *rest = (part.partition("=") for part in spelling.split(","))

@@ -80,7 +80,7 @@ def keep_beside(path: Path) -> Path:
 
 
 def is_as_drafted(path: Path) -> bool:
-    """Whether nobody has edited the file since it was drafted."""
+    """True if nobody has edited the file since it was drafted."""
     text = path.read_bytes().decode("utf-8", errors="replace")
     trailer = _TRAILER.search(text)
     return trailer is not None and _digest(text[: trailer.start()]) == trailer[1]
@@ -126,7 +126,7 @@ def _node(value: Any, reasons: dict[str, str], prefix: str) -> Any:
 
 
 def _is_plain_everywhere(text: str) -> bool:
-    """Whether YAML 1.1 and 1.2 readers alike take the unquoted text for itself, as not `no`, `1:30` and `a?b`."""
+    """True if YAML 1.1 and 1.2 readers alike take the unquoted text for itself, as not `no`, `1:30` and `a?b`."""
     return _PLAIN_WORD.fullmatch(text) is not None and text.lower() not in _WORDS_WITH_A_MEANING
 
 

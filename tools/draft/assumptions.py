@@ -1,4 +1,4 @@
-"""What a draft rests on that nobody measured and nobody asked for, a sentence each: the plan lists them all."""
+"""Assumptions of a draft that nobody measured or asked for, a sentence each: the plan lists them all."""
 
 from typing import Any
 

@@ -3,19 +3,20 @@
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.draft.annotated import is_as_drafted
 from tools.draft.assumptions import ASKED
 from tools.draft.draft import draft_of, write_draft
 from tools.draft.edit import set_value
-from tools.draft.experiments import Change, changes_since_last_run, flat_values, record_change, unified_diff
+from tools.draft.experiments import ValueChange, changes_since_last_run, flat_values, record_change, unified_diff
 from tools.project import Progress, Project, ProjectFacts
 from tools.spec import FREE, Preview
 from trainer_core.config import parse_config
 from trainer_core.config_paths import paths_added
 from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
+from trainer_core.strict import Strict
 
 ARGUMENT_OF = {
     "optimization.steps": "steps",
@@ -25,23 +26,19 @@ ARGUMENT_OF = {
 }
 """Config keys that are arguments of a draft too."""
 _DERIVED = ("ltx_agent.dataset", "ltx_agent.objective", "training_strategy", "data.preprocessed_data_root")
-"""What a change of one value would contradict: these follow from the clips and the objective, by drafting anew."""
+"""What a change of one value would contradict: these follow from the clips and the objective, by drafting again."""
 
 
-class ChangeArguments(BaseModel):
+class ChangeArguments(Strict):
     """One value to change; change one at a time, so that its effect can be seen."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(description="Dotted key of config.yaml, such as optimization.steps or lora.rank.")]
     value: Annotated[Any, Field(description="The new value: a number, text, true, false, null or a list of those.")]
-    reason: Annotated[str, Field(max_length=200, description="Why, in a few words of the person's.")] = ASKED
+    reason: Annotated[str, Field(max_length=200, description="Why, in a few words of the user's.")] = ASKED
 
 
-class ChangeResult(BaseModel):
-    """What was changed: show the person the diff and the note."""
-
-    model_config = ConfigDict(extra="forbid")
+class ChangeResult(Strict):
+    """The changed value: show the user the diff and the note."""
 
     name: str
     before: Any
@@ -54,7 +51,7 @@ class ChangeResult(BaseModel):
 def change_config(
     project: Project,
     arguments: ChangeArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> ChangeResult:
     """Change one value of config.yaml: checked at once, written only when the whole is valid, kept in the ledger.
 
@@ -69,7 +66,7 @@ def change_config(
         write_text(project.config_path, after)
         project.write_facts(facts)
     if diff:
-        change = Change(name=arguments.name, before=old, after=arguments.value)
+        change = ValueChange(name=arguments.name, before=old, after=arguments.value)
         record_change(project, [change], "conversation", arguments.reason)
     return ChangeResult(
         name=arguments.name,
@@ -120,7 +117,7 @@ def _changed(project: Project, arguments: ChangeArguments) -> tuple[str, str, An
     if arguments.name.startswith(_DERIVED):
         raise ConfigError(
             f"`{arguments.name}` follows from the clips and the objective; it isn't changed alone.",
-            "Draft anew with what shall be different.",
+            "Draft again with what is to be different.",
         )
     before = path.read_text(encoding="utf-8")
     old = flat_values(before).get(arguments.name)

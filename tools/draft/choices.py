@@ -1,4 +1,4 @@
-"""What to train and how: derived from the report, the wishes and the objective's recipe, each with its reason."""
+"""Training values derived from the report, the user's wishes and the objective's recipe, each with its reason."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ MASTER_WEIGHTS_REASON = "float32 where that fits the GPU, else 24 bits: bf16 alo
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the person asked for; None leaves the choice to us."""
+    """The user's wishes; None leaves the choice to us."""
 
     objective: str | None = None
     said: str | None = None

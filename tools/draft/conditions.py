@@ -1,4 +1,4 @@
-"""What the model is given beside the text where the objective leaves it open: which end of a clip, which region."""
+"""Conditions beside the text that the objective leaves open: which end of a clip, which region."""
 
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ def set_direction(recipe: dict[str, Any], objective: str, direction: Direction |
 
 
 def direction_reason(direction: Direction | None) -> str:
-    """Why an extension goes the way it does."""
+    """Return why an extension goes the way it does."""
     given, made = ("end", "before") if direction == "before" else ("beginning", "after")
     why = "you asked for it" if direction else "nobody said which direction; say so if it is the other"
     return f"the {given} of each clip is given, what comes {made} it is learned: {why}"
@@ -87,7 +87,7 @@ def boundary_reason(strategy: dict[str, Any], objective: str, recipes: int | Non
 
 
 def condition_reason(conditions: list[dict[str, Any]]) -> str:
-    """What a modality is given beside the text, in words."""
+    """Return the inputs of a modality beside the text, in words."""
     return "given to go by: " + "; ".join(map(_in_words, conditions))
 
 

@@ -1,4 +1,4 @@
-"""How much of what was given trains: the counts that the plan, its card, the summary and a CI's reports all show.
+"""Counts of the given data that trains, as the plan, its card, the summary and CI reports show them.
 
 `coverage_of` counts a draft, `write_coverage` keeps it in coverage.json beside the plan, `read_coverage` reads it back.
 """
@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import cached_property
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tools.draft.heldout import Split
 from tools.inspect.report.report import Clip, Report
 from tools.project import Project
 from trainer_core.errors import LtxError
 from trainer_core.files import read_json, write_json
+from trainer_core.strict import Strict
 from trainer_core.units import counted
 
 _UNUSABLE = ("can't be used", "can't be used")
@@ -30,24 +31,20 @@ _SAID: dict[str, tuple[str, str]] = {
 """Reasons of tools/draft/select.py as said of one clip and of several; `it has no COLUMN` follows the same form."""
 
 
-class LeftOut(BaseModel):
+class LeftOut(Strict):
     """One media file that does not train, and why; `source` and `path` as in report.json."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source: str
     path: str
     reason: str
 
 
-class Counts(BaseModel):
+class Counts(Strict):
     """Counts of media files (`clips`), and seconds of them (`_s`; stills have none).
 
     `training_clips` are trained on, `heldout_clips` only judge; `given_s` is all footage, `training_s` the samples
     trained on. `sentence` says it in one line.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     sentence: str
     clips: int
@@ -67,7 +64,7 @@ class Coverage(Counts):
         return Counts.model_validate(self.model_dump(exclude={"left_out"}))
 
     def reason_of(self, clip: Clip) -> str | None:
-        """Why `clip` does not train; None when it does, or isn't media."""
+        """Return why `clip` does not train; None when it does, or isn't media."""
         return self._reasons.get((clip.source, clip.path))
 
     @cached_property

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from tools.caption.store.captions import captions_by_clip, read_captions
 from tools.draft.annotated import annotated_yaml, replace_drafted
@@ -28,16 +28,15 @@ from trainer_core.errors import ConfigError
 from trainer_core.files import write_text
 from trainer_core.objective import objective_of
 from trainer_core.sections.own import AdapterKind, ObjectiveName
+from trainer_core.strict import Strict
 
 AdapterName = Literal["lora", "ic-lora", "full"]
 LONGEST_SAID = 600
 """Characters: a goal, and the answer to a question about it."""
 
 
-class DraftArguments(BaseModel):
-    """What the person asked for; leave null whatever they didn't name."""
-
-    model_config = ConfigDict(extra="forbid")
+class DraftArguments(Strict):
+    """The user's wishes; leave null whatever they didn't name."""
 
     objective: Annotated[ObjectiveName | None, Field(description="null derives it from the clips.")] = None
     said: Annotated[

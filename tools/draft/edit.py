@@ -5,21 +5,19 @@ import re
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from tools.draft.annotated import COMMENT_COLUMN, scalar_text
 from trainer_core.config import parse_config
 from trainer_core.errors import ConfigError, LtxError
 from trainer_core.objective import objective_of
+from trainer_core.strict import Strict
 from trainer_core.yaml_errors import Loader
 
 _WHERE = re.compile(r"line (?P<line>\d+), column (?P<column>\d+)")
 
 
-class Fault(BaseModel):
+class Fault(Strict):
     """Something wrong in a YAML. Lines and columns count from 1; None where it concerns the whole."""
-
-    model_config = ConfigDict(extra="forbid")
 
     message: str
     line: int | None = None
@@ -27,7 +25,7 @@ class Fault(BaseModel):
 
 
 def check_text(text: str, name: str = "config.yaml") -> list[Fault]:
-    """What is wrong with an edited config, with lines; empty when it is valid. For editors that check as one types."""
+    """Return the faults of an edited config, with lines; none when it is valid. For editors that check as one types."""
     try:
         objective_of(parse_config(text, name).strategy)
     except LtxError as error:

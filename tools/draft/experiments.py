@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from tools.project import Project
 from trainer_core.files import append_jsonl, read_jsonl
+from trainer_core.strict import Strict
 from trainer_core.yaml_errors import Loader
 
 LEDGER = "experiments.jsonl"
@@ -20,17 +20,15 @@ _NOT_VARIABLES = ("output_dir", "data.preprocessed_data_root", "ltx_agent.datase
 _FOLLOWS = {"lora.alpha": "lora.rank"}
 
 
-class Change(BaseModel):
+class ValueChange(Strict):
     """One variable that two configs differ in; None: it is not there."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     before: Any
     after: Any
 
 
-def record_change(project: Project, changed: list[Change], who: str, reason: str) -> None:
+def record_change(project: Project, changed: list[ValueChange], who: str, reason: str) -> None:
     """Append what was changed to the ledger, with the digest of the config it led to."""
     digest = hashlib.sha256(project.config_path.read_bytes()).hexdigest()
     for change in changed:
@@ -44,20 +42,20 @@ def recorded_changes(project: Project) -> list[dict[str, Any]]:
     return read_jsonl(path) if path.exists() else []
 
 
-def changes_since_last_run(project: Project) -> list[Change]:
-    """What config.yaml differs in from what the last run trained with; empty when nothing was trained yet."""
+def changes_since_last_run(project: Project) -> list[ValueChange]:
+    """Return config.yaml's differences from what the last run trained with; none when nothing was trained yet."""
     runs = project.runs()
     if not runs or not project.config_path.exists():
         return []
     return changes(values_of(runs[-1].config_path), values_of(project.config_path))
 
 
-def changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[ValueChange]:
     """The variables that differ, by dotted key. One that a side leaves to its default is not compared."""
     shared = sorted(name for name in before if name in after and not name.startswith(_NOT_VARIABLES))
     changed = [name for name in shared if before[name] != after[name]]
     return [
-        Change(name=name, before=before[name], after=after[name])
+        ValueChange(name=name, before=before[name], after=after[name])
         for name in changed
         if _FOLLOWS.get(name) not in changed
     ]

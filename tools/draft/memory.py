@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.project import Progress, Project
 from tools.spec import Tool
@@ -13,22 +13,19 @@ from trainer_core.errors import ConfigError
 from trainer_core.memory.cell import Version
 from trainer_core.memory.estimate import CARDS_GB
 from trainer_core.memory.ladder import Proposal
-from trainer_core.memory.plan import Plan, check_known, plan, smallest_steps
+from trainer_core.memory.plan import MemoryPlan, check_known, plan, smallest_steps
+from trainer_core.strict import Strict
 
 
-class MemoryArguments(BaseModel):
-    """What to reckon with; null takes the project's config and its largest bucket."""
-
-    model_config = ConfigDict(extra="forbid")
+class MemoryArguments(Strict):
+    """Settings to estimate for; null takes the project's config and its largest bucket."""
 
     bucket: Annotated[str | None, Field(description="WxHxF, such as 768x448x89.")] = None
     version: Annotated[str | None, Field(description="2.0, 2.3 or 2.5; null reads it off the model.")] = None
 
 
-class Saving(BaseModel):
+class Saving(Strict):
     """One switch to set so that a card holds the training; `saves_bytes`: estimated, after the switches before it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     rung: str
     changes: dict[str, Any]
@@ -38,14 +35,12 @@ class Saving(BaseModel):
     saves_bytes: int = 0
 
 
-class MemoryResult(BaseModel):
+class MemoryResult(Strict):
     """Estimated bytes, FLOPs a step, and the cards by GB. All is arithmetic: `ltx-agent rehearse` measures.
 
     `encoding_peak_bytes`: the device's while captions are encoded, before the training; cards that don't `encodes`
     leave the text encoder to the CPU. `savings`: for the cards that don't hold all of it as it is.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     version: str
     sample: str
@@ -65,12 +60,12 @@ class MemoryResult(BaseModel):
 def plan_memory(
     project: Project,
     arguments: MemoryArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> MemoryResult:
     """Estimate what the project's training takes: peak device memory by part, host memory, disk, FLOPs a step.
 
     `fits` says which cards hold it as it is (16 to 141 GB); `savings` names the switches to set for those that don't,
-    null where none suffices. It takes a second and needs no GPU; nothing is measured.
+    null where none suffices. It takes one second and needs no GPU; nothing is measured.
     """
     config = resolve_paths(load_config(project.config_path), project.path)
     return reckon(config, arguments)
@@ -98,7 +93,7 @@ def reckon(config: TrainingConfig, arguments: MemoryArguments) -> MemoryResult:
 
 
 def _savings(
-    config: TrainingConfig, planned: Plan, bucket: Bucket | None, version: Version | None
+    config: TrainingConfig, planned: MemoryPlan, bucket: Bucket | None, version: Version | None
 ) -> dict[str, list[Saving] | None]:
     found = planned.estimate
     small = [card for card in CARDS_GB if not (found.fits[str(card)] and found.encodes[str(card)])]

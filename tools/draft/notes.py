@@ -1,4 +1,4 @@
-"""What a person should know of a draft beside its values: one sentence each."""
+"""Notes on a draft for the user beside its values: one sentence each."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Why a recipe's own values are what they are: what stands behind them where the data and the machine have no say."""
+"""Reasons for a recipe's own values, where the data and the machine have no say."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How long, how strongly and in which portions to train: one rule, from the data's amount, for every real model.
+"""Steps, learning rate, rank and batch of a training: one rule, from the data's amount, for every real model.
 
 Sources: the values that upstream ships its recipes with (2,000 or 3,000 steps of one sample, rank 32, learning rate
 1e-4 or 2e-4) hold for the sizes people report to work, 10 to 30 clips or 20 to 50 images, so for about 30 samples.
@@ -60,7 +60,7 @@ TABLE = (Row(10, 1, 16, 16), Row(100, 1, 32, 32), Row(500, 2, 64, 32), Row(math.
 
 @dataclass(frozen=True)
 class Material:
-    """What the rule goes by: samples to train on, scenes among them, tokens of the largest, and how many samples share
+    """Data that the rule goes by: samples to train on, scenes among them, tokens of the largest, samples that share
     their shape with three others, so that they can go four at a time; what the scenes are called."""
 
     samples: int

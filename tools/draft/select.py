@@ -1,4 +1,4 @@
-"""Which clips train: those the objective can use and the person did not leave out; every other with its reason."""
+"""Selection of the clips that train: usable by the objective and not left out; every other has its reason."""
 
 from collections.abc import Sequence
 from typing import Any

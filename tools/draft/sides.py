@@ -1,4 +1,4 @@
-"""Whether picture and sound both train: what was asked for, else what most of the clips hold, with the reason."""
+"""Decides whether video and audio both train: as asked, else as most of the clips hold, with the reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ ENOUGH_SOUND = 0.5
 
 @dataclass(frozen=True)
 class Sides:
-    """Whether the sound is left out of an objective that makes both sides, and why it is or isn't."""
+    """Decision on leaving audio out of an objective that makes both sides, and its reason."""
 
     video_only: bool
     reason: str
 
 
 def choose_sides(report: Report, objective: str, video_only: bool | None) -> Sides:
-    """Decide for `objective`; `video_only` is what the person asked for.
+    """Decide for `objective`; `video_only` is what the user asked for.
 
     Raises ConfigError where they asked for the picture alone of an objective that can't do without sound.
     """
@@ -54,7 +54,7 @@ def sound_count(clips: Sequence[Clip]) -> str:
 
 
 def makes_both(objective: str) -> bool:
-    """Whether the recipe generates picture and sound of text alone, so that either side can be left away."""
+    """True if the recipe generates picture and sound of text alone, so that either side can be left away."""
     strategy = load_recipe(objective)["training_strategy"]
     sides = [strategy.get("video"), strategy.get("audio")]
     referenced = any(one["type"] == "reference" for side in sides if side for one in side.get("conditions", []))

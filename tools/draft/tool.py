@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from tools.draft.annotated import is_as_drafted
 from tools.draft.change import ChangeArguments, change_config, changed_paths, preview_change
 from tools.draft.coverage import Counts
@@ -19,34 +17,29 @@ from tools.draft.plan import clip_count_sentence
 from tools.project import Progress, Project
 from tools.spec import FREE, Preview, Tool
 from trainer_core.config import is_tiny
+from trainer_core.strict import Strict
 
 
-class LeftOutClip(BaseModel):
+class LeftOutClip(Strict):
     """A clip that will not train, and why."""
-
-    model_config = ConfigDict(extra="forbid")
 
     path: str
     reason: str
 
 
-class DraftValue(BaseModel):
+class DraftValue(Strict):
     """One value of the config with its reason."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     value: Any
     reason: str
 
 
-class DraftResult(BaseModel):
-    """The drafted training: show the person the sentence, the clips left out, the values, the notes and the diff.
+class DraftResult(Strict):
+    """The drafted training: show the user the sentence, the clips left out, the values, the notes and the diff.
 
     `assumptions` rest on judgement alone; `diff` is empty for a first draft.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     objective: str
     adapter: str
@@ -73,12 +66,12 @@ class DraftResult(BaseModel):
 def draft_config(
     project: Project,
     arguments: DraftArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> DraftResult:
     """Draft the training: every value derived from the clips, the project and the objective's recipe, with its reason.
 
     Writes dataset.jsonl, plan.md and config.yaml. Needs inspected and captioned clips. What was asked for before stays
-    asked for; to change one value of a plan that stands, call change_config. A config.yaml that the person edited is
+    asked for; to change one value of a plan that stands, call change_config. A config.yaml that the user edited is
     kept as config.yaml.bak-N: say so.
     """
     facts = facts_with(project.facts, arguments)
@@ -88,7 +81,7 @@ def draft_config(
     before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
     to_review, backup = write_draft(project, facts, drafted)
     if before is not None and before != text:
-        record_change(project, changes(flat_values(before), flat_values(text)), "draft", "drafted anew")
+        record_change(project, changes(flat_values(before), flat_values(text)), "draft", "drafted again")
     notes = list(draft.notes)
     if backup is not None:
         notes.append(f"Your edited config.yaml is kept as {backup.name}; the new draft doesn't hold its edits.")
@@ -128,7 +121,7 @@ def preview_draft(project: Project, arguments: DraftArguments) -> Preview | None
     if is_as_drafted(path):
         return Preview("Change the plan like this?", diff, FREE)
     diff.append("You edited config.yaml; your version is kept beside it as config.yaml.bak-N.")
-    return Preview("Draft anew, over your edited config.yaml?", diff, FREE, approval="overwrite")
+    return Preview("Draft again, over your edited config.yaml?", diff, FREE, approval="overwrite")
 
 
 DRAFT_TOOLS: list[Tool] = [

@@ -20,7 +20,7 @@ MAX_REPLY_CHARACTERS = 20_000
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: text, why it ended, whether the model refused, tokens, and whether it tried to call tools."""
+    """A server's reply: text, why it ended, whether the model refused, tokens, and whether it tried to call tools."""
 
     text: str
     finish: str | None = None

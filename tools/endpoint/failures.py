@@ -41,14 +41,14 @@ class Failure:
 
     @property
     def meaning(self) -> str:
-        """What a status says, in our own words: `refused the key (HTTP 401)`."""
+        """Return the meaning of a status in our own words: `refused the key (HTTP 401)`."""
         status = f" (HTTP {self.status})" if self.status is not None else ""
         return f"{MEANINGS.get(self.kind, SERVER_ERROR)}{status}"
 
 
 @dataclass(frozen=True)
 class Service:
-    """What an endpoint is to the user: its name, and where its model, address and key are set."""
+    """An endpoint as the user knows it: its name, and where its model, address and key are set."""
 
     name: str
     model_at: str

@@ -1,4 +1,4 @@
-"""How fast an endpoint is asked: as many requests at once as it takes, fewer after "too many"; all wait together."""
+"""Pacing of requests to an endpoint: as many at once as it takes, fewer after "too many"; all wait together."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ EASE_AFTER = 10
 """So many answers in a row without a complaint, and one more request is let in again."""
 
 
-class Pace:
+class RequestPace:
     """A limit on requests under way: halved when the server complains, raised by one after EASE_AFTER good answers."""
 
     def __init__(self, concurrency: int) -> None:

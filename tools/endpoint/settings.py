@@ -1,14 +1,15 @@
-"""Where an endpoint is and what it may be sent: from the settings, and from what the server says of the model."""
+"""Address and limits of an endpoint: from the settings, and from what the server says of the model."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.endpoint.failures import Service
 from tools.endpoint.usage import token_price
 from tools.settings import from_environment, read_section
 from trainer_core.errors import ConfigError
+from trainer_core.strict import Strict
 
 Medium = Literal["image", "video", "audio"]
 MEDIA: tuple[Medium, ...] = ("image", "video", "audio")
@@ -23,11 +24,7 @@ SPEECH = Service(
 )
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class CaptionSettings(_Section):
+class CaptionSettings(Strict):
     """`captions:` of settings.yaml. `media` is what the endpoint's model takes; unset, the server is asked.
 
     `local_model` is a folder or a cached hub model for `--captioner local`. Prices are US dollars.
@@ -43,7 +40,7 @@ class CaptionSettings(_Section):
     local_model: str | None = None
 
 
-class SpeechSettings(_Section):
+class SpeechSettings(Strict):
     """`speech:` of settings.yaml: who transcribes what is spoken."""
 
     base_url: str | None = None
@@ -68,7 +65,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a server says of its model; None where it says nothing."""
+    """A server's facts about the model; None where it says nothing."""
 
     media: frozenset[str] | None = None
     price_usd: tuple[float, float] | None = None

@@ -12,7 +12,7 @@ from tools.endpoint.failures import shorten
 
 @dataclass
 class ServerTraits:
-    """How requests to one model at one address are written; each part is dropped when the server rejects it."""
+    """Form of the requests to one model at one address; each part is dropped when the server rejects it."""
 
     token_key: str = "max_tokens"
     temperature: float | None = 0.2

@@ -1,4 +1,4 @@
-"""What is known of the clips: which train, which don't and why, whether they are many; and their captions."""
+"""Facts about the clips: those that train, the reasons of the others, whether they are enough; their captions."""
 
 from tools.caption.store.captions import captions_by_clip, read_captions
 from tools.draft.draft import draft_of
@@ -20,7 +20,7 @@ _CAPTION_CHARACTERS = 300
 
 
 def clip_facts(project: Project, name: str | None) -> list[str]:
-    """How many clips train, which are left out and why; or all that was found of the clip `name` means."""
+    """Return how many clips train, which are left out and why; or all that was found of the clip `name` means."""
     report = _report(project)
     if name is not None:
         meant = clips_meant(report, [name])
@@ -39,8 +39,8 @@ def clip_facts(project: Project, name: str | None) -> list[str]:
     return [*lines, *([f"Worth a look before training (report.html says why): {named(warned)}."] if warned else [])]
 
 
-def enough_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG001 (every part takes the same two)
-    """How much material there is and how varied, beside what people report to be enough."""
+def enough_facts(project: Project, _name: str | None) -> list[str]:
+    """Return the amount and variety of the material, beside what people report to be enough."""
     report = _report(project)
     clips = usable_clips(report)
     kinds = {kind: sum(clip.kind == kind for clip in clips) for kind in ("video", "image", "audio")}
@@ -54,7 +54,7 @@ def enough_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG0
 
 
 def caption_facts(project: Project, name: str | None) -> list[str]:
-    """How many captions there are, who wrote them, how many wait for a review; or the captions of some clips."""
+    """Return how many captions there are, by whom, how many wait for a review; or the captions of some clips."""
     entries = read_captions(project.captions_path)
     if not entries:
         raise FactsError("There are no captions yet.", 'Say "caption" to have them written.')

@@ -1,4 +1,4 @@
-"""What the planned training costs: time, energy, memory, disk and money, each with where the figure comes from."""
+"""Costs of the planned training: time, energy, memory, disk and money, each with where the figure comes from."""
 
 from tools.facts.lines import FactsError
 from tools.machine import power_limit_w

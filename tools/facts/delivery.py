@@ -1,4 +1,4 @@
-"""How the trained adapter is used elsewhere, and under which terms: facts and their sources, no legal advice."""
+"""Uses of the trained adapter elsewhere, and its terms: facts and their sources, no legal advice."""
 
 from tools.deliver.export import EXPORT_FOLDER
 from tools.project import Project
@@ -7,8 +7,8 @@ from trainer_core.errors import LtxError
 from trainer_core.run_folder import RunFolder
 
 
-def use_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG001 (every part takes the same two)
-    """Where the adapter lies and how it is loaded, step by step."""
+def use_facts(project: Project, _name: str | None) -> list[str]:
+    """Return the adapter's place and the steps to load it."""
     trained = _trained(project)
     lines = []
     if trained is None:
@@ -29,8 +29,8 @@ def use_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG001 
     return lines
 
 
-def licence_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG001 (every part takes the same two)
-    """What is known of the licences of the base and of the data."""
+def licence_facts(project: Project, _name: str | None) -> list[str]:
+    """Return the known licences of the base and of the data."""
     facts = project.facts
     base = "tiny and random, made here: nobody's licence binds it" if _is_tiny(project) else facts.model
     lines = [f"Base model of this plan: {base}."]

@@ -1,4 +1,4 @@
-"""What the parts of this tool share: the error of a fact that isn't there yet, and lists that stay short."""
+"""Shared parts of the facts tool: the error of a fact that isn't there yet, and lists that stay short."""
 
 from collections.abc import Sequence
 

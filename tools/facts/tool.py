@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.facts.clips import caption_facts, clip_facts, enough_facts
 from tools.facts.costs import cost_facts
@@ -12,14 +12,13 @@ from tools.facts.lines import FactsError
 from tools.facts.values import change_facts, value_facts
 from tools.project import Progress, Project
 from tools.spec import Tool
+from trainer_core.strict import Strict
 
 Topic = Literal["costs", "values", "changes", "clips", "enough", "captions", "use", "licence"]
 
 
-class FactsArguments(BaseModel):
-    """What is asked about."""
-
-    model_config = ConfigDict(extra="forbid")
+class FactsArguments(Strict):
+    """The topic asked about."""
 
     topic: Topic
     name: Annotated[
@@ -28,10 +27,8 @@ class FactsArguments(BaseModel):
     ] = None
 
 
-class FactsResult(BaseModel):
-    """Sentences that are true of the project now: tell the person those that answer them."""
-
-    model_config = ConfigDict(extra="forbid")
+class FactsResult(Strict):
+    """Sentences that are true of the project now: tell the user those that answer them."""
 
     topic: Topic
     facts: list[str]
@@ -40,7 +37,7 @@ class FactsResult(BaseModel):
 def project_facts(
     project: Project,
     arguments: FactsArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> FactsResult:
     """Answer a question from the project's files: what training costs, why a value was chosen, what was changed,
     which clips train, whether they are enough, what captions say, how the adapter is used, which licences apply.

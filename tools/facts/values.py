@@ -40,7 +40,7 @@ def value_facts(project: Project, name: str | None) -> list[str]:
     return lines
 
 
-def change_facts(project: Project, name: str | None) -> list[str]:  # noqa: ARG001 (every part takes the same two)
+def change_facts(project: Project, _name: str | None) -> list[str]:
     """The latest changes of the plan, oldest first, each with its reason."""
     changes = recorded_changes(project)[-_CHANGES_SHOWN:]
     made = [path.name for path in (project.report_path, project.captions_path, project.plan_path) if path.exists()]

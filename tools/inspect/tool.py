@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.inspect.discover.metadata import remark_on_columns
 from tools.inspect.discover.names import displayed
@@ -14,7 +14,7 @@ from tools.inspect.discover.sources import find_files
 from tools.inspect.inputs.ledger import with_inputs
 from tools.inspect.remedies.ledger import with_copies, with_replaced
 from tools.inspect.report.build_report import assemble, report_buckets
-from tools.inspect.report.page.clip_card import Shown
+from tools.inspect.report.page.clip_card import ClipPreviews
 from tools.inspect.report.page.page import render_page
 from tools.inspect.report.report import Clip, Report, Seconds
 from tools.inspect.report.report_cache import fingerprint, keep_result, result_kept
@@ -34,20 +34,19 @@ from trainer_core.data.buckets import (
 )
 from trainer_core.errors import DataError
 from trainer_core.files import write_pieces, write_text
+from trainer_core.strict import Strict
 from trainer_core.units import counted
 
 MAX_NAMES = 5
 """Names spelled out in one sentence; report.html has them all."""
 
 
-class InspectArguments(BaseModel):
-    """How to look at the clips."""
-
-    model_config = ConfigDict(extra="forbid")
+class InspectArguments(Strict):
+    """Settings of an inspection."""
 
     frame_rate: Annotated[
         float | None,
-        Field(ge=1, le=120, description="Frames a second to work at; null takes what most of the footage has."),
+        Field(ge=1, le=120, description="Frames per second to work at; null takes what most of the footage has."),
     ] = None
 
     buckets: Annotated[
@@ -59,20 +58,16 @@ class InspectArguments(BaseModel):
     ] = None
 
 
-class FlaggedClip(BaseModel):
+class FlaggedClip(Strict):
     """A usable clip that a person should look at, and why."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clip: str
     flags: list[str]
     messages: list[str]
 
 
-class InspectResult(BaseModel):
-    """What was found: show the person the sentence, then the problems. Seconds are of decoded footage."""
-
-    model_config = ConfigDict(extra="forbid")
+class InspectResult(Strict):
+    """Findings: show the user the sentence, then the problems. Seconds are of decoded footage."""
 
     sentence: str
     clips: int
@@ -131,12 +126,12 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
         made = assemble(taken.found, looks.looks, store.numbers, _limits(facts), arguments.frame_rate)
         report = with_replaced(made, taken)
 
-        def shown(clip: Clip) -> Shown:
+        def shown(clip: Clip) -> ClipPreviews:
             seen = store.look(clip.sha256, Path(clip.path)) if clip.sha256 is not None else None
             if seen is None or clip.sha256 is None:
-                return Shown()
+                return ClipPreviews()
             own = seen.numbers.get("curves", {})
-            return Shown(store.sheet(clip.sha256), own.get("peaks", ()), own.get("changes", ()))
+            return ClipPreviews(store.sheet(clip.sha256), own.get("peaks", ()), own.get("changes", ()))
 
         write_text(project.report_html_path, render_page(report, shown, sources))
         write_pieces(project.report_path, report.pieces())
@@ -152,7 +147,7 @@ def inspect_clips(project: Project, arguments: InspectArguments, progress: Progr
 
 
 def _with_wishes(project: Project, arguments: InspectArguments) -> ProjectFacts:
-    """What the person chose now stays chosen: the clips may be inspected again by others."""
+    """What the user chose now stays chosen: the clips may be inspected again by others."""
     facts = project.facts
     wished = arguments.model_dump(include={"buckets", "max_tokens"}, exclude_none=True)
     if wished.get("buckets"):

@@ -1,4 +1,4 @@
-"""What starting a run costs: by an earlier run here, else by its rehearsal, else by arithmetic, each said to be so."""
+"""Cost of starting a run: by an earlier run here, else by its rehearsal, else by arithmetic, each said to be so."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from trainer_core.config_paths import resolve_paths
 from trainer_core.data.buckets import parse_buckets
 from trainer_core.errors import LtxError
 from trainer_core.files import read_jsonl
-from trainer_core.memory.plan import Plan, plan
+from trainer_core.memory.plan import MemoryPlan, plan
 from trainer_core.run_folder import RunFolder
 from trainer_core.units import duration_text, size_text
 
@@ -53,7 +53,7 @@ def resume_costs(run: RunFolder, config: TrainingConfig, from_step: int) -> list
 
 
 def rehearsal_lines(project: Project) -> list[str]:
-    """What a person should know of the rehearsal before they start: what it ran, what it lacked, what it can't tell."""
+    """Return the user's lines on the rehearsal before a start: what it ran, what it lacked, what it can't tell."""
     seen = rehearsed(project)
     if seen is None:
         return ["Not rehearsed as it now stands: what nobody measured is estimated (`ltx-agent rehearse` measures)."]
@@ -82,7 +82,7 @@ def _run_like(project: Project, config: TrainingConfig) -> RunFolder | None:
     return None
 
 
-def _planned(project: Project, config: TrainingConfig) -> Plan | None:
+def _planned(project: Project, config: TrainingConfig) -> MemoryPlan | None:
     try:
         return plan(resolve_paths(config, project.path))
     except LtxError:
@@ -101,7 +101,7 @@ def _time(config: TrainingConfig, before: RunFolder | None, seen: Rehearsed | No
     return CostLine("time", text, steps * step_s, "estimated")
 
 
-def _memory(before: RunFolder | None, seen: Rehearsed | None, planned: Plan | None) -> list[CostLine]:
+def _memory(before: RunFolder | None, seen: Rehearsed | None, planned: MemoryPlan | None) -> list[CostLine]:
     """The device's memory: of a run, else of a rehearsal, else by arithmetic; and what a rehearsal without one saw."""
     peak = _peak_bytes(before) if before is not None else None
     if peak is not None and before is not None:
@@ -130,7 +130,7 @@ def _peak_bytes(run: RunFolder) -> int | None:
     return max((row.get("memory_bytes") or 0 for row in described_steps(run.metrics_path)), default=0) or None
 
 
-def _disk(project: Project, config: TrainingConfig, before: RunFolder | None, planned: Plan | None) -> CostLine:
+def _disk(project: Project, config: TrainingConfig, before: RunFolder | None, planned: MemoryPlan | None) -> CostLine:
     latents = _latent_bytes(project, config)
     saves = _saves(config, config.optimization.steps)
     one = _checkpoint_bytes(before) if before is not None else None

@@ -1,9 +1,9 @@
-"""The adapter doctor as tools: examine a LoRA from a run or from anywhere, compare two, make a new one of others."""
+"""The adapter doctor as tools: examine a LoRA, compare two, merge or change them into a new one."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 
 from tools.monitor.find import find_run, resolve_run
 from tools.project import Progress, Project
@@ -12,33 +12,28 @@ from trainer_core.errors import ConfigError
 from trainer_core.files import file_digest, read_jsonl
 from trainer_core.run_folder import RunFolder
 from trainer_core.sections.run import LoraSection, ModelSection
+from trainer_core.strict import Strict
 
 Branch = Literal["video", "audio", "cross"]
 
 
-class DoctorArguments(BaseModel):
-    """Which adapter to examine."""
-
-    model_config = ConfigDict(extra="forbid")
+class DoctorArguments(Strict):
+    """The adapter to examine."""
 
     file: Annotated[str | None, Field(description="A LoRA file; null: the newest checkpoint of the run.")] = None
     run: Annotated[str | None, Field(description="Id of the run; null means the newest run.")] = None
     model: Annotated[str | None, Field(description="The base model; null: the run's, none for a foreign file.")] = None
 
 
-class CompareArguments(BaseModel):
+class CompareArguments(Strict):
     """Two LoRA files to compare."""
-
-    model_config = ConfigDict(extra="forbid")
 
     first: str
     second: str
 
 
-class EditArguments(BaseModel):
-    """How a new adapter is made of others; steps happen in this order: merge, scale and strip, change rank."""
-
-    model_config = ConfigDict(extra="forbid")
+class EditAdapterArguments(Strict):
+    """Steps that make a new adapter from existing ones, in this order: merge, scale and strip, change rank."""
 
     file: str
     output: str
@@ -49,10 +44,8 @@ class EditArguments(BaseModel):
     rank: Annotated[int | None, Field(ge=1, description="The new rank of every module, by SVD.")] = None
 
 
-class EditResult(BaseModel):
+class EditAdapterResult(Strict):
     """The new file; `lost` is the share of ‖ΔW‖ that a smaller rank gives up."""
-
-    model_config = ConfigDict(extra="forbid")
 
     file: str
     modules: int
@@ -64,7 +57,7 @@ class EditResult(BaseModel):
 def examine_adapter(
     project: Project,
     arguments: DoctorArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> BaseModel:
     """Examine an adapter: NaN scan, modules that never moved, how far each block and branch moves the base's weights,
     how much the predictions change. The verdict is dead, weak, healthy, exploding or broken; quote its evidence.
@@ -99,9 +92,9 @@ def diagnosis_of(target: Path | None, model: str | None = None, picture: Path | 
 
 
 def compare_adapters(
-    project: Project,  # noqa: ARG001 (every tool takes the same three)
+    _project: Project,
     arguments: CompareArguments,
-    progress: Progress | None = None,  # noqa: ARG001
+    _progress: Progress | None = None,
 ) -> BaseModel:
     """Compare two adapters by branch: whether they move the same weights, in the same direction, and by how much."""
     from trainer_core.doctor.compare import compare_files
@@ -110,10 +103,10 @@ def compare_adapters(
 
 
 def edit_adapter(
-    project: Project,  # noqa: ARG001 (every tool takes the same three)
-    arguments: EditArguments,
-    progress: Progress | None = None,  # noqa: ARG001
-) -> EditResult:
+    _project: Project,
+    arguments: EditAdapterArguments,
+    _progress: Progress | None = None,
+) -> EditAdapterResult:
     """Make a new adapter file of one or several: strip or scale the audio or video branch, merge, change rank by SVD.
 
     No file that exists is changed.
@@ -138,7 +131,7 @@ def edit_adapter(
     edit.write_adapter(output, pairs, metadata, text_pairs=text_pairs)
     ranks = sorted({down.shape[0] for down, _ in pairs.values()})
     told = f"Made {output} of {made_of}{changes}: {len(pairs)} modules of rank {', '.join(map(str, ranks))}"
-    return EditResult(
+    return EditAdapterResult(
         file=str(output),
         modules=len(pairs),
         ranks=ranks,

@@ -5,51 +5,44 @@ One variable at a time: two changed at once can't be told apart by their results
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from tools.draft.experiments import Change, changes, changes_since_last_run, values_of
+from tools.draft.experiments import ValueChange, changes, changes_since_last_run, values_of
 from tools.monitor.status import describe_run
 from tools.project import Progress, Project
 from tools.spec import Tool
 from trainer_core.errors import LtxError
 from trainer_core.run_folder import RunFolder
+from trainer_core.strict import Strict
 
 
-class Experiment(BaseModel):
+class Experiment(Strict):
     """One run: what was changed since the run before it, and what came of it. Losses are running medians."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     state: str
     step: int
-    changed: list[Change]
+    changed: list[ValueChange]
     loss_first: float | None
     loss_last: float | None
     verdict: str
     note: str = ""
 
 
-class ExperimentsResult(BaseModel):
+class ExperimentsResult(Strict):
     """All runs of the project as experiments, oldest first, and the changes made since the last of them."""
 
-    model_config = ConfigDict(extra="forbid")
-
     experiments: list[Experiment]
-    changed_since: list[Change]
+    changed_since: list[ValueChange]
     advice: str
 
 
-class ExperimentsArguments(BaseModel):
+class ExperimentsArguments(Strict):
     """All runs are listed."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def list_experiments(
     project: Project,
-    arguments: ExperimentsArguments,  # noqa: ARG001 (every tool takes the same three)
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _arguments: ExperimentsArguments,
+    _progress: Progress | None = None,
 ) -> ExperimentsResult:
     """List the runs as experiments: which values each changed from the run before, its losses and verdict.
 
@@ -65,7 +58,7 @@ def list_experiments(
     return ExperimentsResult(experiments=found, changed_since=since, advice=_advice(since))
 
 
-def _experiment(run: RunFolder, changed: list[Change]) -> Experiment:
+def _experiment(run: RunFolder, changed: list[ValueChange]) -> Experiment:
     try:
         status = describe_run(run)
     except LtxError as error:
@@ -87,7 +80,7 @@ def _experiment(run: RunFolder, changed: list[Change]) -> Experiment:
     )
 
 
-def _advice(since: list[Change]) -> str:
+def _advice(since: list[ValueChange]) -> str:
     if len(since) > 1:
         names = ", ".join(change.name for change in since)
         return f"{len(since)} values differ from the last run ({names}): change one at a time to learn what each does."

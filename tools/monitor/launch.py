@@ -110,7 +110,7 @@ def _await_end(run: RunFolder, wait_s: float) -> RunStatus:
 
 
 def _is_here(status: RunStatus) -> bool:
-    """Whether the status names a process of this machine that is still the one it was."""
+    """True if the status names a process of this machine that is still the one it was."""
     known = status.pid is not None and status.process is not None and status.machine == machine_id()
     return known and process_identity(status.pid or 0) == status.process
 

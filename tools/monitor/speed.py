@@ -1,12 +1,11 @@
-"""Where a run's time goes, and why it is slow or stands still, in words. Reads only; loads no torch."""
+"""Breakdown of a run's time, with the reasons why it is slow or stands still. Reads only; loads no torch."""
 
 import time
 from statistics import median
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from trainer_core.run_folder import LIVE_STATES, RunStatus
+from trainer_core.strict import Strict
 
 RECENT, BASELINE = 20, 50
 DATA_SHARE = 0.25
@@ -22,19 +21,17 @@ ADVICE = {
 }
 
 
-class Speed(BaseModel):
+class RunSpeed(Strict):
     """Median seconds of the latest steps, whole and by part, and what is odd about them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     step_s: dict[str, float]
     remarks: list[str]
 
 
-def measure_speed(rows: list[dict[str, Any]], status: RunStatus, now: float | None = None) -> Speed:
+def measure_speed(rows: list[dict[str, Any]], status: RunStatus, now: float | None = None) -> RunSpeed:
     """Measure by training rows in order of step; `now` in Unix seconds."""
     if not rows:
-        return Speed(step_s={}, remarks=[])
+        return RunSpeed(step_s={}, remarks=[])
     recent = [row["step_s"] for row in rows[-RECENT:]]
     parts = {part: median(step[part] for step in recent) for part in recent[0]}
     whole = median(sum(step.values()) for step in recent)
@@ -47,7 +44,7 @@ def measure_speed(rows: list[dict[str, Any]], status: RunStatus, now: float | No
         ]
     remarks += _slowed(rows, whole)
     remarks += _quiet(status, rows[-1]["time_s"], whole, now)
-    return Speed(step_s={"whole": whole, **parts}, remarks=remarks)
+    return RunSpeed(step_s={"whole": whole, **parts}, remarks=remarks)
 
 
 def _slowed(rows: list[dict[str, Any]], whole: float) -> list[str]:

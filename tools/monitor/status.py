@@ -1,12 +1,11 @@
-"""What a run's folder says about it now: state, losses, speed and a verdict. Reads only; loads no torch."""
+"""Status of a run from its folder: state, losses, speed and a verdict. Reads only; loads no torch."""
 
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from tools.monitor.speed import measure_speed
 from trainer_core.metrics import by_step, described_steps, heldout_rows, read_steps
 from trainer_core.run_folder import RunFolder, RunState, RunStatus
+from trainer_core.strict import Strict
 from trainer_core.verdict.judge import judge
 from trainer_core.verdict.trend import smoothed, smoothing_width
 from trainer_core.verdict.verdict import Verdict
@@ -27,22 +26,18 @@ ALERT_KINDS = frozenset(
 LOG_TAIL_BYTES = 65536
 
 
-class LossSummary(BaseModel):
+class LossSummary(Strict):
     """One loss curve in two numbers: running medians at its first and last step."""
-
-    model_config = ConfigDict(extra="forbid")
 
     first: float
     last: float
 
 
-class Alert(BaseModel):
+class Alert(Strict):
     """Something odd that the trainer saw; `command` is what it offers to do about it, `diff` what that changes.
 
     `settings` are those of the offer by dotted name, as `resume_training` takes them.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: str
     step: int | None
@@ -52,10 +47,8 @@ class Alert(BaseModel):
     diff: str | None = None
 
 
-class StatusResult(BaseModel):
+class StatusResult(Strict):
     """`status.json` of a run with its verdict, and what its metrics say. Checkpoints are relative to `path`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     path: str

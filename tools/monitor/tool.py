@@ -3,13 +3,13 @@
 import time
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.monitor.cost import rehearsal_lines, resume_costs, start_costs
 from tools.monitor.doctor import (
     CompareArguments,
     DoctorArguments,
-    EditArguments,
+    EditAdapterArguments,
     base_paths,
     compare_adapters,
     edit_adapter,
@@ -26,6 +26,7 @@ from trainer_core.config_paths import paths_added
 from trainer_core.objective import merged, objective_of
 from trainer_core.resume_config import changed_config, changes_in_words, run_config
 from trainer_core.run_folder import LIVE_STATES, RunFolder, RunState
+from trainer_core.strict import Strict
 
 STOP_WAIT_S = 30.0
 """How long a stop waits for the trainer to save and end; a long step may take longer, the request then stands."""
@@ -36,16 +37,12 @@ RESTORE_WAIT_S = 120.0
 RunId = Annotated[str | None, Field(description="Id of the run, such as 20260131-175959; null means the newest run.")]
 
 
-class StartArguments(BaseModel):
+class StartArguments(Strict):
     """The project's config.yaml says everything."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class StartResult(BaseModel):
+class StartResult(Strict):
     """A run that was started; `error` says why when it has failed already, `notes` what in the config has no effect."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     path: str
@@ -56,18 +53,14 @@ class StartResult(BaseModel):
     notes: list[str]
 
 
-class StatusArguments(BaseModel):
-    """Which run to look at."""
-
-    model_config = ConfigDict(extra="forbid")
+class StatusArguments(Strict):
+    """The run to look at."""
 
     run: RunId = None
 
 
-class StopArguments(BaseModel):
-    """Which run to stop, and whether to kill it when it doesn't stop in time."""
-
-    model_config = ConfigDict(extra="forbid")
+class StopArguments(Strict):
+    """The run to stop; with `kill`, killed when it doesn't stop in time."""
 
     run: RunId = None
     deadline_s: Annotated[
@@ -76,10 +69,8 @@ class StopArguments(BaseModel):
     ] = None
 
 
-class ResumeArguments(BaseModel):
-    """Which run goes on, from where, and what changes. Null keeps what the run had."""
-
-    model_config = ConfigDict(extra="forbid")
+class ResumeArguments(Strict):
+    """The run to resume, from where, and what changes. Null keeps what the run had."""
 
     run: RunId = None
     from_step: Annotated[
@@ -107,10 +98,8 @@ class ResumeArguments(BaseModel):
         return nested
 
 
-class ResumeResult(BaseModel):
+class ResumeResult(Strict):
     """A run that goes on: from which step, what was restored, what the changes override."""
-
-    model_config = ConfigDict(extra="forbid")
 
     run: str
     path: str
@@ -124,10 +113,8 @@ class ResumeResult(BaseModel):
     error: str | None
 
 
-class StopResult(BaseModel):
-    """What was seen after a stop was asked for. `last_checkpoint` is relative to the run folder."""
-
-    model_config = ConfigDict(extra="forbid")
+class StopResult(Strict):
+    """State of a run after a stop was asked for. `last_checkpoint` is relative to the run folder."""
 
     run: str
     state: RunState
@@ -139,19 +126,19 @@ class StopResult(BaseModel):
 
 def start_training(
     project: Project,
-    arguments: StartArguments,  # noqa: ARG001 (every tool takes the same three)
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _arguments: StartArguments,
+    _progress: Progress | None = None,
 ) -> StartResult:
     """Start training with the project's config.yaml, as a process of its own that goes on when this chat ends.
 
-    It encodes the clips first, then trains. It costs time and the machine's GPU, so the person must approve it.
+    It encodes the clips first, then trains. It costs time and the machine's GPU, so the user must approve it.
     Only one run of a project goes on at a time.
     """
     return started(start_run(project))
 
 
-def preview_start(project: Project, arguments: StartArguments) -> Preview:  # noqa: ARG001 (as for every tool)
-    """What a person judges before training starts."""
+def preview_start(project: Project, _arguments: StartArguments) -> Preview:
+    """Return the card before training starts."""
     refuse_beside_a_run(project)
     config = load_config(project.config_path)
     objective_of(config.strategy)
@@ -166,7 +153,7 @@ def preview_start(project: Project, arguments: StartArguments) -> Preview:  # no
     return Preview("Start training now?", lines, start_costs(project))
 
 
-def recover_start(project: Project, arguments: StartArguments, started_at: float) -> StartResult | None:  # noqa: ARG001
+def recover_start(project: Project, _arguments: StartArguments, started_at: float) -> StartResult | None:
     """The run that a start which a crash cut off has brought about, so that it is not started twice."""
     found = [run for run in project.runs() if (run.read_status().started_at or 0) >= started_at]
     return started(found[-1]) if found else None
@@ -189,7 +176,7 @@ def started(run: RunFolder) -> StartResult:
 def run_status(
     project: Project,
     arguments: StatusArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> StatusResult:
     """Say how a run goes: state, step, time left, losses at start and now, seconds a step, last checkpoint, error.
 
@@ -201,7 +188,7 @@ def run_status(
 def stop_training(
     project: Project,
     arguments: StopArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> StopResult:
     """Ask a run to stop: it finishes its step, saves a checkpoint and ends. Nothing that was trained is lost."""
     return stop_run(find_run(project, arguments.run), arguments.deadline_s)
@@ -233,18 +220,18 @@ def stop_run(run: RunFolder, deadline_s: float | None = None) -> StopResult:
 def resume_training(
     project: Project,
     arguments: ResumeArguments,
-    progress: Progress | None = None,  # noqa: ARG001 (every tool takes the same three)
+    _progress: Progress | None = None,
 ) -> ResumeResult:
     """Let a stopped, failed or finished run go on from its last complete checkpoint, exactly as if it had not stopped.
 
     It can go back to an earlier saved step, and change the learning rate, the number of steps or other settings; what
-    was restored and what is overridden is reported. It costs time and the machine's GPU, so the person must approve it.
+    was restored and what is overridden is reported. It costs time and the machine's GPU, so the user must approve it.
     """
     return resumed(find_run(project, arguments.run), arguments)
 
 
 def resume_preview(project: Project, arguments: ResumeArguments) -> Preview:
-    """What a person judges before a run goes on. Raises ConfigError when it can't."""
+    """Return the card before a run goes on. Raises ConfigError when it can't."""
     run = find_run(project, arguments.run)
     steps = run.state_steps()
     start = arguments.from_step if arguments.from_step is not None else max(steps, default=0)
@@ -286,7 +273,7 @@ def resumed(run: RunFolder, arguments: ResumeArguments) -> ResumeResult:
 
 
 def _await_restored(run: RunFolder, before: int) -> dict[str, Any]:
-    """The trainer's `resumed` event; empty when it began anew, ended, or takes longer than RESTORE_WAIT_S."""
+    """The trainer's `resumed` event; empty when it began from scratch, ended, or takes longer than RESTORE_WAIT_S."""
     deadline = time.monotonic() + RESTORE_WAIT_S
     while time.monotonic() < deadline:
         for event in run.events()[before:]:
@@ -325,7 +312,7 @@ MONITOR_TOOLS: list[Tool] = [
     Tool(
         "edit_adapter",
         edit_adapter,
-        EditArguments,
+        EditAdapterArguments,
         paths={**as_given("file"), **as_given("output"), **as_given("merge")},
     ),
 ]

@@ -1,4 +1,4 @@
-"""What the project's rehearsal says of the config as it now stands. Reads only."""
+"""The project's recorded rehearsal, compared with the config as it now stands. Reads only."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
@@ -21,16 +21,15 @@ from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.files import read_json, write_json, write_text
 from trainer_core.memory.ladder import ENCODING_STAGE, RUNGS, Proposal, Stage, next_rung, undone
 from trainer_core.run_folder import LIVE_STATES
+from trainer_core.strict import Strict
 
 CHILD_MODULE = "trainer_core.training.rehearsal"
 FASTER = 0.97
 """A change is kept for its speed when a step takes at most this share of the one before."""
 
 
-class RehearseArguments(BaseModel):
-    """How far to look."""
-
-    model_config = ConfigDict(extra="forbid")
+class RehearseArguments(Strict):
+    """Extent of a rehearsal."""
 
     search: Annotated[bool, Field(description="Also undo savings that aren't needed, one at a time, for speed.")] = True
     limit_gb: Annotated[
@@ -38,10 +37,8 @@ class RehearseArguments(BaseModel):
     ] = None
 
 
-class Trial(BaseModel):
+class Trial(Strict):
     """One child process: the change that was tried, and what was seen. Bytes; None where it was not measured."""
-
-    model_config = ConfigDict(extra="forbid")
 
     change: str
     changes: dict[str, Any]
@@ -58,10 +55,8 @@ class Trial(BaseModel):
     """Its memory settings by dotted key: the figures are those of a config that has them."""
 
 
-class RehearseResult(BaseModel):
-    """What was measured, trial by trial; `changes` are the switches to set so that the training fits."""
-
-    model_config = ConfigDict(extra="forbid")
+class RehearseResult(Strict):
+    """Measures, trial by trial; `changes` are the switches to set so that the training fits."""
 
     device: str
     sample: str
@@ -100,8 +95,8 @@ def refuse_beside_a_run(project: Project) -> None:
         raise ConfigError(f"Run {live.id} is still going on and needs the machine.", "Wait for it, or stop it.")
 
 
-def preview_rehearsal(project: Project, arguments: RehearseArguments) -> Preview:  # noqa: ARG001 (as for every tool)
-    """What a person judges before the machine is used to measure."""
+def preview_rehearsal(project: Project, _arguments: RehearseArguments) -> Preview:
+    """Return the card before the machine is used to measure."""
     refuse_beside_a_run(project)
     load_config(project.config_path)
     lines = [
@@ -172,7 +167,7 @@ def search(config: TrainingConfig, arguments: RehearseArguments, progress: Progr
 
 
 def digest(config: TrainingConfig) -> str:
-    """What a rehearsal was of: everything that memory and step time depend on."""
+    """Return the digest of a rehearsal's subject: everything that memory and step time depend on."""
     import hashlib
 
     document = config.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""What a training step receives: latents of one shape, their inputs for the conditions, and text features, on the CPU.
+"""A training step's batch: latents of one shape, inputs of the conditions and text features, on the CPU.
 
 B samples, F H W latent frames, rows and columns, T audio latent frames, C latent channels, L text tokens, D text width.
 """

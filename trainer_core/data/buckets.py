@@ -54,13 +54,13 @@ class Bucket:
         return latent_frames * (self.width // CELL_PX) * (self.height // CELL_PX)
 
     def fits_inside(self, width: int, height: int) -> bool:
-        """Whether a picture of `width` x `height` covers the bucket without being enlarged."""
+        """True if a picture of `width` x `height` covers the bucket without being enlarged."""
         return self.width <= width and self.height <= height
 
 
 @dataclass(frozen=True)
 class BucketLimits:
-    """How large a proposed bucket may be: its tokens decide the memory, a smaller picture may last longer."""
+    """Limits of a proposed bucket: its tokens decide the memory, a smaller frame may last longer."""
 
     max_tokens: int
     max_area_px: int
@@ -93,7 +93,7 @@ REAL_LIMITS = limits_of(4032)
 
 @dataclass(frozen=True)
 class ClipExtent:
-    """What a clip offers: its display size and its frames at the working frame rate (1 for an image).
+    """A clip's offer: its display size and its frames at the working frame rate (1 for an image).
 
     `shots` are the frames of each stretch between its cuts; empty for a clip of one take.
     """

@@ -34,7 +34,7 @@ class SampleFiles:
 
 
 def leave_out_of(config: TrainingConfig, left_out: dict[str, str] | None = None) -> LeaveOut | None:
-    """What `find_samples` takes as `leave_out`: notes in `left_out` where the config leaves incomplete samples out."""
+    """Return `find_samples`' `leave_out`: notes in `left_out` where the config leaves incomplete samples out."""
     if config.ltx_agent.incomplete_samples == "refuse":
         return None
     found: dict[str, str] = {} if left_out is None else left_out

@@ -157,7 +157,7 @@ def _inputs(row: Mapping[str, Any], folder: Path) -> dict[str, Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name says that the file is a picture."""
+    """True if the name says that the file is a picture."""
     kind, _ = mimetypes.guess_type(path.name)
     return kind is not None and kind.startswith("image/")
 

@@ -2,28 +2,23 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from trainer_core.adapters import read_lora
 from trainer_core.doctor.measure import Pairs, delta_norm, product
 from trainer_core.model.ltx import branch_of
+from trainer_core.strict import Strict
 
 
-class BranchComparison(BaseModel):
+class BranchComparison(Strict):
     """`cosine` of the two ΔW of a branch taken together, from -1 (opposed) over 0 (unrelated) to 1 (the same);
     `norm_ratio` is ‖ΔW of the second‖ / ‖ΔW of the first‖."""
-
-    model_config = ConfigDict(extra="forbid")
 
     modules: int
     cosine: float | None
     norm_ratio: float | None
 
 
-class Comparison(BaseModel):
+class Comparison(Strict):
     """The modules that both adapters have, by branch, and those that only one has."""
-
-    model_config = ConfigDict(extra="forbid")
 
     first: str
     second: str

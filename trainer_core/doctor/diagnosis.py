@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from trainer_core.doctor.measure import ModuleMeasure, block_ratios, branch_ratios
+from trainer_core.strict import Strict
 
 Kind = Literal["dead", "weak", "healthy", "exploding", "broken"]
 
@@ -20,15 +19,13 @@ DEAD_RATIO, WEAK_RATIO, EXPLODING_RATIO = 1e-4, 2e-3, 1.0
 DEAD_CHANGE, WEAK_CHANGE, EXPLODING_CHANGE = 0.01, 0.05, 2.0
 
 
-class Diagnosis(BaseModel):
-    """What `ltx-agent doctor --json` prints. Ratios are ‖ΔW‖/‖W‖, None where the base model isn't known.
+class Diagnosis(Strict):
+    """Output of `ltx-agent doctor --json`. Ratios are ‖ΔW‖/‖W‖, None where the base model isn't known.
 
     `prediction_change` is ‖with − without‖ / ‖without‖ of the predicted velocity on a clip of the run, per modality;
     `change_on_noise` the same on seeded noise, for a file whose clips aren't at hand: evidence, it decides no verdict.
     `forms` are LoRA, DoRA, LoKr, LoHa, as the file has them; `text_modules` counts layers before the transformer.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     verdict: Kind
     evidence: list[str]

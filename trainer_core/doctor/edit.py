@@ -1,4 +1,4 @@
-"""Making a new adapter file of others: strip or scale branches, merge, change rank. The old files stay as they are."""
+"""A new adapter file from existing ones: strip or scale branches, merge, change rank. The old ones stay as they are."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

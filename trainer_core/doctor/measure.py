@@ -1,4 +1,4 @@
-"""How far an adapter moves the weights it sits on: ‖ΔW‖ / ‖W‖ a module, block and branch (Frobenius norms)."""
+"""Size of an adapter's change to its weights: ‖ΔW‖ / ‖W‖ per module, block and branch (Frobenius norms)."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer_core.lora.changes import Change, LowRank, changed
+from trainer_core.lora.changes import LayerChange, LowRank, changed
 from trainer_core.model.ltx import Branch, branch_of
 
 _BLOCK = re.compile(r"transformer_blocks\.(\d+)\.")
@@ -36,7 +36,7 @@ class ModuleMeasure:
 
 
 def measure(
-    changes: Mapping[str, Change],
+    changes: Mapping[str, LayerChange],
     weight_norms: Mapping[str, float | None],
     magnitudes: Mapping[str, Tensor] | None = None,
     weights: Mapping[str, Tensor] | None = None,

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer_core.lora.changes import Change, Hadamard, Kronecker, LowRank, dora_scales
+from trainer_core.lora.changes import Hadamard, Kronecker, LayerChange, LowRank, dora_scales
 
 
-def act_on(layer: nn.Module, change: Change, magnitude: Tensor | None = None, strength: float = 1.0) -> Any:
+def act_on(layer: nn.Module, change: LayerChange, magnitude: Tensor | None = None, strength: float = 1.0) -> Any:
     """Add `strength` times the change to what `layer` puts out; returns the hook's handle, whose `remove` ends it.
 
     `magnitude` [O, 1] or [1, I] is DoRA's: the rows or columns of the changed weight get these lengths.
@@ -47,7 +47,7 @@ def linears_of(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def _moved(change: Change, device: torch.device) -> Change:
+def _moved(change: LayerChange, device: torch.device) -> LayerChange:
     if isinstance(change, Kronecker):
         return Kronecker(change.left.to(device), change.up.to(device), change.down.to(device))
     if isinstance(change, Hadamard):

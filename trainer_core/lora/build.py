@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trainer_core.lora.changes import Change, Hadamard, Kronecker, LowRank
+from trainer_core.lora.changes import Hadamard, Kronecker, LayerChange, LowRank
 from trainer_core.lora.header import Header
 from trainer_core.lora.names import Part
 from trainer_core.lora.strength import Stated
@@ -29,7 +29,7 @@ class Builder:
 
     def __init__(self, header: Header, tensors: Callable[[str], Tensor], stated: Stated) -> None:
         self.header, self.tensors, self.stated = header, tensors, stated
-        self.makers: dict[bool, dict[str, Callable[[], Change]]] = {False: {}, True: {}}
+        self.makers: dict[bool, dict[str, Callable[[], LayerChange]]] = {False: {}, True: {}}
         self.magnitudes: dict[str, Callable[[], Tensor]] = {}
         self.shapes: dict[str, tuple[int, int]] = {}
         self.text_shapes: dict[str, tuple[int, int]] = {}
@@ -67,7 +67,7 @@ class Builder:
             raise _Half(f"has magnitudes of DoRA of the shape {list(stored)} for a matrix of {rows}x{columns}")
         self.magnitudes[module] = lambda: self.tensors(key).float().reshape(lengths)
 
-    def lora(self, module: str, parts: Parts) -> tuple[tuple[int, int], int, Callable[[], Change]]:
+    def lora(self, module: str, parts: Parts) -> tuple[tuple[int, int], int, Callable[[], LayerChange]]:
         down, up = self._matrix(parts, "down", "lora_A"), self._matrix(parts, "up", "lora_B")
         (rank, columns), (rows, other) = down.shape, up.shape
         if rank != other:
@@ -75,7 +75,7 @@ class Builder:
         factor = self._factor(module, parts, rank)
         return (rows, columns), rank, lambda: LowRank(down(), up() * factor)
 
-    def loha(self, module: str, parts: Parts) -> tuple[tuple[int, int], int, Callable[[], Change]]:
+    def loha(self, module: str, parts: Parts) -> tuple[tuple[int, int], int, Callable[[], LayerChange]]:
         ups = [self._matrix(parts, part, part) for part in ("hada_w1_a", "hada_w2_a")]
         downs = [self._matrix(parts, part, part) for part in ("hada_w1_b", "hada_w2_b")]
         shapes = {(up.shape[0], down.shape[1]) for up, down in zip(ups, downs, strict=True)}
@@ -89,7 +89,7 @@ class Builder:
             lambda: Hadamard(LowRank(downs[0](), ups[0]() * factor), LowRank(downs[1](), ups[1]())),
         )
 
-    def lokr(self, module: str, parts: Parts) -> tuple[tuple[int, int], int, Callable[[], Change]]:
+    def lokr(self, module: str, parts: Parts) -> tuple[tuple[int, int], int, Callable[[], LayerChange]]:
         left, left_rank = self._factored(parts, "lokr_w1")
         right, right_rank = self._factored(parts, "lokr_w2")
         rank = right_rank or left_rank
@@ -98,7 +98,7 @@ class Builder:
         else:
             factor = self.stated.factor(module, rank or 1, of_config=True)
 
-        def make() -> Change:
+        def make() -> LayerChange:
             first, second = left(), right()
             whole = first[0] if len(first) == 1 else first[0] @ first[1]
             if len(second) == 1:

@@ -1,4 +1,4 @@
-"""What an adapter adds to one weight matrix, in each form that files hold it.
+"""An adapter's change to one weight matrix, in each form that files hold it.
 
 O rows of the weight (out), I columns (in), R rank. All tensors are float32.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-class Change(Protocol):
+class LayerChange(Protocol):
     """ΔW [O, I] of one linear layer, never made whole unless asked for."""
 
     @property
@@ -144,13 +144,13 @@ class Hadamard:
         return (self.first.up @ self.first.down) * (self.second.up @ self.second.down)
 
 
-def whole(change: Change) -> Tensor:
+def whole(change: LayerChange) -> Tensor:
     """ΔW [O, I], made whole."""
     down, up = change.pair()
     return up @ down
 
 
-def dora_scales(change: Change, magnitude: Tensor, weight: Tensor) -> Tensor:
+def dora_scales(change: LayerChange, magnitude: Tensor, weight: Tensor) -> Tensor:
     """DoRA's factor of each row [O, 1] or column [1, I], as `magnitude` is shaped: magnitude / ‖W + ΔW‖, so that the
     rows or columns of the changed weight have the lengths that were trained (Liu et al. 2024, equation 5). `weight`
     [O, I] is the base's, in float32."""
@@ -158,7 +158,7 @@ def dora_scales(change: Change, magnitude: Tensor, weight: Tensor) -> Tensor:
     return magnitude / length.clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def changed(weight: Tensor, change: Change, magnitude: Tensor | None = None, strength: float = 1.0) -> Tensor:
+def changed(weight: Tensor, change: LayerChange, magnitude: Tensor | None = None, strength: float = 1.0) -> Tensor:
     """`weight` [O, I] with `strength` times what the adapter changes of it, in float32."""
     weight = weight.float()
     if magnitude is None:

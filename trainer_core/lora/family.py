@@ -28,7 +28,7 @@ def looks_like(shapes: Shapes, metadata: Mapping[str, str]) -> str | None:
 
 
 def differs_from(name: str, shape: tuple[int, int], wanted: tuple[int, int]) -> str:
-    """Why a module that the model has too is of another shape (O, I): the model that the widths belong to."""
+    """Return why a module that the model has too is of another shape (O, I): the model that the widths belong to."""
     parts = name.split(".")
     width = shape[0] if name.endswith((".to_q", ".to_k", ".to_v")) else shape[1]
     if name.startswith(("time_embed.", "audio_time_embed.")) and shape[1] == wanted[1]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainer_core.errors import ConfigError
 from trainer_core.lora.build import Builder, Parts
-from trainer_core.lora.changes import Change
+from trainer_core.lora.changes import LayerChange
 from trainer_core.lora.family import looks_like
 from trainer_core.lora.header import Header, read_header
 from trainer_core.lora.names import foreign_part, is_known, read_key
@@ -60,8 +60,8 @@ class LoraFile:
     tensors: Callable[[str], Tensor] = field(repr=False)
     """Reads one tensor, as it is stored, by its key."""
     forms: tuple[str, ...]
-    changes: Mapping[str, Change]
-    text_changes: Mapping[str, Change]
+    changes: Mapping[str, LayerChange]
+    text_changes: Mapping[str, LayerChange]
     shapes: dict[str, tuple[int, int]]
     text_shapes: dict[str, tuple[int, int]]
     ranks_by_module: dict[str, int]
@@ -81,7 +81,7 @@ class LoraFile:
 
     @property
     def is_full_checkpoint(self) -> bool:
-        """Whether it holds weights of LTX-2 rather than an adapter."""
+        """True if it holds weights of LTX-2 rather than an adapter."""
         if self.changes or self.text_changes or self.halves or self.family is not None:
             return False
         keys = self.header.shapes
@@ -91,7 +91,7 @@ class LoraFile:
 
     @property
     def unsaid(self) -> str | None:
-        """What its strength had to be taken for, because nothing states it; None where something does."""
+        """Strength that had to be assumed, because nothing states it; None where something does."""
         of_peft = any(key.startswith("base_model.model.") for key in self.header.shapes)
         if of_peft and not self.stated and not any(key.endswith(".alpha") for key in self.header.shapes):
             return f"is PEFT's and has no {PEFT_CONFIG} beside it: its alpha is taken to be its rank"
@@ -127,7 +127,7 @@ class LoraFile:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with it, a sentence each, by its header alone."""
+        """Return its faults, a sentence each, by its header alone."""
         found = [self.unstated] if self.unstated else []
         if self.family is not None:
             found.append(f"its keys and widths look like {self.family}")
@@ -207,7 +207,7 @@ def read_lora_file(path: Path) -> LoraFile:
     )
 
 
-def _pair_of(changes: Mapping[str, Change], module: str) -> Pair:
+def _pair_of(changes: Mapping[str, LayerChange], module: str) -> Pair:
     return changes[module].pair()
 
 

@@ -14,7 +14,7 @@ READERS = {
 
 
 def readers_of(lora: LoraFile) -> str:
-    """What the file is and who reads it, in words."""
+    """Return the file's kind and its readers, in words."""
     return next((told for form, told in READERS.items() if form in lora.forms and form != "LoRA"), READERS["LoRA"])
 
 

@@ -20,7 +20,7 @@ _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about itself: its metadata, and dtype (the format's word) and shape of each tensor."""
+    """A file's header: its metadata, and dtype (the format's word) and shape of each tensor."""
 
     path: Path
     metadata: dict[str, str]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer_core.errors import ConfigError
 from trainer_core.lora.act import linears_of
-from trainer_core.lora.changes import Change, Kronecker, LowRank, whole
+from trainer_core.lora.changes import Kronecker, LayerChange, LowRank, whole
 from trainer_core.sections.own import LoraKindSection
 from trainer_core.sections.run import LoraSection
 
@@ -20,7 +20,7 @@ Parts = dict[str, Tensor]
 
 
 def strength_of(section: LoraSection, kind: LoraKindSection) -> float:
-    """What the product of the matrices is multiplied by: alpha/rank, for rsLoRA alpha/√rank (Kalajdzievski 2023)."""
+    """Return the factor of the matrices' product: alpha/rank, for rsLoRA alpha/√rank (Kalajdzievski 2023)."""
     return section.alpha / (math.sqrt(section.rank) if kind.kind == "rslora" else section.rank)
 
 
@@ -63,7 +63,7 @@ _CONFIGS: dict[str, Callable[[LoraSection, LoraKindSection, list[str]], Any]] = 
 
 
 def saved_parts(transformer: Any, state: Mapping[str, Tensor], strength: float) -> dict[str, Parts]:
-    """What is saved of each module, in float32: the keys' endings with their tensors. `state` is PEFT's.
+    """Return each module's saved parts, in float32: the keys' endings with their tensors. `state` is PEFT's.
 
     DoRA's magnitudes stand twice: as PEFT and diffusers read them, and as `dora_scale`, by which ComfyUI multiplies the
     changed weight over the lengths of the *base's* rows; it is made so that both come to the same weight.
@@ -86,7 +86,12 @@ def saved_parts(transformer: Any, state: Mapping[str, Tensor], strength: float) 
 
 
 def loaded_parts(
-    module: str, change: Change, magnitude: Tensor | None, expected: Mapping[str, Tensor], strength: float, layer: Any
+    module: str,
+    change: LayerChange,
+    magnitude: Tensor | None,
+    expected: Mapping[str, Tensor],
+    strength: float,
+    layer: Any,
 ) -> Parts:
     """PEFT's tensors for `module` from what a file changes of it; the run's layers divide by their own `strength`.
 
@@ -108,7 +113,7 @@ def loaded_parts(
                 weight = layer.weight.detach().float()
                 lengths = torch.linalg.vector_norm(weight + whole(change).to(weight.device), dim=1)
             elif lengths.shape[1] != 1:
-                raise ConfigError(f"the file's DoRA scales columns, PEFT's scales rows ({module}).", "Train it anew.")
+                raise ConfigError(f"the file's DoRA scales columns, PEFT's scales rows ({module}).", "Train it again.")
             parts["lora_magnitude_vector"] = lengths.flatten()
         return parts
     if magnitude is not None or not isinstance(change, Kronecker):

@@ -108,7 +108,7 @@ class Key:
 
 
 def read_key(key: str) -> Key | None:
-    """What `key` holds; None where it is no part of an adapter that can be read."""
+    """Return the parsed `key`; None where it is no part of an adapter that can be read."""
     found = _KEY.fullmatch(key)
     if found is None:
         return None
@@ -149,7 +149,7 @@ def text_key(module: str) -> str:
 
 
 def is_known(module: str) -> bool:
-    """Whether LTX-2 has such a module, by diffusers' name, in any version."""
+    """True if LTX-2 has such a module, by diffusers' name, in any version."""
     return _block_free(to_upstream(module)) in _known()
 
 

@@ -1,4 +1,4 @@
-"""How strongly an adapter acts: alpha and rank as its tensors, its metadata or PEFT's file beside it state them."""
+"""Strength of an adapter: alpha and rank as its tensors, its metadata or PEFT's file beside it state them."""
 
 import json
 import math
@@ -30,7 +30,7 @@ class Stated:
     rslora: bool = False
 
     def factor(self, module: str, rank: int, *, of_config: bool = False) -> float:
-        """What ΔW of `module` is multiplied by: alpha/rank, or alpha/√rank for rsLoRA (Kalajdzievski 2023). `rank` is
+        """Return the factor of `module`'s ΔW: alpha/rank, or alpha/√rank for rsLoRA (Kalajdzievski 2023). `rank` is
         the tensors' own; `of_config`: the stated one counts, as in PEFT's LoKr whose factors may be stored whole."""
         if self.alpha is None:
             return 1.0

@@ -19,7 +19,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Cell:
-    """What decides the memory of a step. `rank` 0: full training. `targets` as in `lora.target_modules`, `kind` and
+    """Facts that set the memory of a step. `rank` 0: full training. `targets` as in `lora.target_modules`, `kind` and
     `factor` as in `ltx_agent.lora`.
 
     `checkpointing` off keeps every activation. `swap_blocks`, `offload`, `chunk_tokens`, `fused`, `moments_8bit` and

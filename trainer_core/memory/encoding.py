@@ -1,4 +1,4 @@
-"""What encoding captions takes before anything trains: text encoder, projections, hidden states. No torch."""
+"""Memory for encoding captions before training: text encoder, projections, hidden states. No torch."""
 
 from trainer_core.memory.cell import Version
 from trainer_core.memory.sizes import RELEASED, TEXT_ENCODER_WEIGHTS, Dimensions
@@ -17,7 +17,7 @@ def text_encoder_bytes(*, in_8bit: bool) -> int:
 
 
 def prompt_bytes(layers: int, tokens: int, channels: int, element_bytes: int = 2) -> int:
-    """What a caption's features take on their way: ten times the hidden states of all layers, stacked and normalised.
+    """Return the peak of a caption's features: ten times the hidden states of all layers, stacked and normalised.
 
     A test holds it to counted tensors.
     """
@@ -27,7 +27,7 @@ def prompt_bytes(layers: int, tokens: int, channels: int, element_bytes: int = 2
 def encoding_peak_bytes(
     version: Version, text_tokens: int, allocator_share: float, size: Dimensions = RELEASED, *, in_8bit: bool
 ) -> int:
-    """What the allocator holds while captions are encoded; models of another size count by the square of their width.
+    """Return the allocator's peak while captions are encoded; other sizes count by the square of their width.
 
     `allocator_share`: its rounding, as a share of what comes and goes.
     """

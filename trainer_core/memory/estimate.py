@@ -47,7 +47,7 @@ RUNTIME_HOST_BYTES = 3 * 2**30
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MemoryEstimate:
     """Bytes and FLOPs of a training. `parts` are bytes on the device; the peak is their sum.
 
     `encoding_peak_bytes`: on the device while captions and prompts are encoded, before any of that is there.
@@ -62,19 +62,19 @@ class Estimate:
 
     @property
     def fits(self) -> dict[str, bool]:
-        """Which cards hold it, by their size in GB (10^9 bytes, as they are sold), less a fiftieth kept back."""
+        """GPUs that hold it, by their size in GB (10^9 bytes, as they are sold), less a fiftieth kept back."""
         return {str(card): self.device_peak_bytes <= card * 1e9 * USABLE for card in CARDS_GB}
 
     @property
     def encodes(self) -> dict[str, bool]:
-        """Which cards hold the text encoder; beside the others it works in host memory."""
+        """GPUs that hold the text encoder; beside the others it works in host memory."""
         return {str(card): self.encoding_peak_bytes <= card * 1e9 * USABLE for card in CARDS_GB}
 
 
 USABLE = 0.98
 
 
-def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool = False) -> Estimate:
+def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool = False) -> MemoryEstimate:
     """Return what training `cell` takes."""
     weights = _weights_bytes(cell, size)
     adapter = 0 if cell.full else 4 * lora_weights(cell, size)
@@ -90,7 +90,7 @@ def estimate(cell: Cell, size: Dimensions = RELEASED, *, text_encoder_8bit: bool
         "allocator": round(ALLOCATOR_SHARE * activations),
         "cuda_context": CUDA_CONTEXT_BYTES,
     }
-    return Estimate(
+    return MemoryEstimate(
         device_peak_bytes=sum(parts.values()),
         host_peak_bytes=_host_bytes(cell, size),
         flops_per_step=flops(cell, size),
@@ -204,7 +204,7 @@ def block_weights_bytes(cell: Cell, size: Dimensions = RELEASED) -> int:
 
 
 def trained_weights(cell: Cell, size: Dimensions = RELEASED) -> int:
-    """How many weights the optimizer moves."""
+    """Return how many weights the optimizer moves."""
     if not cell.full:
         return lora_weights(cell, size)
     mine = branches(cell)
@@ -216,7 +216,7 @@ def trained_weights(cell: Cell, size: Dimensions = RELEASED) -> int:
 
 
 def optimizer_bytes(cell: Cell, size: Dimensions) -> int:
-    """What the optimizer keeps of every weight, and of every row and column of a matrix. 24-bit weights keep their
+    """Return the optimizer's bytes: of every weight, and of every row and column of a matrix. 24-bit weights keep their
     last 8 bits here."""
     count = trained_weights(cell, size)
     if cell.trained_bytes == 2:
@@ -347,7 +347,7 @@ _UPDATE_COPIES = 7
 
 
 def _unpacked_bytes(cell: Cell, size: Dimensions) -> int:
-    """What few bits take beside themselves at the peak, in the branches that run.
+    """Memory that quantised weights take beside themselves at the peak, in the branches that run.
 
     The largest matrix made dense: in bf16; a float8 one goes through float32 twice. Where activations are rounded too,
     the widest one, if it takes more: it is in float32 twice before the layer's output is there.

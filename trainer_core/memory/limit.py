@@ -33,7 +33,7 @@ def memory_limit(limit_gb: float | None, session: "TrainingSession") -> Iterator
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out, on a card or on the host."""
+    """True if `error` says that memory ran out, on a card or on the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _CPU_WORDS)

@@ -1,4 +1,4 @@
-"""How many bytes of tensors are alive, and how many were at once: counted op by op, on any device, fake or real."""
+"""Bytes of live tensors and their peak: counted op by op, on any device, fake or real."""
 
 import weakref
 from typing import Any

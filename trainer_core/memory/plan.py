@@ -13,7 +13,7 @@ from trainer_core.data.buckets import Bucket, parse_buckets
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl
 from trainer_core.memory.cell import Cell, Side, Version
-from trainer_core.memory.estimate import USABLE, Estimate, estimate, optimizer_bytes, trained_weights
+from trainer_core.memory.estimate import USABLE, MemoryEstimate, estimate, optimizer_bytes, trained_weights
 from trainer_core.memory.ladder import Proposal, ladder_of
 from trainer_core.memory.sizes import CARRIED_CONNECTOR_WEIGHTS, RELEASED, Dimensions
 from trainer_core.quantization_names import quantization_named
@@ -27,17 +27,17 @@ _VERSIONS: tuple[Version, ...] = ("2.0", "2.3", "2.5")
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """A config's memory. `notes` say what was assumed; `disk_bytes` is None where the samples aren't known."""
 
     cell: Cell
-    estimate: Estimate
+    estimate: MemoryEstimate
     disk_bytes: int
     worst: str
     notes: list[str]
 
 
-def plan(config: TrainingConfig, bucket: Bucket | None = None, version: Version | None = None) -> Plan:
+def plan(config: TrainingConfig, bucket: Bucket | None = None, version: Version | None = None) -> MemoryPlan:
     """Return what `config` takes on its worst sample, or on `bucket`. Paths in it are absolute (`resolve_paths`).
 
     Raises ConfigError when neither the config nor its dataset says how large the samples are.
@@ -58,7 +58,7 @@ def plan(config: TrainingConfig, bucket: Bucket | None = None, version: Version 
     if tiny:
         notes.append("the tiny model's own few megabytes are small beside what the process itself holds")
     label = str(worst) if worst is not None else f"{seconds:g} s of sound"
-    return Plan(cell, found, _disk_bytes(config, cell, size, max(len(samples), 1)), label, notes)
+    return MemoryPlan(cell, found, _disk_bytes(config, cell, size, max(len(samples), 1)), label, notes)
 
 
 def smallest_steps(
@@ -93,7 +93,7 @@ def encoding_steps(
 
 
 def fitting_master_weights(config: TrainingConfig, room_bytes: float) -> Literal["float32", "float24", "stochastic"]:
-    """What `ltx_agent.training.master_weights` stands for on a device of `room_bytes`, by arithmetic alone.
+    """Return what `ltx_agent.training.master_weights` stands for on a device of `room_bytes`, by arithmetic alone.
 
     `auto` is float32 where all of that training fits, and for optimizers that know no other weights; else float24.
     """

@@ -1,4 +1,4 @@
-"""How many weights an LTX-2 transformer has and where, from its dimensions alone. No torch.
+"""Number and place of an LTX-2 transformer's weights, from its dimensions alone. No torch.
 
 Source: the layer sizes of diffusers' LTX2VideoTransformer3DModel; a test counts the real class's parameters.
 """
@@ -13,8 +13,6 @@ CARRIED_CONNECTOR_WEIGHTS = {"2.0": 0.71e9, "2.3": 2.02e9, "2.5": 2.02e9}
 """Of the connectors what each full checkpoint carries: all but the text projections, in the base's bfloat16."""
 TEXT_ENCODER_WEIGHTS = 12.2e9
 """Gemma 3 12B with its vision tower; 2.5's own Gemma 4 is taken to be as large."""
-VIDEO_VAE_WEIGHTS = {"2.0": 1.22e9, "2.3": 0.73e9, "2.5": 0.73e9}
-AUDIO_VAE_WEIGHTS = 0.05e9
 _TIME_CHANNELS = 256
 _LATENT = 128
 

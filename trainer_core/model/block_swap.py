@@ -81,7 +81,7 @@ class BlockSwap:
 
 
 def swapped_indices(blocks: int, count: int) -> list[int]:
-    """Which of `blocks` live in host memory: `count` of them, spread evenly."""
+    """Return the indices of `blocks` that live in host memory: `count` of them, spread evenly."""
     count = min(count, blocks)
     return [(2 * number + 1) * blocks // (2 * count) for number in range(count)]
 

@@ -37,7 +37,7 @@ class ModalityInput:
 
 
 def context_widths(config: Any) -> tuple[int, int]:
-    """How wide the text contexts of video and audio are that a transformer of `config` takes."""
+    """Return the widths of the text contexts (video, audio) that a transformer of `config` takes."""
     if config.use_prompt_embeddings:
         return config.caption_channels, config.caption_channels
     return config.cross_attention_dim, config.audio_cross_attention_dim
@@ -114,7 +114,7 @@ class LtxModel(nn.Module):
         return self.transformer.proj_in.weight.device
 
     def video_positions(self, shape: tuple[int, int, int], frame_rate: Tensor) -> Tensor:
-        """Positions [B, 3, F·H·W, 2] of a latent grid (F, H, W) at `frame_rate` [B] frames a second; never write to it.
+        """Positions [B, 3, F·H·W, 2] of a latent grid (F, H, W) at `frame_rate` [B] frames per second; read-only.
 
         Those of the last few shapes are kept.
         """
@@ -243,7 +243,7 @@ class LtxModel(nn.Module):
 
 
 def branch_of(module_name: str) -> Branch:
-    """Which branch of the transformer a module name belongs to."""
+    """Return the transformer's branch that a module name belongs to."""
     parts = module_name.split(".")
     if any(part in CROSS_MODULES or part.startswith("av_c") for part in parts) or "a2v_cross_attn" in module_name:
         return "cross"

@@ -53,7 +53,7 @@ def to_diffusers(name: str) -> str:
 
 
 def beside_the_transformer(key: str) -> bool:
-    """Whether a key of upstream's files is of another part than the transformer: connectors, projections, VAEs, …"""
+    """True if a key of upstream's files is of another part than the transformer: connectors, projections, VAEs, …"""
     return key.startswith(OTHER_PREFIXES) or key.removeprefix(TRANSFORMER_PREFIX).startswith(CONNECTOR_HEADS)
 
 

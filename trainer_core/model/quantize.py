@@ -1,4 +1,4 @@
-"""A frozen base in few bits under a trained adapter: int8, int8-dynamic, fp8, nf4.
+"""A quantised frozen base under a trained adapter: int8, int8-dynamic, fp8, nf4.
 
 Only the large linear layers of the blocks are quantised. Norms, gates, embeddings, AdaLN, input and output layers, the
 modulation tables and the adapter stay in high precision.
@@ -21,7 +21,7 @@ _NF4_BLOCK = 64
 
 @dataclass(frozen=True)
 class Packed:
-    """A weight [O, I] in few bits: plain tensors, and how to read them. `tensors` are what moves between devices."""
+    """A quantised weight [O, I]: plain tensors, and how to read them. `tensors` are what moves between devices."""
 
     tensors: tuple[Tensor, ...]
     dense: Callable[[tuple[Tensor, ...], torch.dtype], Tensor]
@@ -49,7 +49,7 @@ class _FrozenLinear(torch.autograd.Function):
 
 
 class QuantizedLinear(nn.Linear):
-    """A frozen linear layer that holds its weight in few bits; everything else sees an `nn.Linear`.
+    """A frozen linear layer that holds its weight quantised; everything else sees an `nn.Linear`.
 
     The packed tensors are buffers `packed_0 …`; `weight` is a dense copy made on demand.
     """
@@ -98,7 +98,7 @@ class QuantizedLinear(nn.Linear):
 
 
 def quantizable(module: nn.Module) -> Iterator[str]:
-    """The names of the linear layers that a quantised base holds in few bits."""
+    """The names of the linear layers that a quantised base holds quantised."""
     for name, layer in module.named_modules():
         if (
             isinstance(layer, nn.Linear)
@@ -123,7 +123,7 @@ def encoder_layers(encoder: nn.Module) -> Iterator[str]:
 
 
 def text_encoder_quantization() -> Any:
-    """What tells transformers to hold a text encoder in 8 bits as it streams from disk."""
+    """Return transformers' config to hold a text encoder in 8 bits as it streams from disk."""
     from transformers import TorchAoConfig
 
     return TorchAoConfig(_import_torchao().Int8WeightOnlyConfig(), modules_to_not_convert=["lm_head"])

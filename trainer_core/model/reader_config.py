@@ -108,7 +108,7 @@ def reader_config(version: Version, transformer: Mapping[str, Any], connectors: 
 
 
 def builds_a_model(version: Version, config: Mapping[str, Any]) -> bool:
-    """Whether a file's own `config["transformer"]` has the names that readers look for."""
+    """True if a file's own `config["transformer"]` has the names that readers look for."""
     wanted = _DECISIVE if version == "2.0" else (*_DECISIVE, *_DECISIVE_SINCE_2_3)
     return config.get("_class_name") == CLASS_NAME or all(name in config for name in wanted)
 

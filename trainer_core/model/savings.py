@@ -1,4 +1,4 @@
-"""What a transformer does to need less memory in training, at the price of time: the same losses, up to rounding."""
+"""Memory savings of a transformer in training, at the price of time: the same losses, up to rounding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

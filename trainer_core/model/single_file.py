@@ -71,11 +71,6 @@ class SafetensorsSource:
     def layers(self) -> int:
         return int(self._config("transformer")["num_layers"])
 
-    @property
-    def in_one_file(self) -> bool:
-        """Whether the transformer's file holds the VAEs, too: a unified checkpoint rather than a pack's transformer."""
-        return self._parts("transformer")[0].holds("video_vae")
-
     def file_of(self, part: Part) -> Path:
         """The file that holds `part`. Raises ConfigError when none does."""
         return self._parts(part)[0].path

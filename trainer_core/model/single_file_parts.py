@@ -1,4 +1,4 @@
-"""What each part of a single-file LTX model is called and sized, read off its keys and the shapes of its tensors.
+"""Names and sizes of the parts of a single-file LTX model, read off its keys and the shapes of its tensors.
 
 Source of the key names and of the settings that no tensor shows: diffusers' conversion of the official files.
 """
@@ -17,7 +17,7 @@ _GEMMA_WIDTH = 3840  # hidden size of the text encoder of every released version
 
 
 def config_of(part: Part, shapes: Shapes, file: WeightsFile) -> dict[str, Any]:
-    """What the library's class of `part` is made with. Raises ConfigError when `shapes` lack what shows it."""
+    """Return the config of the library's class of `part`. Raises ConfigError when `shapes` lack what shows it."""
     try:
         return _CONFIGS[part](shapes, file)
     except KeyError as error:

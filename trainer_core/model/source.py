@@ -1,4 +1,4 @@
-"""Where a model's parts come from: one small interface for every layout, so that each part loads alone and late."""
+"""Sources of a model's parts: one small interface for every layout, so that each part loads alone and late."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _SAMPLED_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a transformer's weights go as they stream from disk, and in how many bits.
+    """Device of a transformer's weights as they stream from disk, and their number of bits.
 
     No `device`: they stay in their memory-mapped file where the dtype allows. `swap_blocks` of its blocks stay in host
     memory (see block_swap).
@@ -33,7 +33,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class InputWidths:
-    """How wide the tokens are that a model takes: video and audio latents, and the text features of each modality."""
+    """Widths of a model's input tokens: video and audio latents, and the text features of each modality."""
 
     video: int
     audio: int
@@ -57,7 +57,7 @@ class ModelSource(Protocol):
 
     @property
     def label(self) -> str:
-        """What to call the model in front of people; says so when it is random."""
+        """Name of the model for people; says so when it is random."""
         ...
 
     @property
@@ -67,17 +67,17 @@ class ModelSource(Protocol):
 
     @property
     def widths(self) -> InputWidths:
-        """How wide the tokens are that it takes; known without loading weights."""
+        """Widths of its input tokens; known without loading weights."""
         ...
 
     @property
     def layers(self) -> int:
-        """How many blocks its transformer has; known without loading weights."""
+        """Number of its transformer's blocks; known without loading weights."""
         ...
 
     @property
     def distilled(self) -> bool:
-        """Whether it was distilled to a few steps: good for sampling with the distilled schedule, not for training."""
+        """True if it was distilled to a few steps: good for sampling with the distilled schedule, not for training."""
         ...
 
     def fingerprint(self, part: Part) -> str:

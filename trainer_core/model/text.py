@@ -30,7 +30,7 @@ class TextFeatures:
 
 @dataclass(frozen=True)
 class TextContext:
-    """What the transformer attends to: `video` [B, L, Dv], `audio` [B, L, Da], None for an absent modality.
+    """Text that the transformer attends to: `video` [B, L, Dv], `audio` [B, L, Da], None for an absent modality.
 
     `mask` [B, L], 1 = valid, None = all are.
     """

@@ -1,6 +1,6 @@
 """A small randomly initialised LTX-2 / 2.3 / 2.5 of the real classes, for the demo, the tests and the benchmarks.
 
-It has the real topology (32x32x8 video VAE, 25 audio latents a second) and no knowledge: it can't generate anything.
+It has the real topology (32x32x8 video VAE, 25 audio latents per second) and no knowledge: it can't generate anything.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ _RECIPE = "tiny-2"  # part of every fingerprint: raise it when the shapes below 
 
 
 class TinySource:
-    """The tiny model of one version; every part is built anew from `seed`, always the same."""
+    """The tiny model of one version; every part is built again from `seed`, always the same."""
 
     def __init__(self, version: Version = "2.3", seed: int = 0) -> None:
         self.version: Version = version

@@ -1,4 +1,4 @@
-"""What sets the LTX-2 versions apart, as arguments of the model library's classes. Sizes are not here: files show them.
+"""Differences of the LTX-2 versions, as arguments of the model library's classes. Sizes are not here: files show them.
 
 Source: MODEL.md's version switches and diffusers' conversion of the official files.
 """

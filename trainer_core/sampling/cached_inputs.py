@@ -47,7 +47,7 @@ class Prepared:
     negative: TextFeatures
 
     def inputs(self) -> SampleInputs:
-        """What the sampler takes: a batch of one."""
+        """Return the sampler's input: a batch of one."""
         batch = Batch(
             video=_batched(self.given.video, self.shape.frame_rate),
             audio=_batched(self.given.audio, None),
@@ -178,7 +178,7 @@ def _read(path: Path, name: str, wanted: Wanted, shape: Shape) -> Prepared:
             said = json.loads((file.metadata() or {})["given"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ConfigError(f"{path} can't be read: {error}.", "Delete it; it is made anew.") from error
+        raise ConfigError(f"{path} can't be read: {error}.", "Delete it; it is made again.") from error
 
     def side(modality: ModalityName) -> GivenSide | None:
         if modality not in said:

@@ -17,7 +17,7 @@ from trainer_core.data.batch import from_tokens, to_tokens
 
 @dataclass(frozen=True)
 class Tiles:
-    """How a clip is decoded: so many latent frames at once, of which so many overlap with the tile before; pictures
+    """Tiles of a decoded clip: so many latent frames at once, of which so many overlap with the tile before; frames
     larger than `px` in overlapping squares of that side, which the library blends.
     """
 
@@ -98,7 +98,7 @@ def _levels_by_opencv(planes: Tensor) -> list[np.ndarray]:
 
 @torch.no_grad()
 def decode_audio(audio_vae: Any, vocoder: Any, latents: Tensor) -> tuple[np.ndarray, int]:
-    """Return (sound float32 [2, N] in -1..1, samples a second) of normalised latents [C, T, M]."""
+    """Return (sound float32 [2, N] in -1..1, samples per second) of normalised latents [C, T, M]."""
     device = next(audio_vae.parameters()).device
     mel = audio_vae.decode(
         denormalise_audio(latents[None].to(device, torch.float32), audio_vae).to(audio_vae.dtype), return_dict=False

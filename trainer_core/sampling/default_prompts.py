@@ -1,4 +1,4 @@
-"""What a run is sampled with when nobody names a prompt: captions it trained on, one it never saw, foreign prompts.
+"""Default prompts of a run: captions it trained on, one it never saw, foreign prompts.
 
 The conditions of the objective are filled with the same clips' files. No torch.
 """
@@ -104,7 +104,7 @@ def needs_files(objective: Objective) -> bool:
 
 
 def _starts(side: ModalityObjective) -> bool:
-    """Whether its samples usually begin with a given frame."""
+    """True if its samples usually begin with a given frame."""
     first_frame = side.condition("first_frame")
     return first_frame is not None and first_frame.probability >= OCCASIONAL
 

@@ -65,7 +65,7 @@ class Encoder:
 
     @property
     def still_crf(self) -> int:
-        """How strongly a still is compressed: the model learned from footage, where nothing is as clean as a PNG.
+        """Compression of a still: the model learned from footage, where nothing is as clean as a PNG.
 
         Source: diffusers' resolve_default_image_crf; 33 up to LTX-2.3, 18 since 2.5.
         """
@@ -98,7 +98,7 @@ class Encoder:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the file's name says that it is a still picture."""
+    """True if the file's name says that it is a still picture."""
     kind, _ = mimetypes.guess_type(path.name)
     return kind is not None and kind.startswith("image/")
 
@@ -117,7 +117,7 @@ def compressed(pixels: np.ndarray, crf: int) -> np.ndarray:
 
 
 def has_pictures(path: Path) -> bool:
-    """Whether the file holds pictures (a cover picture doesn't count)."""
+    """True if the file holds pictures (a cover picture doesn't count)."""
     with opened(path) as container:
         return picture_stream(container) is not None
 

@@ -47,7 +47,7 @@ class SampleRow:
 
     @property
     def label(self) -> str:
-        """What made it, in a word or two; a file from elsewhere may not say its step, which then is 0."""
+        """Name of what made it, in a word or two; a file from elsewhere may not say its step, which then is 0."""
         return "base" if not self.adapter else f"step {self.step}" if self.step else "adapter"
 
 
@@ -105,7 +105,7 @@ def read_index(folder: Path) -> SampleIndex | None:
 
 
 def forget_after(folder: Path, step: int) -> None:
-    """Take the samples of steps after `step` out of the index: a run that goes back makes them anew."""
+    """Take the samples of steps after `step` out of the index: a run that goes back makes them again."""
     index = read_index(folder)
     if index is not None:
         index.samples = [row for row in index.samples if not row.adapter or row.step <= step]

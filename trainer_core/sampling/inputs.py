@@ -37,7 +37,7 @@ AUDIO_LATENTS_A_SECOND = 25
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a sample is: pixels and pictures, pictures a second, and its size in latents."""
+    """Size of a sample: pixels and frames, frames per second, and its size in latents."""
 
     width: int
     height: int
@@ -58,7 +58,7 @@ class Shape:
 
 @dataclass
 class GivenSide:
-    """What is given of one modality: latents [C, F, H, W] or [C, T, M], zero where nothing is; mask and references.
+    """Given part of one modality: latents [C, F, H, W] or [C, T, M], zero where nothing is; mask and references.
 
     `original` is the file of a frozen modality, which goes into the result as it is.
     """
@@ -103,7 +103,7 @@ class Given:
 
 
 def shape_of(section: ValidationSection, sample: ValidationSample, factors: VaeFactors) -> Shape:
-    """The size that a sample is made in; sound gets 25 latent frames a second (16 kHz, hop 160, 4 a latent)."""
+    """The size that a sample is made in; sound gets 25 latent frames per second (16 kHz, hop 160, 4 a latent)."""
     width, height, frames = sample.video_dims or section.video_dims
     if width % factors.width or height % factors.height or (frames - 1) % factors.time:
         raise ConfigError(

@@ -27,7 +27,7 @@ _WIDTHS_AT_ONCE = 12
 
 @dataclass(frozen=True)
 class Room:
-    """How many bytes a device may hold in all, this process's own included, and what says so."""
+    """Bytes that a device may hold in all, this process's own included, and what says so."""
 
     total: int
     source: str
@@ -49,7 +49,7 @@ def room_for_samples(memory: MemorySection, device: torch.device) -> Room:
 
 
 def held_bytes(device: torch.device, tensors: Iterable[Tensor]) -> int:
-    """What is held on `device` already: the allocator's figure of a card, else the sum of `tensors`."""
+    """Return the bytes on `device` already: the allocator's figure of a GPU, else the sum of `tensors`."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
@@ -57,12 +57,12 @@ def held_bytes(device: torch.device, tensors: Iterable[Tensor]) -> int:
 
 
 def denoise_bytes(tokens: int, width: int, element_bytes: int) -> int:
-    """What one forward without gradients takes beside the weights, for `tokens` tokens of `width` channels."""
+    """Return the bytes of one forward without gradients beside the weights, for `tokens` tokens of `width` channels."""
     return _WIDTHS_AT_ONCE * tokens * width * element_bytes
 
 
 def decode_bytes(vae_config: Any, grid: tuple[int, int, int], tiles: Tiles, element_bytes: int) -> int:
-    """What decoding a clip of latent `grid` (F, H, W) in `tiles` takes beside the VAE's weights: one tile's share.
+    """Return the bytes for decoding a latent `grid` (F, H, W) in `tiles` beside the VAE's weights: one tile's share.
 
     Either the last block's feature maps (a quarter of the picture's sides) are the most, or the pictures in float32.
     """

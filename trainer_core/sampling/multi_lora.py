@@ -18,7 +18,7 @@ from trainer_core.errors import ConfigError
 from trainer_core.files import file_digest
 from trainer_core.full_checkpoint import load_full
 from trainer_core.lora.act import act_on, linears_of
-from trainer_core.lora.changes import Change, changed
+from trainer_core.lora.changes import LayerChange, changed
 from trainer_core.lora.family import differs_from
 from trainer_core.lora.file import LoraFile, Pair, read_lora_file
 from trainer_core.lora.header import read_header
@@ -69,7 +69,7 @@ class AdapterFile:
 
     @property
     def takes_reference(self) -> bool | None:
-        """Whether it was trained with a reference of video; None when the file tells neither that nor its objective."""
+        """True if it was trained with a video reference; None when the file tells neither that nor its objective."""
         if any(name.startswith("reference_") for name in self.metadata):
             return True
         known = self.trained_as
@@ -90,7 +90,7 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Conflict:
-    """What two adapters do to the modules that both change.
+    """Conflict of two adapters in the modules that both change.
 
     `cosine` of their updates over those modules together: 1 pull the same way, 0 don't meet, -1 cancel.
     `norm_of_sum` over `sum_of_norms`: how much of the two is left when both act.
@@ -248,7 +248,7 @@ def merged_weight(stack: Sequence[Weighted], module: str, weight: Tensor) -> Ten
 
 
 def conflicts(stack: Sequence[Weighted]) -> list[Conflict]:
-    """What every two LoRAs of the stack do to each other; the order that they were named in changes nothing."""
+    """Return the conflicts of every two LoRAs of the stack; the order that they were named in changes nothing."""
     loras = sorted((one for one in stack if one.file.kind == "lora"), key=_order)
     names = _names([one.file.path for one in loras])
     return [
@@ -301,7 +301,7 @@ def _small(lora: LoraFile | None) -> list[str]:
     ]
 
 
-def _beside(stack: Sequence[Weighted]) -> Iterator[tuple[str, Change, Tensor | None, float]]:
+def _beside(stack: Sequence[Weighted]) -> Iterator[tuple[str, LayerChange, Tensor | None, float]]:
     """(module, change, DoRA's magnitudes, weight) of every change that `summed` leaves out."""
     for one in sorted(stack, key=_order):
         lora = one.file.lora

@@ -54,7 +54,7 @@ def write_sample(
 ) -> Path:
     """Write a sample as `stem` + .mp4, .png (one picture without sound) or .wav (sound alone) and return its path.
 
-    `pictures` yields uint8 [n, H, W, 3], `frames` in all; `sound` is float32 [2, N] with its samples a second; one of
+    `pictures` yields uint8 [n, H, W, 3], `frames` in all; `sound` is float32 [2, N] with its samples per second; one of
     the two may be None. Nothing is left half-written.
     """
     if pictures is None:
@@ -92,7 +92,7 @@ def _write_mp4(
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as encoder,
     ):
         container.metadata.update(metadata)
-        film = _Film(container, frame_rate, sound)
+        film = _VideoWriter(container, frame_rate, sound)
         encoding: Future[None] | None = None
         for stretch in pictures:
             # one stretch is encoded while the next one is made, so that two are held, whatever the clip's length
@@ -106,7 +106,7 @@ def _write_mp4(
     return path
 
 
-class _Film:
+class _VideoWriter:
     """The streams of one file. Sound is fed a little ahead of its pictures, so that readers find both together."""
 
     def __init__(self, container: OutputContainer, frame_rate: float, sound: tuple[np.ndarray, int] | None) -> None:

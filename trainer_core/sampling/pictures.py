@@ -12,7 +12,7 @@ _PAPER, _INK, _SOFT, _WAVE = (245, 245, 242), (29, 29, 31), (120, 120, 125), (47
 
 
 def strip_indices(frames: int) -> list[int]:
-    """Which pictures of a clip stand in its strip: evenly spread, first and last among them."""
+    """Return the frames of a clip that stand in its strip: evenly spread, first and last among them."""
     count = min(frames, FRAMES_A_STRIP)
     return sorted({round(index * (frames - 1) / max(count - 1, 1)) for index in range(count)})
 

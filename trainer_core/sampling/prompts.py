@@ -1,4 +1,4 @@
-"""What somebody wants sampled: a prompt with its conditions, a seed, and where the prompt comes from. No torch."""
+"""A requested sample: a prompt with its conditions, a seed, and where the prompt comes from. No torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,7 @@ class Wanted:
 
 
 def samples_due(config: TrainingConfig, step: int) -> bool:
-    """Whether samples are rendered at `step`: at the interval's steps, and before the first one unless skipped."""
+    """True if samples are rendered at `step`: at the interval's steps, and before the first one unless skipped."""
     section = config.validation
     if not section.samples:
         return False

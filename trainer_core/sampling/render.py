@@ -217,7 +217,7 @@ def _prompt_row(prepared: Prepared, index: SampleIndex, folder: Path, steps: int
 
 
 def _write_sheet(prepared: Prepared, index: SampleIndex, folder: Path) -> str:
-    """Draw the contact sheet of a prompt anew: base on top, then every step."""
+    """Draw the contact sheet of a prompt again: base on top, then every step."""
     from PIL import Image
 
     rows = []

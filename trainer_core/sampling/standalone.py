@@ -53,7 +53,7 @@ FROZEN_KINDS: dict[ModalityName, str] = {"video": "video_to_audio", "audio": "au
 
 @dataclass(frozen=True)
 class Order:
-    """What to sample. `adapters` are files with their weights; `step` is what the newest of them is labelled with.
+    """Samples to make. `adapters` are files with their weights; `step` is what the newest of them is labelled with.
 
     `base` renders the model without any adapter beside it, at the same seed.
     """
@@ -86,7 +86,7 @@ class _Way:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What was made, where, and what has to be known about it."""
+    """Samples made, their folder, and notes on them."""
 
     folder: Path
     index: SampleIndex

@@ -21,7 +21,7 @@ ObjectiveName = Annotated[str, AfterValidator(_is_objective), Field(json_schema_
 
 
 class MemorySection(Section):
-    """What trades time for memory; none of it changes what is learned."""
+    """Switches that trade time for memory; none of them changes what is learned."""
 
     offload_activations: bool = False
     swap_blocks: Annotated[int, Field(ge=0)] = 0
@@ -78,7 +78,7 @@ class EvaluationSection(Section):
 
 
 class TrainingSection(Section):
-    """How a run moves its weights and is guarded. `master_weights`: the precision that full training holds them in
+    """The run's update of its weights, and its guards. `master_weights`: the precision full training holds them in
     (a LoRA's are always float32). `ema_decay`: an exponential moving average of the weights is kept and saved beside
     them; `non_finite`: a step whose loss or gradient is not finite ends the run, or is skipped up to
     `max_skipped_steps`; `early_stop`: the run ends when the verdict is sure of a plateau, overfitting or divergence;
@@ -129,7 +129,7 @@ class TrackersSection(Section):
 
 
 class LtxAgentSection(Section):
-    """What upstream's schema has no word for; `ltx-agent export --upstream` leaves it out."""
+    """Settings that upstream's schema has no word for; `ltx-agent export --upstream` leaves them out."""
 
     objective: ObjectiveName | None = None
     dataset: str | None = None

@@ -17,7 +17,7 @@ from trainer_core.sample_shape import latent_region, reference_scales
 
 @dataclass(frozen=True)
 class Conditioned:
-    """What the conditions made of one modality.
+    """One modality after its conditions.
 
     `keep` [B, T] bool; `reference` [B, R, C] clean tokens placed before the target, those of all references after each
     other, with `reference_positions` [B, 3 or 1, R, 2]; both None without a reference.

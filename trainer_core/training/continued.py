@@ -24,13 +24,13 @@ MODULES_NAMED = 3
 
 @dataclass(frozen=True)
 class Continued:
-    """What a run that began from a LoRA doesn't train of it. `kept` maps a module to its (A, B), scale folded in."""
+    """Untrained part of the LoRA that a run began from. `kept` maps a module to its (A, B), scale folded in."""
 
     kept: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     note: str = ""
 
     def rank_differs(self, rank: int) -> bool:
-        """Whether a kept layer has another rank than the run's own, so that the file can't state one for all."""
+        """True if a kept layer has another rank than the run's own, so that the file can't state one for all."""
         return any(down.shape[0] != rank for down, _ in self.kept.values())
 
 

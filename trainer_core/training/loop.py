@@ -87,7 +87,7 @@ def announce(session: TrainingSession, evaluator: Evaluator, keeper: StatusKeepe
 
 
 def read_inputs(session: TrainingSession, first_step: int = 0) -> Iterator[StepInput]:
-    """What the steps of this process train on, from `first_step` to the last: read and noised ahead of them."""
+    """Yield the inputs of this process's steps, from `first_step` to the last: read and noised ahead of them."""
     options = session.config.optimization
     return load_batches(
         session.stream,
@@ -118,7 +118,7 @@ def log(session: TrainingSession, metrics: StepMetrics, keeper: StatusKeeper) ->
 
 
 def save_due(session: TrainingSession) -> bool:
-    """Whether this step is to be saved: every `checkpoints.interval` steps, before samples are rendered, the last one,
+    """True if this step is to be saved: every `checkpoints.interval` steps, before samples are rendered, the last one,
     and none too long ago."""
     interval, steps = session.config.checkpoints.interval, session.config.optimization.steps
     regular = session.step == steps or (interval is not None and session.step % interval == 0)
@@ -130,7 +130,7 @@ def save_due(session: TrainingSession) -> bool:
 
 
 def agreed(session: TrainingSession, here: bool) -> bool:
-    """Whether it is so on any rank: all must end, save or go on together."""
+    """True if it is so on any rank: all must end, save or go on together."""
     if session.accelerator.num_processes == 1:
         return here
     flag = torch.tensor([float(here)], device=session.accelerator.device)

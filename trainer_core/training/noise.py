@@ -1,4 +1,4 @@
-"""How noisy each sample is made: the sigma samplers of flow matching.
+"""Noise levels of samples: the sigma samplers of flow matching.
 
 B samples. Source of the formulas: the official LTX trainer's timestep samplers (ARCHITECTURE.md, "Formulas").
 """
@@ -39,7 +39,7 @@ def shifted_logit_normal(
 
 
 def uniform(
-    tokens: int,  # noqa: ARG001
+    _tokens: int,
     generator: torch.Generator,
     *,
     min_value: float = 0.0,
@@ -50,7 +50,7 @@ def uniform(
 
 
 def logit_normal(
-    tokens: int,  # noqa: ARG001
+    _tokens: int,
     generator: torch.Generator,
     *,
     mean: float = 0.0,
@@ -136,7 +136,7 @@ def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
 
 
 def velocity_target(clean: Tensor, noise: Tensor) -> Tensor:
-    """What the model learns to predict: noise - x0."""
+    """Return the target that the model learns to predict: noise - x0."""
     return noise - clean
 
 

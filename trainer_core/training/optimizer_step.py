@@ -11,7 +11,13 @@ from torch import nn
 
 from trainer_core.data.batch import Batch
 from trainer_core.metrics import StepMetrics, StepSeconds
-from trainer_core.training.monitoring.non_finite import Finding, describe, find_non_finite, is_finite, non_finite_error
+from trainer_core.training.monitoring.non_finite import (
+    NonFiniteFinding,
+    describe,
+    find_non_finite,
+    is_finite,
+    non_finite_error,
+)
 from trainer_core.training.optim.fused import FusedOptimizer
 from trainer_core.training.randomness import random_states
 from trainer_core.training.setup import TrainingSession
@@ -154,7 +160,7 @@ def _refuse_or_skip(session: TrainingSession, step: int, batches: list[Batch]) -
         with session.autocast():
             return losses_of(session.model, session.connectors, prepare_step(session, batch))
 
-    found = Finding()
+    found = NonFiniteFinding()
     for one in gather_object([find_non_finite(session.model, batches, again)]):
         found = found.merged(one)
     clips = [clip for part in gather_object([[clip for batch in batches for clip in batch.clips]]) for clip in part]

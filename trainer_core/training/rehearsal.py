@@ -49,7 +49,7 @@ class StageMeasure:
 
 @dataclass
 class RehearsalResult:
-    """What a rehearsal saw. `ran_out` names the stage in which memory ran out; `error` anything else that ended it."""
+    """Result of a rehearsal. `ran_out` names the stage in which memory ran out; `error` anything else that ended it."""
 
     device: str
     sample: str

@@ -27,7 +27,7 @@ from trainer_core.model.savings import checkpoint_blocks, chunk_feed_forward
 from trainer_core.model.source import ModelSource, Placement
 from trainer_core.objective import ModalityName, Objective, objective_of
 from trainer_core.optimizer_names import MasterWeights
-from trainer_core.pace import Pace
+from trainer_core.pace import RunPace
 from trainer_core.quantization_names import quantization_named
 from trainer_core.run_folder import RunFolder
 from trainer_core.sample_shape import reference_scales
@@ -70,7 +70,7 @@ class TrainingSession:
     master_weights: MasterWeights = "float32"
     """What the trained weights are held in, never `auto`."""
     weight_change: WeightChange | None = None
-    pace: Pace = field(default_factory=Pace)
+    pace: RunPace = field(default_factory=RunPace)
     alarms: Alarms = field(default_factory=Alarms)
     skipped: int = 0
     skip_note: str | None = None
@@ -169,7 +169,7 @@ def master_weights_of(config: TrainingConfig, run: RunFolder, device: torch.devi
 
 
 def adapter_facts(session: TrainingSession, step: int) -> AdapterFacts:
-    """What the file will say about itself."""
+    """Return the facts that the file will state about itself."""
     scales = _reference_scales(session.stream.samples, session.objective)
     spatial, temporal = next((scales[one.latents_dir] for one in session.objective.video.references), (1, 1))
     lora = session.config.lora if session.config.model.training_mode == "lora" else None
@@ -225,7 +225,7 @@ def _refuse_quantized_full_training(config: TrainingConfig) -> None:
     quantization_named(name)
     if config.model.training_mode == "full":
         raise ConfigError(
-            f"acceleration.quantization {name} holds the base in few bits, and full training moves every weight of it.",
+            f"acceleration.quantization {name} quantises the base, and full training moves every weight of it.",
             "Set it to null, or train a LoRA.",
         )
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 from trainer_core.run_folder import RunFolder
 
 
-class Stopped(Exception):
+class TrainingStopped(Exception):
     """The run was asked to stop before its first step."""
 
 
@@ -37,9 +37,9 @@ class StopRequest:
         return self._signalled or self._path.exists()
 
     def check(self) -> None:
-        """Raise Stopped when a stop was asked for: for the long work before the first step."""
+        """Raise TrainingStopped when a stop was asked for: for the long work before the first step."""
         if self.requested():
-            raise Stopped
+            raise TrainingStopped
 
     def _on_signal(self, _number: int, _frame: Any) -> None:
         if self._signalled:

@@ -12,13 +12,13 @@ LEAST_RATE_SHARE = 0.1
 
 
 def updates_lost(shares: list[float]) -> bool:
-    """Whether the last LOST_STEPS of `shares`, of weights that an update changed, say that most of it was lost."""
+    """True if the last LOST_STEPS of `shares`, of weights that an update changed, say that most of it was lost."""
     latest = shares[-LOST_STEPS:]
     return len(latest) == LOST_STEPS and median(latest) < LOST_SHARE
 
 
 def lost_words(shares: list[float]) -> str:
-    """What such shares say, and the way out."""
+    """Return the meaning of such shares in words, and the way out."""
     latest = shares[-LOST_STEPS:]
     return (
         f"over the last {len(latest)} steps an update changed {median(latest):.1%} of the weights: the rest was "

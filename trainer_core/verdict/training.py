@@ -1,4 +1,4 @@
-"""What a run's training loss says about it, with its evidence and no more certainty than there is. No torch.
+"""Verdict on a run's training loss, with its evidence and no more certainty than there is. No torch.
 
 A training loss can't tell overfitting and can't name a best step: both need held-out clips.
 """

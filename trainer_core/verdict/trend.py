@@ -10,7 +10,7 @@ MAX_POINTS = 200
 
 @dataclass(frozen=True)
 class Trend:
-    """How a curve moves over a window of steps; changes are relative to the window's median level.
+    """Movement of a curve over a window of steps; changes are relative to the window's median level.
 
     `p_value` is the two-sided Mann-Kendall probability of such an order by chance; `change_low` and `change_high`
     bound the change at 95 %.

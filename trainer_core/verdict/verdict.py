@@ -3,15 +3,13 @@
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from trainer_core.strict import Strict
 
 VerdictKind = Literal["continue", "plateau", "overfitting", "diverging", "dead", "unsure"]
 
 
-class Verdict(BaseModel):
+class Verdict(Strict):
     """A judgement of a run; `confidence` from 0 (none) to 1."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: VerdictKind
     confidence: float

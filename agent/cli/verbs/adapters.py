@@ -55,17 +55,17 @@ def edit_adapter(
     rank: Annotated[int | None, typer.Option("--rank", help="Another rank, by SVD.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a new LoRA of others: strip or scale a branch, merge, change the rank."""
+    """Merge, scale, strip or resize LoRAs: the result is a new file."""
     from pydantic import ValidationError
 
-    from tools.monitor.doctor import EditArguments
+    from tools.monitor.doctor import EditAdapterArguments
     from tools.monitor.doctor import edit_adapter as edit
     from tools.project import Project
     from trainer_core.errors import ConfigError
 
     factors: dict[Any, float] = {**_numbers(scale or [], None), **dict.fromkeys(strip or [], 0.0)}
     try:
-        arguments = EditArguments(
+        arguments = EditAdapterArguments(
             file=str(file), output=str(output), merge=_numbers(merge or [], 1.0), scale=factors, rank=rank
         )
     except ValidationError as error:

@@ -48,7 +48,7 @@ def caption(
     trigger: TriggerOption = None,
     speech: SpeechOption = None,
     note: NoteOption = None,
-    again: Annotated[bool, typer.Option("--again", help="Write a model's captions anew.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Write a model's captions again.")] = False,
     unusable: Annotated[
         bool, typer.Option("--unusable", help="Also clips that can't be trained on here, for another trainer.")
     ] = False,
@@ -120,7 +120,7 @@ def show(
 
 @app.command()
 def lint(target: CaptionsProject, project: ProjectOption = None, as_json: JsonOption = False) -> None:
-    """Look for what spoils captions, anew; exits 3 when a person must look at some."""
+    """Look again for what spoils captions; exits 3 when a person must look at some."""
     from agent.session.projects import project_of
     from tools.caption.lint.fix import LintArguments, lint_project
 
@@ -166,12 +166,12 @@ def fix(
 @app.command()
 def retune(
     target: CaptionsProject,
-    note: Annotated[str, typer.Argument(help="What shall change, in plain words; empty with --forget.")] = "",
+    note: Annotated[str, typer.Argument(help="What to change, in plain words; empty with --forget.")] = "",
     forget: Annotated[bool, typer.Option("--forget", help="Drop the notes given before.")] = False,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change how captions are written, and write the spot check anew."""
+    """Change how captions are written, and write the spot check again."""
     from agent.session.projects import project_of
     from tools.caption.tool import RetuneArguments, retune_captions
 
@@ -195,10 +195,10 @@ def write(
 ) -> None:
     """Write one caption yourself; nothing ever overwrites it."""
     from agent.session.projects import project_of
-    from tools.caption.store.edit import EditArguments, write_caption
+    from tools.caption.store.edit import EditCaptionArguments, write_caption
 
     words = sys.stdin.read() if text == "-" else text
-    result = write_caption(project_of(target, project), EditArguments(clip=clip, caption=words))
+    result = write_caption(project_of(target, project), EditCaptionArguments(clip=clip, caption=words))
     say_json(result.model_dump()) if as_json else say(f"{result.clip}: {result.caption}")
 
 
@@ -207,9 +207,9 @@ def undo(target: CaptionsProject, project: ProjectOption = None, as_json: JsonOp
     """Take back the last change of the captions."""
     from agent.session.projects import project_of
     from agent.text.results import SUMMARIES
-    from tools.caption.store.history import UndoArguments, undo_captions
+    from tools.caption.store.history import UndoCaptionsArguments, undo_captions
 
-    result = undo_captions(project_of(target, project), UndoArguments()).model_dump()
+    result = undo_captions(project_of(target, project), UndoCaptionsArguments()).model_dump()
     if as_json:
         say_json(result)
     else:
@@ -227,10 +227,10 @@ def export(
 ) -> None:
     """Write the captions for another trainer."""
     from agent.session.projects import project_of
-    from tools.caption.store.exchange import ExportArguments, export_captions
+    from tools.caption.store.exchange import ExportCaptionsArguments, export_captions
 
     opened = project_of(target, project)
-    result = export_captions(opened, ExportArguments(target=to, with_trigger=with_trigger))
+    result = export_captions(opened, ExportCaptionsArguments(target=to, with_trigger=with_trigger))
     _tell_exchange(result.model_dump(), "written to", as_json)
 
 
@@ -245,11 +245,11 @@ def import_(
 ) -> None:
     """Take captions over from elsewhere; they count as yours."""
     from agent.session.projects import project_of
-    from tools.caption.store.exchange import ImportArguments, import_captions
+    from tools.caption.store.exchange import ImportCaptionsArguments, import_captions
 
     opened = project_of(target, project)
     _inspect_first(opened)
-    result = import_captions(opened, ImportArguments(source=source))
+    result = import_captions(opened, ImportCaptionsArguments(source=source))
     _tell_exchange(result.model_dump(), "taken over into", as_json)
 
 
@@ -321,7 +321,7 @@ def _captioned(project: "Project", arguments: "CaptionArguments") -> "CaptionRes
 
 
 def _spot_checked(project: "Project", arguments: "CaptionArguments", result: "CaptionResult") -> "CaptionResult":
-    """Show the spot check until the person approves it or leaves; anything else they say goes into the instruction."""
+    """Show the spot check until the user approves it or leaves; anything else they say goes into the instruction."""
     from agent.approvals.consent import consent_of
     from tools.caption.tool import RetuneArguments, caption_rest, retune_captions
 

@@ -36,7 +36,7 @@ def sample(
     ] = None,
     negative_prompt: Annotated[str | None, typer.Option("--negative-prompt", help="What to keep away from.")] = None,
     size: Annotated[str | None, typer.Option("--size", metavar="WxHxF", help="Pixels and frames [as trained].")] = None,
-    frame_rate: Annotated[float | None, typer.Option("--frame-rate", help="Frames a second.")] = None,
+    frame_rate: Annotated[float | None, typer.Option("--frame-rate", help="Frames per second.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="The same seed, the same sample [42].")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=2, max=200, help="[by the model's version]")] = None,
     video_cfg_scale: Annotated[float | None, typer.Option("--video-cfg", help="Pull of the prompt, video [3].")] = None,
@@ -112,7 +112,7 @@ def export(
     ] = None,
     data_licence: Annotated[str | None, typer.Option("--data-licence", help="Of your clips, as you state it.")] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Folder for the export [RUN/export].")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make it anew; the old one is moved aside.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make it again; the old one is moved aside.")] = False,
     push: Annotated[str | None, typer.Option("--push", metavar="OWNER/NAME", help="Then push it to the Hub.")] = None,
     public: Annotated[bool, typer.Option("--public", help="Push where everybody sees it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve overwriting and pushing unseen.")] = False,
@@ -125,15 +125,15 @@ def export(
         _print_upstream_yaml(target)
         return
     from agent.text.results import SUMMARIES
-    from tools.deliver.export import ExportArguments, export_run
+    from tools.deliver.export import ExportAdapterArguments, export_run
     from tools.deliver.hub import PushArguments, preview_run, push_run
 
     run = resolve_run(target)
     named = {"forms": form, "base_licence": base_licence, "data_licence": data_licence, "checkpoint": checkpoint}
     given = {name: value for name, value in named.items() if value is not None}
-    arguments = _checked(ExportArguments, {**given, "weight": weight, "overwrite": overwrite})
+    arguments = _checked(ExportAdapterArguments, {**given, "weight": weight, "overwrite": overwrite})
     if overwrite and ((to or run.path / "export").exists()):
-        question = f"Make the export of run {run.id} anew?"
+        question = f"Make the export of run {run.id} again?"
         _require("overwrite", question, ["The one that is there is moved aside."], yes, as_json)
     with progress() as report:
         made = export_run(run, arguments, report, to)
@@ -172,7 +172,7 @@ def _print_upstream_yaml(target: Path | None) -> None:
 
 
 def _require(approval: str, question: str, lines: list[str], yes: bool, as_json: bool) -> None:
-    """Ask the person where there is one. Raises ApprovalNeeded when nobody says yes."""
+    """Ask the user where there is one. Raises ApprovalNeeded when nobody says yes."""
     from trainer_core.errors import ApprovalNeeded
 
     if yes:

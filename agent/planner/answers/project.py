@@ -34,7 +34,7 @@ def costs(words: str) -> Call:
     return _facts("costs", _first(_COSTS, words))
 
 
-def duration(words: str) -> Call:  # noqa: ARG001 (an answer's signature)
+def duration(_words: str) -> Call:
     return _facts("costs", "time")
 
 
@@ -42,7 +42,7 @@ def values(words: str) -> Call:
     return _facts("values", _first(_VALUES, words))
 
 
-def changes(words: str) -> Call:  # noqa: ARG001 (an answer's signature)
+def changes(_words: str) -> Call:
     return _facts("changes", None)
 
 
@@ -54,15 +54,15 @@ def captions(words: str) -> Call:
     return _facts("captions", _one_clip(plain(words).replace("'s ", " ")))
 
 
-def enough(words: str) -> Call:  # noqa: ARG001 (an answer's signature)
+def enough(_words: str) -> Call:
     return _facts("enough", None)
 
 
-def use(words: str) -> Call:  # noqa: ARG001 (an answer's signature)
+def use(_words: str) -> Call:
     return _facts("use", None)
 
 
-def licence(words: str) -> Call:  # noqa: ARG001 (an answer's signature)
+def licence(_words: str) -> Call:
     return _facts("licence", None)
 
 

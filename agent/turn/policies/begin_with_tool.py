@@ -28,7 +28,7 @@ class BeginWithTool(TurnPolicy[None]):
 
 
 def is_tool_due(stage: Stage, state: AgentState) -> bool:
-    """Whether the stage has a tool to begin with and what that makes is not there yet."""
+    """True if the stage has a tool to begin with and what that makes is not there yet."""
     return stage in FIRST_TOOL and _MADE[stage] not in state["artifacts"]
 
 

@@ -26,7 +26,7 @@ MOST_LINES = 200
 
 class CompactionState(TypedDict, total=False):
     earlier: list[str]
-    """What older messages came to, a line each: the person's words, decisions and results, when they are forgotten."""
+    """What older messages came to, a line each: the user's words, decisions and results, when they are forgotten."""
 
 
 class Compaction(TurnPolicy[CompactionState]):
@@ -80,7 +80,7 @@ def _lines(message: AnyMessage) -> list[str]:
 
 
 def _bounded(lines: list[str]) -> list[str]:
-    """The last MOST_LINES lines; the person's words go last of all."""
+    """The last MOST_LINES lines; the user's words go last of all."""
     surplus = len(lines) - MOST_LINES
     kept = []
     for line in lines:

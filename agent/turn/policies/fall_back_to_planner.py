@@ -1,7 +1,7 @@
 """FallBackToPlanner: a language model that leads nowhere three times in a row may give way to rules.
 
 Useless is a reply without a word, one whose calls no tool of the stage takes, and words where only a tool goes on: on
-a stage's first move, or after an order of the person.
+a stage's first move, or after an order of the user.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class UselessState(TypedDict, total=False):
 
 
 class FallBackToPlanner(TurnPolicy[UselessState]):
-    """Counts useless replies, asks whether rules shall take over, and forgets those replies when they do."""
+    """Counts useless replies, asks if rules may take over, and forgets those replies when they do."""
 
     state_schema = UselessState
 
@@ -73,7 +73,7 @@ def _give_up(turn: Turn) -> Turn:
 
 
 def _is_useless(reply: AIMessage, turn: Turn, *, tool_is_due: bool) -> bool:
-    """Whether a reply without calls leads nowhere. `tool_is_due`: the stage's first work isn't done yet."""
+    """True if a reply without calls leads nowhere. `tool_is_due`: the stage's first work isn't done yet."""
     last = turn.messages[-1]
     if not reply.text.strip():
         return not turn.state["finished"]  # work that is done needs no word
@@ -86,7 +86,7 @@ def _is_useless(reply: AIMessage, turn: Turn, *, tool_is_due: bool) -> bool:
 
 
 def given_up(model: str) -> ExternalError:
-    """What a person is told when the last useless reply came."""
+    """Return the error that tells the user of the last useless reply."""
     return ExternalError(
         f"The language model {model} led nowhere {MOST_USELESS} times in a row: no tool call that can run, no words "
         "that help.",

@@ -20,13 +20,13 @@ _LONGEST = 300
 
 
 def asks(text: str) -> bool:
-    """Whether words put a question; what stands in quotation marks is an example of what can be said."""
+    """True if words put a question; what stands in quotation marks is an example of what can be said."""
     return re.search(r"\?(?=[\s*_)]|$)", _QUOTED.sub("", text)) is not None
 
 
 class QuestionState(TypedDict, total=False):
     questions: int
-    """How many questions the model has put to the person since the work began, or since the last start."""
+    """How many questions the model has put to the user since the work began, or since the last start."""
     assumed: bool
     """Whether a question of this turn was taken for an assumption already."""
 
@@ -35,8 +35,8 @@ class QuestionLimit(TurnPolicy[QuestionState]):
     """Counts the model's questions; a model that asks again in the same turn has had its say."""
 
     state_schema = QuestionState
-    each_turn = {"assumed": False}  # noqa: RUF012 (a policy is never changed)
-    each_goal = {"questions": 0}  # noqa: RUF012
+    each_turn = {"assumed": False}
+    each_goal = {"questions": 0}
 
     def after_model(self, turn: Turn) -> Turn:
         reply = turn.reply
@@ -58,7 +58,7 @@ class QuestionLimit(TurnPolicy[QuestionState]):
 
 
 def questions_left(state: Mapping[str, object]) -> int:
-    """How many questions the model may still put."""
+    """Return how many questions the model may still ask."""
     return max(0, MOST_QUESTIONS - cast(QuestionState, state).get("questions", 0))
 
 

@@ -1,4 +1,4 @@
-"""RehearseBeforeStart: a model that calls for the start is held back once, until the person said yes or no.
+"""RehearseBeforeStart: a model that calls for the start is held back once, until the user said yes or no.
 
 What is held is the whole reply. It is said again, without asking the model, when the rehearsal fitted or was declined.
 """
@@ -28,7 +28,7 @@ class RehearseBeforeStart(TurnPolicy[HeldState]):
     """Puts a rehearsal in the place of a start that lacks one."""
 
     state_schema = HeldState
-    each_turn = {"held": []}  # noqa: RUF012 (a policy is never changed)
+    each_turn = {"held": []}
 
     def before_model(self, turn: Turn) -> Turn:
         held, last = self.own(turn).get("held", []), turn.messages[-1]
@@ -38,7 +38,7 @@ class RehearseBeforeStart(TurnPolicy[HeldState]):
             return turn
         seen = rehearsed(turn.context.project)
         if seen is not None and not seen.trial.fits:
-            return turn  # the model tells what it would take, and the person decides
+            return turn  # the model tells what it would take, and the user decides
         return turn.replying(AIMessage("", tool_calls=held)).to("tools", held=[])
 
     def after_model(self, turn: Turn) -> Turn:
@@ -54,7 +54,7 @@ class RehearseBeforeStart(TurnPolicy[HeldState]):
 
 
 def _is_due(turn: Turn) -> bool:
-    """Whether this plan can be rehearsed and was not, and that was not declined."""
+    """True if this plan can be rehearsed and was not, and that was not declined."""
     offered = any(tool.name == REHEARSE for tool in turn.context.tools[turn.stage])
     declined = turn.state.get("declined", {}).get("rehearse") == fingerprint_of("plan", turn.context.project)
     return offered and not declined and rehearsed(turn.context.project) is None

@@ -25,7 +25,7 @@ class RepeatGuard(TurnPolicy[RepeatState]):
     """Counts calls that were made before with the same result, and notes an error that comes twice in a row."""
 
     state_schema = RepeatState
-    each_turn = {"repeats": {}}  # noqa: RUF012 (a policy is never changed)
+    each_turn = {"repeats": {}}
 
     def after_tools(self, turn: Turn) -> Turn:
         repeats = dict(self.own(turn).get("repeats", {}))

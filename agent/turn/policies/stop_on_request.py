@@ -1,4 +1,4 @@
-"""StopOnRequest: the person ended the turn from another thread; a tool that was at work has told how far it came."""
+"""StopOnRequest: the user ended the turn from another thread; a tool that was at work has told how far it came."""
 
 from agent.state import told_by_rules
 from agent.turn.tool_output import told

@@ -11,14 +11,14 @@ from agent.turn.turn import Turn, TurnPolicy
 
 class OrderState(TypedDict, total=False):
     ordered: dict[str, Any] | None
-    """The call that the person ordered, `name` and `args`, until it is made."""
+    """The call that the user ordered, `name` and `args`, until it is made."""
 
 
 class UserOrder(TurnPolicy[OrderState]):
     """Puts the ordered call in the place of the model's reply; what holds for a model's call holds for this one."""
 
     state_schema = OrderState
-    each_turn = {"ordered": None}  # noqa: RUF012 (a policy is never changed)
+    each_turn = {"ordered": None}
 
     def before_model(self, turn: Turn) -> Turn:
         ordered = self.own(turn).get("ordered")

@@ -95,7 +95,7 @@ class _InALine(Listener[str]):
     def called(self, event: Called) -> str:
         return f"Tool: {event.tool}" if event.tool != "go_to" else ""
 
-    def other(self, event: Event) -> str:  # noqa: ARG002
+    def other(self, _event: Event) -> str:
         return ""
 
 

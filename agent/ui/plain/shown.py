@@ -83,7 +83,7 @@ class EventLines(Listener[None]):
         if _has_failed(event):
             say(f"Failed: {clean(event.tool)}")
 
-    def other(self, event: Event) -> None:  # noqa: ARG002 (approvals are asked when the turn has ended)
+    def other(self, _event: Event) -> None:
         self._begin_line()
 
     def _begin_line(self) -> None:

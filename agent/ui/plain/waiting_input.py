@@ -1,4 +1,4 @@
-"""What was typed, pasted or written before a question was shown: it is thrown away, for it can't be an answer to it.
+"""Input from before a question was shown: it is thrown away, for it can't be an answer to it.
 
 A terminal keeps it in its line discipline, a pipe or a file in itself and in what was read of it too early.
 """

@@ -1,4 +1,4 @@
-"""What the person typed in a project, kept for the next time; one JSON text a line. No Textual."""
+"""Lines the user typed in a project, kept for the next time; one JSON text per line. No Textual."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What happened while nobody looked: a project remembers when it was last on a screen, and how its runs were then."""
+"""News since the last visit: a project remembers when it was last on a screen, and how its runs were then."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What the schema knows about a line of the training YAML: what may stand there, why, what is wrong. No Textual.
+"""The schema's help for a line of the training YAML: allowed values, reasons, errors. No Textual.
 
 Lines and columns count from 0.
 """

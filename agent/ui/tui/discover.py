@@ -1,4 +1,4 @@
-"""What a first run can find out by itself: folders of clips, projects, model files, who answers. No Textual.
+"""Discovery at a first run: folders of clips, projects, model files, endpoints that answer. No Textual.
 
 Looks at names alone and not far: opening a screen never scans a disk.
 """

@@ -1,4 +1,4 @@
-"""Whether the terminal shows pictures. It is asked before the screen takes it over, so this is imported early."""
+"""Detects the terminal's support of images. It is asked before the screen takes it over: import this early."""
 
 import os
 from collections.abc import Mapping

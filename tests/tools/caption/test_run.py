@@ -17,7 +17,7 @@ from tools.caption.captioners.captioner import (
     PictureBudget,
 )
 from tools.caption.run import run_captioner
-from tools.project import Stopped
+from tools.project import ToolStopped
 from trainer_core.errors import DataError, ExternalError
 
 CLIPS = [ClipFile(Path(f"{number}.mp4"), f"{number}.mp4", "video") for number in range(12)]
@@ -134,8 +134,8 @@ def test_a_run_that_is_not_wanted_any_more_ends_without_waiting_for_its_answers(
 
     def still_wanted() -> None:
         if kept:
-            raise Stopped
+            raise ToolStopped
 
-    with pytest.raises(Stopped):
+    with pytest.raises(ToolStopped):
         run_captioner(Slow(), CLIPS, look, prepared, lambda index, answer: kept.append(index), still_wanted)
     assert len(kept) == 4

@@ -201,7 +201,7 @@ def test_time_is_guessed_before_any_clip_was_timed_then_measured_and_remembered_
     told: list[str] = []
     first = caption_clips(project, CaptionArguments(), lambda what, done, total: told.append(what))
     assert told[0].startswith("7 to caption: a guess: ")
-    assert "tokens a second read" in told[0]
+    assert "tokens per second read" in told[0]
     assert "4 clips at a time" in told[0]
     assert len(numbered.requests) == 3
     assert first.estimate is not None

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from trained_whole import base_of
 
-from tools.deliver.export import ExportArguments, ExportResult, export_run, preview_export
+from tools.deliver.export import ExportAdapterArguments, ExportAdapterResult, export_run, preview_export
 from tools.project import Project
 from trainer_core.adapters import block_free
 from trainer_core.config import load_config
@@ -28,9 +28,9 @@ from trainer_core.sections.run import ModelSection
 
 
 @pytest.fixture(scope="module")
-def exported(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportResult, Path]:
+def exported(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportAdapterResult, Path]:
     folder = tmp_path_factory.mktemp("exports") / "mine"
-    asked = ExportArguments(
+    asked = ExportAdapterArguments(
         forms=["lora", "diffusers", "merged", "upstream", "comfyui", "card"],
         base_licence="LTX-2 Community License",
         data_licence="all <rights> mine",
@@ -42,7 +42,7 @@ def lora_file(folder: Path) -> Path:
     return next(folder.glob("ltx-2.3-t2v-*.safetensors"))
 
 
-def test_the_lora_has_only_keys_that_readers_accept(exported: tuple[ExportResult, Path], run: RunFolder) -> None:
+def test_the_lora_has_only_keys_that_readers_accept(exported: tuple[ExportAdapterResult, Path], run: RunFolder) -> None:
     result, folder = exported
     tensors = load_file(lora_file(folder))
     assert {block_free(key) for key in tensors} <= LORA_KEYS
@@ -50,7 +50,7 @@ def test_the_lora_has_only_keys_that_readers_accept(exported: tuple[ExportResult
     assert result.checked["lora"].startswith(f"{len(tensors)} keys")
 
 
-def test_diffusers_loads_both_files_to_the_same_adapter(exported: tuple[ExportResult, Path]) -> None:
+def test_diffusers_loads_both_files_to_the_same_adapter(exported: tuple[ExportAdapterResult, Path]) -> None:
     from diffusers import LTX2Pipeline
     from peft import get_peft_model_state_dict
 
@@ -71,7 +71,7 @@ def test_diffusers_loads_both_files_to_the_same_adapter(exported: tuple[ExportRe
         assert torch.equal(tensor, states[1][key])
 
 
-def test_the_merged_checkpoint_is_base_and_adapter(exported: tuple[ExportResult, Path], run: RunFolder) -> None:
+def test_the_merged_checkpoint_is_base_and_adapter(exported: tuple[ExportAdapterResult, Path], run: RunFolder) -> None:
     _, folder = exported
     merged = next(folder.glob("merged-*.safetensors"))
     source = TinySource("2.3")
@@ -89,7 +89,9 @@ def test_the_merged_checkpoint_is_base_and_adapter(exported: tuple[ExportResult,
         assert json.loads(file.metadata()["merged"]) == [{"sha256": adapter.digest, "weight": 1.0}]
 
 
-def test_the_upstream_yaml_holds_upstream_s_keys_alone(exported: tuple[ExportResult, Path], run: RunFolder) -> None:
+def test_the_upstream_yaml_holds_upstream_s_keys_alone(
+    exported: tuple[ExportAdapterResult, Path], run: RunFolder
+) -> None:
     _, folder = exported
     document = yaml.safe_load((folder / "training.yaml").read_text())
     assert "ltx_agent" not in document
@@ -99,7 +101,7 @@ def test_the_upstream_yaml_holds_upstream_s_keys_alone(exported: tuple[ExportRes
     assert again.model_dump(exclude={"ltx_agent"}) == before.model_dump(exclude={"ltx_agent"})
 
 
-def test_the_workflow_names_the_files_and_the_size(exported: tuple[ExportResult, Path]) -> None:
+def test_the_workflow_names_the_files_and_the_size(exported: tuple[ExportAdapterResult, Path]) -> None:
     _, folder = exported
     document = json.loads((folder / "comfyui-workflow.json").read_text())
     check_workflow(document)
@@ -109,7 +111,7 @@ def test_the_workflow_names_the_files_and_the_size(exported: tuple[ExportResult,
     assert (sizes["width"], sizes["height"], sizes["length"]) == (64, 32, 9)
 
 
-def test_the_card_quotes_counts_hashes_and_licences(exported: tuple[ExportResult, Path]) -> None:
+def test_the_card_quotes_counts_hashes_and_licences(exported: tuple[ExportAdapterResult, Path]) -> None:
     result, folder = exported
     card = (folder / "README.md").read_text()
     head = yaml.safe_load(card.split("---")[1])
@@ -126,7 +128,7 @@ def test_the_card_quotes_counts_hashes_and_licences(exported: tuple[ExportResult
 
 
 def test_licences_that_nobody_stated_are_not_invented(run: RunFolder, tmp_path: Path) -> None:
-    result = export_run(run, ExportArguments(forms=["card"]), None, tmp_path / "e")
+    result = export_run(run, ExportAdapterArguments(forms=["card"]), None, tmp_path / "e")
     assert "- Training data: not stated" in (tmp_path / "e" / "README.md").read_text()
     assert sum("is not stated" in note for note in result.notes) == 2
 
@@ -134,14 +136,14 @@ def test_licences_that_nobody_stated_are_not_invented(run: RunFolder, tmp_path: 
 def test_an_export_is_moved_aside_never_lost(make_run: Callable[..., RunFolder]) -> None:
     run = make_run()
     project = Project(run.path.parent.parent)
-    first = ExportArguments(forms=["upstream"])
+    first = ExportAdapterArguments(forms=["upstream"])
     assert preview_export(project, first) is None
     export_run(run, first)
     mine = run.path / "export" / "mine.txt"
     mine.write_text("a note of the person's")
     with pytest.raises(ConfigError, match="holds an export already"):
         export_run(run, first)
-    again = ExportArguments(forms=["upstream"], overwrite=True)
+    again = ExportAdapterArguments(forms=["upstream"], overwrite=True)
     preview = preview_export(project, again)
     assert preview is not None
     assert preview.approval == "overwrite"
@@ -158,7 +160,7 @@ def test_a_full_run_exports_its_checkpoint(make_run: Callable[..., RunFolder], t
     base = base_of(layout, "2.3", tmp_path / "base")
     path = "tiny" if layout == "tiny" else str(base.root)
     run = make_run("t2a", {"model": {"training_mode": "full", "model_path": path}, "lora": None})
-    result = export_run(run, ExportArguments(), None, tmp_path / "e")
+    result = export_run(run, ExportAdapterArguments(), None, tmp_path / "e")
     own = load_file(next(run.checkpoints.glob("*.safetensors")))
     whole = next((tmp_path / "e").glob("ltx-*.safetensors"))
     exported = load_file(whole)
@@ -181,7 +183,7 @@ def test_a_full_run_exports_its_checkpoint(make_run: Callable[..., RunFolder], t
     else:
         assert document["model"]["inputs"]["unet_name"] == whole.name
     with pytest.raises(ConfigError, match="one checkpoint already"):
-        export_run(run, ExportArguments(forms=["merged"]), None, tmp_path / "f")
+        export_run(run, ExportAdapterArguments(forms=["merged"]), None, tmp_path / "f")
 
 
 def test_a_lora_on_a_diffusers_folder_is_merged_into_a_folder(
@@ -189,7 +191,7 @@ def test_a_lora_on_a_diffusers_folder_is_merged_into_a_folder(
 ) -> None:
     base = base_of("folder", "2.3", tmp_path / "base")
     run = make_run("t2v", {"model": {"model_path": str(base.root)}})
-    result = export_run(run, ExportArguments(forms=["merged"]), None, tmp_path / "e")
+    result = export_run(run, ExportAdapterArguments(forms=["merged"]), None, tmp_path / "e")
     folder = next((tmp_path / "e").glob("merged-*"))
     assert not folder.name.endswith(".safetensors")
     assert open_model(ModelSection(model_path=str(folder))).version == "2.3"
@@ -211,17 +213,17 @@ def test_a_broken_checkpoint_is_refused_before_anything_is_written(
     next(iter(tensors.values()))[0, 0] = float("inf")
     save_file(tensors, path, metadata={"model_version": "2.3"})
     with pytest.raises(ConfigError, match="not finite"):
-        export_run(run, ExportArguments(), None, tmp_path / "e")
+        export_run(run, ExportAdapterArguments(), None, tmp_path / "e")
     assert not (tmp_path / "e").exists()
     with pytest.raises(ConfigError, match="There is no checkpoint nothing"):
-        export_run(run, ExportArguments(checkpoint="nothing"), None, tmp_path / "e")
+        export_run(run, ExportAdapterArguments(checkpoint="nothing"), None, tmp_path / "e")
 
 
 def test_a_weight_is_for_a_merged_checkpoint_alone_and_is_a_number(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"weight 0\.5 would change nothing"):
-        export_run(run, ExportArguments(forms=["lora"], weight=0.5), None, tmp_path / "e")
+        export_run(run, ExportAdapterArguments(forms=["lora"], weight=0.5), None, tmp_path / "e")
     with pytest.raises(ConfigError, match="has the weight nan"):
-        export_run(run, ExportArguments(forms=["merged"], weight=float("nan")), None, tmp_path / "e")
+        export_run(run, ExportAdapterArguments(forms=["merged"], weight=float("nan")), None, tmp_path / "e")
     assert not (tmp_path / "e").exists()
 
 
@@ -230,7 +232,7 @@ def test_a_checkpoint_that_the_disk_can_not_hold_is_refused(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
     with pytest.raises(ConfigError, match=r"takes 2\.1 MB; 1\.0 kB are free at"):
-        export_run(run, ExportArguments(forms=["merged"]), None, tmp_path / "e")
+        export_run(run, ExportAdapterArguments(forms=["merged"]), None, tmp_path / "e")
     assert not (tmp_path / "e").exists()
 
 
@@ -259,7 +261,9 @@ def test_every_kind_of_adapter_is_exported_in_a_form_that_is_read(
     from diffusers import LTX2Pipeline
 
     run = make_run("t2v", {"ltx_agent": {"lora": {"kind": kind, "factor": 8}}, "lora": {"rank": rank}})
-    result = export_run(run, ExportArguments(forms=["lora", "diffusers", "merged", "card"]), None, tmp_path / "e")
+    result = export_run(
+        run, ExportAdapterArguments(forms=["lora", "diffusers", "merged", "card"]), None, tmp_path / "e"
+    )
     assert loader in result.checked["diffusers"]
     assert readers in (tmp_path / "e" / "README.md").read_text()
     own = open_adapter(lora_file(tmp_path / "e"), TinySource("2.3"))

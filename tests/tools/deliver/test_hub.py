@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.deliver.export import ExportArguments, export_run
+from tools.deliver.export import ExportAdapterArguments, export_run
 from tools.deliver.hub import PushArguments, preview_run, push_run
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.run_folder import RunFolder
@@ -14,7 +14,7 @@ from trainer_core.run_folder import RunFolder
 @pytest.fixture(scope="module")
 def exported_run(make_run: Callable[..., RunFolder]) -> RunFolder:
     run = make_run()
-    export_run(run, ExportArguments())
+    export_run(run, ExportAdapterArguments())
     return run
 
 

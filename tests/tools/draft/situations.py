@@ -233,7 +233,7 @@ def _numbers_at(items: dict[str, Item], path: str) -> dict[str, dict[str, Any]]:
 
 
 def main() -> None:
-    """Write every golden plan anew."""
+    """Write every golden plan again."""
     for name in SITUATIONS:
         with tempfile.TemporaryDirectory() as folder:
             write_text(GOLDEN / f"{name}.yaml", drafted(name, Path(folder)))

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from tools.inspect.scan.decode_pool import Job, Limits, work_off
+from tools.inspect.scan.decode_pool import DecodeJob, Limits, work_off
 
 SAMPLE, SOAK = 160, 2400
 MOST_CHILD_BYTES = 2 << 30
@@ -246,7 +246,7 @@ def children() -> set[int]:
 def test_a_decoder_that_dies_or_hangs_costs_one_file(footage, sent, said):
     """The signal stands for what a decoder does to its process: the real thing is a defect of somebody's codec."""
     before = children()
-    jobs = [Job(key, footage / "bikes.mp4") for key in range(4)]
+    jobs = [DecodeJob(key, footage / "bikes.mp4") for key in range(4)]
     answers = work_off(jobs, Limits(stall_s=4.0), processes=1)
     looks = [next(answers)]
     (worker,) = children() - before
@@ -261,13 +261,15 @@ def test_a_decoder_that_dies_or_hangs_costs_one_file(footage, sent, said):
 
 
 def test_a_file_may_not_take_for_ever(footage):
-    (answer,) = work_off([Job(0, footage / "bigbuckbunny.mp4")], Limits(total_s=0.0, total_s_per_mib=0.0), processes=1)
+    (answer,) = work_off(
+        [DecodeJob(0, footage / "bigbuckbunny.mp4")], Limits(total_s=0.0, total_s_per_mib=0.0), processes=1
+    )
     assert "took longer than 0 s" in answer.look.error
 
 
 def test_leaving_early_ends_the_processes(footage):
     before = children()
-    answers = work_off([Job(key, footage / "bikes.mp4") for key in range(3)], processes=2)
+    answers = work_off([DecodeJob(key, footage / "bikes.mp4") for key in range(3)], processes=2)
     next(answers)
     answers.close()
     assert children() <= before

@@ -11,7 +11,7 @@ import pytest
 from tools.inspect.discover.media_file import FoundFile
 from tools.inspect.report.report import Report
 from tools.inspect.scan import scan_all as looking
-from tools.inspect.scan.decode_pool import Job
+from tools.inspect.scan.decode_pool import DecodeJob
 from tools.inspect.scan.scan_file import Look
 from tools.inspect.scan.store import look_store
 from tools.inspect.tool import InspectArguments, InspectResult, inspect_clips
@@ -34,7 +34,7 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     asked: list[tuple[str, bool]] = []
     real = looking.work_off
 
-    def watched(jobs: list[Job], *arguments):
+    def watched(jobs: list[DecodeJob], *arguments):
         asked.extend((job.file.name, job.hash_only) for job in jobs)
         return real(jobs, *arguments)
 

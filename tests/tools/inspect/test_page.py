@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tools.inspect.report.page.clip_card import Shown
+from tools.inspect.report.page.clip_card import ClipPreviews
 from tools.inspect.report.page.page import render_page
 from tools.inspect.report.page.style import STYLE
 from tools.inspect.report.report import Clip, Dataset, Flag, Report, Sample, Seconds, Summary
@@ -54,7 +54,7 @@ def page_of(clips: list[Clip], notes: list[str]) -> str:
         clips=clips,
         notes=notes,
     )
-    return render_page(report, lambda _: Shown(), [SOURCE])
+    return render_page(report, lambda _: ClipPreviews(), [SOURCE])
 
 
 def test_what_harms_a_training_stands_before_what_limits_it() -> None:

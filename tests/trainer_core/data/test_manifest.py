@@ -112,12 +112,12 @@ def test_an_encode_names_what_changed_before_it_makes_anything(encode_config, en
         told
         == summary.reasons
         == [
-            "video latents: 6 of 6 made anew because the frame rate changed from 24 to 12",
-            "text features: 3 of 6 made anew because the caption changed",
+            "video latents: 6 of 6 redone because the frame rate changed from 24 to 12",
+            "text features: 3 of 6 redone because the caption changed",
         ]
     )
     next((Path(faster.data.preprocessed_data_root) / "latents").rglob("*.pt")).unlink()
-    assert encode_dataset(faster).reasons == ["video latents: 1 of 6 made anew because the file was removed"]
+    assert encode_dataset(faster).reasons == ["video latents: 1 of 6 redone because the file was removed"]
 
 
 def test_files_that_we_did_not_make_are_never_overwritten(encode_config):

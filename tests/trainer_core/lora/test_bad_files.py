@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tools.monitor.doctor import EditArguments, edit_adapter
+from tools.monitor.doctor import EditAdapterArguments, edit_adapter
 from tools.project import Project
 from trainer_core.adapters import load_lora, read_lora
 from trainer_core.doctor.examine import base_of, examine_file
@@ -37,7 +37,7 @@ def pair(
 def refusals(path: Path, folder: Path) -> list[str]:
     """What each command says of `path`; fails where one reads it, or raises anything but ConfigError."""
     transformer = SOURCE.transformer(torch.float32)
-    edited = EditArguments(file=str(path), output=str(folder / "edited.safetensors"))
+    edited = EditAdapterArguments(file=str(path), output=str(folder / "edited.safetensors"))
     commands: list[Callable[[], Any]] = [
         lambda: stack_adapters(transformer, [Weighted(open_adapter(path, SOURCE))]),
         lambda: edit_adapter(Project(folder), edited),
@@ -285,7 +285,7 @@ def test_what_is_no_safetensors_file_is_refused(content: bytes, reason: str, tmp
 @pytest.mark.parametrize("factor", [1e38, 3e38])
 def test_a_scale_that_overflows_writes_nothing(factor: float, tmp_path: Path) -> None:
     save_file({key: 1e5 * value for key, value in pair().items()}, tmp_path / "a.safetensors")
-    asked = EditArguments(file=str(tmp_path / "a.safetensors"), output=str(tmp_path / "b.safetensors"))
+    asked = EditAdapterArguments(file=str(tmp_path / "a.safetensors"), output=str(tmp_path / "b.safetensors"))
     for update in ({"scale": {"video": factor}}, {"scale": {"video": factor}, "rank": 2}):
         with pytest.raises(ConfigError) as caught:
             edit_adapter(Project(tmp_path), asked.model_copy(update=update))
@@ -295,7 +295,7 @@ def test_a_scale_that_overflows_writes_nothing(factor: float, tmp_path: Path) ->
 
 def test_a_module_that_no_reader_knows_is_never_written(tmp_path: Path) -> None:
     save_file({**pair(), **pair(Q.replace("attn1", "attn9"))}, tmp_path / "a.safetensors")
-    asked = EditArguments(file=str(tmp_path / "a.safetensors"), output=str(tmp_path / "b.safetensors"))
+    asked = EditAdapterArguments(file=str(tmp_path / "a.safetensors"), output=str(tmp_path / "b.safetensors"))
     with pytest.raises(ConfigError, match=r"would be a broken adapter.*attn9"):
         edit_adapter(Project(tmp_path), asked)
     assert not (tmp_path / "b.safetensors").exists()
@@ -305,7 +305,9 @@ def test_adapters_of_two_versions_are_not_merged(tmp_path: Path) -> None:
     for name, version in (("a", "2.0"), ("b", "2.3")):
         save_file(pair(), tmp_path / f"{name}.safetensors", metadata={"model_version": version})
     merge = {str(tmp_path / "b.safetensors"): 1.0}
-    asked = EditArguments(file=str(tmp_path / "a.safetensors"), output=str(tmp_path / "c.safetensors"), merge=merge)
+    asked = EditAdapterArguments(
+        file=str(tmp_path / "a.safetensors"), output=str(tmp_path / "c.safetensors"), merge=merge
+    )
     with pytest.raises(ConfigError, match="of different versions"):
         edit_adapter(Project(tmp_path), asked)
 
@@ -332,7 +334,7 @@ def test_changes_of_the_text_projection_act_and_are_kept(tmp_path: Path) -> None
     assert (found.modules, found.text_modules) == (2, 1)
     edit_adapter(
         Project(tmp_path),
-        EditArguments(file=str(tmp_path / "a.safetensors"), output=str(tmp_path / "b.safetensors"), rank=2),
+        EditAdapterArguments(file=str(tmp_path / "a.safetensors"), output=str(tmp_path / "b.safetensors"), rank=2),
     )
     again = open_adapter(tmp_path / "b.safetensors", source)
     assert again.lora is not None

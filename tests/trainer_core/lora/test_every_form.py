@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tools.monitor.doctor import EditArguments, diagnosis_of, edit_adapter
+from tools.monitor.doctor import EditAdapterArguments, diagnosis_of, edit_adapter
 from tools.project import Project
 from trainer_core.adapters import AdapterFacts, add_lora, load_lora, lora_state, save_weights
 from trainer_core.doctor import trial
@@ -350,7 +350,7 @@ def merge(path: Path, form: Form, wanted: Predicted, layers: Any, folder: Path) 
 
 
 def edit(path: Path, form: Form, wanted: Predicted, layers: Any, folder: Path) -> None:
-    asked = EditArguments(file=str(path), output=str(folder / "b.safetensors"))
+    asked = EditAdapterArguments(file=str(path), output=str(folder / "b.safetensors"))
     if form.told == "DoRA":
         with pytest.raises(ConfigError, match="is a DoRA: what it changes depends on its base"):
             edit_adapter(Project(folder), asked)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from memory_trace import step, trace
+from released_models import released_transformer
 
 from trainer_core.memory.cell import Cell, Side
 from trainer_core.memory.estimate import CARDS_GB, estimate, trained_weights
 from trainer_core.memory.sizes import adapted, block_linears, block_small_weights, outer_weights
-from trainer_core.model.released import released_transformer
 
 TOLERANCE = 0.05
 _spec = importlib.util.spec_from_file_location("memory_grid", Path(__file__).with_name("grid.py"))

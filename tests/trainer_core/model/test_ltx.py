@@ -352,7 +352,7 @@ def test_positions_are_seconds_and_pixels_of_each_cell(version: Version) -> None
                     token += 1
         assert token == positions.shape[2]
     audio = model.audio_positions(2, 4, torch.device("cpu"))
-    # 100 mel frames a second, four a latent frame, the first latent frame holds one
+    # 100 mel frames per second, four a latent frame, the first latent frame holds one
     expected_audio = torch.tensor([[0.0, 0.01], [0.01, 0.05], [0.05, 0.09], [0.09, 0.13]])
     torch.testing.assert_close(audio, expected_audio.expand(2, 1, 4, 2))
 

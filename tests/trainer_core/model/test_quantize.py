@@ -1,4 +1,4 @@
-"""A base in few bits: which layers, how near it stays, its gradients, and that no second copy is ever made."""
+"""A quantised base: which layers, how near it stays, its gradients, and that no second copy is ever made."""
 
 from pathlib import Path
 

@@ -52,7 +52,7 @@ def events(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def files(run: RunFolder) -> dict[str, bytes]:
-    """Every sample and poster by name; page, sheets and index are drawn anew as they grow."""
+    """Every sample and poster by name; page, sheets and index are drawn again as they grow."""
     media = [path for path in run.samples.glob("*/*") if path.name != "sheet.png" and path.parent.name != ".inputs"]
     return {path.relative_to(run.samples).as_posix(): path.read_bytes() for path in media}
 

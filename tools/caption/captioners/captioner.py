@@ -1,4 +1,4 @@
-"""What a captioner is: something that gives a clip its caption, or says why it has none for it."""
+"""The captioner's interface: gives a clip its caption, or says why it has none for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class ClipFile:
 
 
 @dataclass(frozen=True)
-class Frame:
+class CaptionFrame:
     """One picture of a clip, uint8 [H, W, 3] RGB, upright, with square pixels, and its time in seconds."""
 
     time_s: float
@@ -45,7 +45,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What is spoken in a clip, word for word; `origin` says who heard it, `language` an ISO code where it is known."""
+    """Words spoken in a clip, verbatim; `origin` says who heard them, `language` is an ISO code where it is known."""
 
     text: str
     origin: str
@@ -54,7 +54,7 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Instruction:
-    """What a captioner is told, and the version of it that each caption made with it carries."""
+    """Instruction for a captioner, and the version of it that each caption made with it carries."""
 
     text: str
     style: Style
@@ -71,8 +71,8 @@ class CaptionRequest:
 
     clip: ClipFile
     instruction: Instruction
-    frames: tuple[Frame, ...] = ()
-    reference: tuple[Frame, ...] = ()
+    frames: tuple[CaptionFrame, ...] = ()
+    reference: tuple[CaptionFrame, ...] = ()
     sound: "np.ndarray | None" = None
     reference_sound: "np.ndarray | None" = None
     transcript: Transcript | None = None
@@ -105,7 +105,7 @@ class Declined:
 
 @dataclass(frozen=True)
 class PictureBudget:
-    """What the pictures of one request may come to: tokens in all, frames, pixels of the longer side.
+    """Budget of one request's frames: tokens in all, frames, pixels of the longer side.
 
     `tokens_per_frame` is what a picture costs a model that has a fixed price for one; 0: it follows from its size.
     """
@@ -145,7 +145,7 @@ class Captioner(Protocol):
     def budget(self) -> PictureBudget: ...
     @property
     def assumed_speed(self) -> tuple[float, float]:
-        """Tokens a second read and written, guessed, for the time before any clip was timed."""
+        """Tokens per second read and written, guessed, for the time before any clip was timed."""
         ...
 
     async def open(self) -> None:

@@ -1,4 +1,4 @@
-"""Which captioner a name means: auto, existing, endpoint[:MODEL], local[:FOLDER or HUB ID], measured."""
+"""Captioners by name: auto, existing, endpoint[:MODEL], local[:FOLDER or HUB ID], measured."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -11,26 +11,26 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
-class Choice:
+class CaptionerChoice:
     """A captioner as a person names it: its kind and, after a colon, a model."""
 
     kind: Kind
     model: str | None = None
 
 
-def parse_choice(text: str) -> Choice:
+def parse_choice(text: str) -> CaptionerChoice:
     """Return what `text` means. Raises ConfigError with what is allowed."""
     name, _, model = text.partition(":")
     for kind in KINDS:
         if kind == name and (not model or kind in ("endpoint", "local")):
-            return Choice(kind, model or None)
+            return CaptionerChoice(kind, model or None)
     raise ConfigError(
         f"There is no captioner {text!r}.",
         "Choose auto, existing, endpoint[:MODEL], local[:FOLDER|HUB-ID] or measured.",
     )
 
 
-def make_captioner(choice: Choice, notes: list[str]) -> Captioner | None:
+def make_captioner(choice: CaptionerChoice, notes: list[str]) -> Captioner | None:
     """Return the captioner that writes what isn't written yet; None when only existing captions are wanted.
 
     `auto` takes an endpoint that is configured for captions, else a local vision model that is there and fits, else

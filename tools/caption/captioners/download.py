@@ -3,23 +3,22 @@
 import os
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.captioners.local_models import GIB, hub_cache, suggested, this_machine
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, nothing
 from trainer_core.errors import ConfigError, ExternalError
 from trainer_core.files import refuse_full_disk
+from trainer_core.strict import Strict
 from trainer_core.units import size_text
 
 MIB = 2**20
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
-class DownloadArguments(BaseModel):
-    """Which model to fetch."""
-
-    model_config = ConfigDict(extra="forbid")
+class DownloadArguments(Strict):
+    """The model to fetch."""
 
     model: Annotated[
         str | None,
@@ -30,10 +29,8 @@ class DownloadArguments(BaseModel):
     ] = None
 
 
-class DownloadResult(BaseModel):
-    """What was fetched, and where it lies."""
-
-    model_config = ConfigDict(extra="forbid")
+class DownloadResult(Strict):
+    """The fetched model, and its folder."""
 
     model: str
     gib: float
@@ -41,7 +38,7 @@ class DownloadResult(BaseModel):
 
 
 def download_captioner(
-    project: Project | None,  # noqa: ARG001 (every tool has one)
+    _project: Project | None,
     arguments: DownloadArguments,
     progress: Progress | None = None,
 ) -> DownloadResult:
@@ -65,8 +62,8 @@ def download_captioner(
     return DownloadResult(model=name, gib=round(size / GIB, 1), folder=str(folder))
 
 
-def preview_download(project: Project | None, arguments: DownloadArguments) -> Preview:  # noqa: ARG001 (every tool has one)
-    """What a person agrees to: the model, its licence where the hub says it, and the disk it takes."""
+def preview_download(_project: Project | None, arguments: DownloadArguments) -> Preview:
+    """Return the user's card: the model, its licence where the hub says it, and the disk it takes."""
     name = arguments.model or suggested(this_machine())[0]
     size = hub_size(name)
     lines = [

@@ -21,7 +21,7 @@ from tools.caption.media.frames import jpeg_bytes
 from tools.caption.media.sound import wav_bytes
 from tools.endpoint.chat_call import CONNECT_TIMEOUT_S, CallFailed, Reply, call_chat, open_client
 from tools.endpoint.failures import Failure, read_failure, shorten
-from tools.endpoint.pacing import Pace
+from tools.endpoint.pacing import RequestPace
 from tools.endpoint.settings import Endpoint, Offer, read_offer
 from tools.endpoint.traits import traits_of
 from tools.endpoint.usage import Usage
@@ -31,7 +31,7 @@ ATTEMPTS = 6
 MAX_TOKENS = 700
 """Room for one caption."""
 ASSUMED_SPEED = (2000.0, 40.0)
-"""Tokens a second read and written: a guess at a hosted vision model of the middle size."""
+"""Tokens per second read and written: a guess at a hosted vision model of the middle size."""
 LOST_IN_A_ROW = 3
 """So many clips lost one after the other, and the endpoint counts as gone."""
 
@@ -50,7 +50,7 @@ class EndpointCaptioner:
         self.traits = traits_of(endpoint.base_url, endpoint.model)
         self.offer: Offer | None = None
         self.media = endpoint.media or frozenset({"image", "audio"})
-        self.pace = Pace(endpoint.concurrency)
+        self.pace = RequestPace(endpoint.concurrency)
         self.notes: list[str] = []
         self._client: Any = None
         self._answered = False
@@ -238,7 +238,7 @@ class EndpointCaptioner:
                 film = small_mp4(request.clip.path, side)
                 content.append({"type": "video_url", "video_url": {"url": _data_url("video/mp4", film)}})
                 pictures = ()
-            except DataError:  # it can't be encoded anew: its pictures were decoded already
+            except DataError:  # it can't be encoded again: its pictures were decoded already
                 pass
         for picture in pictures:
             content.append({"type": "image_url", "image_url": {"url": _data_url("image/jpeg", jpeg_bytes(picture))}})

@@ -1,4 +1,4 @@
-"""What a captioner is told: the style's text with the person's notes, and the words beside one clip's pictures.
+"""Instructions for captioners: the style's text with the user's notes, and the words beside one clip's frames.
 
 The one place in tools/ that reads prompts/: the texts are the captioner's input, and their digest is what a caption
 carries as its instruction version.
@@ -31,12 +31,12 @@ def default_style(objective: str | None) -> Style:
 
 
 def learns_identity(facts: ProjectFacts) -> bool:
-    """Whether the goal is a subject that must be bound to the trigger rather than to words for its looks."""
+    """True if the goal is a subject that must be bound to the trigger rather than to words for its looks."""
     return bool(_IDENTITY.search(facts.goal))
 
 
 def make_instruction(style: Style, *, identity: bool, notes: list[str]) -> Instruction:
-    """Return the system text of a style with what the person added, and its version.
+    """Return the system text of a style with what the user added, and its version.
 
     The version is the style, what was asked for (identity, notes) and the text itself, the latter two as
     digests: a new text of ours alone doesn't make captions that were paid for count as old.

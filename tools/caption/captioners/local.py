@@ -30,7 +30,7 @@ MOST_NEW_TOKENS = 400
 CPU_BUDGET = PictureBudget(tokens=2000, most=8, longest_side=448, smallest_side=224)
 ASSUMED_RATES = {"cpu": (1e11, 1e10)}
 ASSUMED_GPU_RATES = (3e13, 4e11)
-"""Operations and bytes a second, guessed: reading a token takes about an operation a byte of 16-bit weights (two a
+"""Operations and bytes per second, guessed: reading a token takes about an operation a byte of 16-bit weights (two a
 parameter), writing one reads all of them once."""
 TICKS_A_SECOND = 1000
 """Pictures are sampled unevenly; their times go to the processor as frame numbers of a video this fast."""

@@ -1,4 +1,4 @@
-"""Which local vision model can caption here: a folder, or one that the hub's cache holds, and that fits free memory.
+"""Local vision models that can caption here: in a folder or the hub's cache, and small enough for free memory.
 
 Nothing is downloaded here: a model that isn't on this machine is named with its size, for a person to agree to.
 """
@@ -48,7 +48,7 @@ class LocalModel:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a model would run and how many bytes are free there."""
+    """Device that a model would run on, and its free bytes."""
 
     device: str
     free_bytes: int
@@ -121,7 +121,7 @@ def cached_snapshots() -> Iterator[tuple[str, Path]]:
 
 
 def hub_cache() -> Path:
-    """Where the hub's files are cached."""
+    """Return the folder of the hub's cached files."""
     import os
 
     named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")

@@ -1,4 +1,4 @@
-"""What spoils a training caption, looked for in one caption at a time: each check has an id, its finding and its fix.
+"""Checks of one training caption at a time: each has an id, its finding and its fix.
 
 A fix is either words edited in place (`mend`), or one more sentence for the captioner when it writes again (`hint`).
 What shows only between captions is in lint_set.py, what sound a caption claims in lint_sound.py.
@@ -22,7 +22,7 @@ def estimated_tokens(text: str) -> int:
 
 @dataclass(frozen=True)
 class LintContext:
-    """What a caption is held against. `shots` is the number of shots where it was measured."""
+    """Facts that a caption is checked against. `shots` is the number of shots where it was measured."""
 
     style: Style
     clip: ClipFile
@@ -36,7 +36,7 @@ class LintContext:
 
 
 @dataclass(frozen=True)
-class Check:
+class CaptionCheck:
     """One thing to look for. `find` returns what is wrong, or None."""
 
     id: str
@@ -242,19 +242,21 @@ def _without_sentences(text: str, is_wrong: Callable[[str], bool]) -> str:
     return " ".join(sentence for sentence in re.split(r"(?<=[.!?])\s+", text) if not is_wrong(sentence)).strip()
 
 
-CHECKS: tuple[Check, ...] = (
-    Check("empty", _empty, hint="Describe what is there, however plain it is."),
-    Check("refusal", _refusal, hint="This is ordinary footage. Describe only what can be seen and heard in it."),
-    Check("leaked_prompt", _leaked, _mend_leaked, "Write the caption itself; repeat nothing of these rules."),
-    Check("instruction_like", _instruction_like, _mend_instruction_like, "Writing in the picture is to be quoted."),
-    Check("markdown", _markdown, _mend_markdown, "Use no Markdown."),
-    Check("headings", _headings, _mend_headings, "Write one text without headings."),
-    Check("boilerplate", _opening, _mend_opening, "Begin with the subject itself."),
-    Check("truncated", _truncated, _mend_truncated, "End with a whole sentence; be a little shorter."),
-    Check("language", _language, hint="Write in English; only quoted speech keeps its language."),
-    Check("doubled_trigger", _trigger, _mend_trigger, ""),
-    Check("claims_one_shot", _one_shot, _mend_one_shot, "The clip has cuts: it is not one continuous shot."),
-    Check("too_long", _long, _mend_long, "Be shorter: keep to what matters most."),
-    Check("too_short", _short, hint="Be more thorough: movements, looks, surroundings, light, camera."),
+CHECKS: tuple[CaptionCheck, ...] = (
+    CaptionCheck("empty", _empty, hint="Describe what is there, however plain it is."),
+    CaptionCheck("refusal", _refusal, hint="This is ordinary footage. Describe only what can be seen and heard in it."),
+    CaptionCheck("leaked_prompt", _leaked, _mend_leaked, "Write the caption itself; repeat nothing of these rules."),
+    CaptionCheck(
+        "instruction_like", _instruction_like, _mend_instruction_like, "Writing in the picture is to be quoted."
+    ),
+    CaptionCheck("markdown", _markdown, _mend_markdown, "Use no Markdown."),
+    CaptionCheck("headings", _headings, _mend_headings, "Write one text without headings."),
+    CaptionCheck("boilerplate", _opening, _mend_opening, "Begin with the subject itself."),
+    CaptionCheck("truncated", _truncated, _mend_truncated, "End with a whole sentence; be a little shorter."),
+    CaptionCheck("language", _language, hint="Write in English; only quoted speech keeps its language."),
+    CaptionCheck("doubled_trigger", _trigger, _mend_trigger, ""),
+    CaptionCheck("claims_one_shot", _one_shot, _mend_one_shot, "The clip has cuts: it is not one continuous shot."),
+    CaptionCheck("too_long", _long, _mend_long, "Be shorter: keep to what matters most."),
+    CaptionCheck("too_short", _short, hint="Be more thorough: movements, looks, surroundings, light, camera."),
 )
 """In the order in which fixes are made: what takes words away comes before what counts them."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.captioners.instruction import learns_identity
 from tools.caption.estimate import memory_cost
@@ -16,12 +16,11 @@ from tools.plain_text import plain_text
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, nothing
 from trainer_core.errors import ConfigError
+from trainer_core.strict import Strict
 
 
-class FixArguments(BaseModel):
-    """Which captions to mend, and how far."""
-
-    model_config = ConfigDict(extra="forbid")
+class FixArguments(Strict):
+    """Captions to mend, and how far."""
 
     clips: Annotated[
         list[str], Field(description="Clips to mend, by path; empty: all but those whose captions a person wrote.")
@@ -32,10 +31,8 @@ class FixArguments(BaseModel):
     ] = True
 
 
-class FixResult(BaseModel):
-    """What was mended: how many captions by editing words and by writing again, and what is left, by clip."""
-
-    model_config = ConfigDict(extra="forbid")
+class FixResult(Strict):
+    """Counts of captions mended by editing words and by writing again, and the findings left, by clip."""
 
     mended: int
     rewritten: int
@@ -84,16 +81,12 @@ def fix_captions(project: Project, arguments: FixArguments, progress: Progress |
     )
 
 
-class LintArguments(BaseModel):
+class LintArguments(Strict):
     """Nothing to choose: all captions are looked at."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class LintResult(BaseModel):
-    """What was found: ids by clip, how often each, and how many captions need a person's eye."""
-
-    model_config = ConfigDict(extra="forbid")
+class LintResult(Strict):
+    """Findings: ids by clip, how often each, and how many captions the user must look at."""
 
     left: dict[str, list[str]]
     findings: dict[str, int]
@@ -101,7 +94,7 @@ class LintResult(BaseModel):
     path: str
 
 
-def lint_project(project: Project, arguments: LintArguments, progress: Progress | None = None) -> LintResult:  # noqa: ARG001
+def lint_project(project: Project, _arguments: LintArguments, _progress: Progress | None = None) -> LintResult:
     """Look for what spoils captions, in all of them as they are now, and store the findings beside them."""
     with captions_opened(project) as session:
         rows = session.save("fix")
@@ -115,7 +108,7 @@ def lint_project(project: Project, arguments: LintArguments, progress: Progress 
 
 
 def preview_fix(project: Project, arguments: FixArguments) -> Preview | None:
-    """What a person judges before captions are written again; editing words can be undone."""
+    """Return the card before captions are written again; None for editing words, which can be undone."""
     session = open_captions(project)
     if not arguments.rewrite or not session.costly or session.captioner is None:
         return None

@@ -64,7 +64,7 @@ def reviewed(
 
 @cache
 def wants_sound(objective: str | None) -> bool:
-    """Whether the objective trains or reads sound; without an objective, yes."""
+    """True if the objective trains or reads sound; without an objective, yes."""
     from trainer_core.objective import OBJECTIVE_NAMES, load_recipe
 
     if objective not in OBJECTIVE_NAMES:

@@ -1,14 +1,14 @@
-"""What spoils captions as a set, and the linting of all of them: duplicates, and traits that every caption names."""
+"""Linting of all captions, with the checks across them: duplicates, and traits that every caption names."""
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tools.caption.lint.checks import CHECKS, Check, LintContext
+from tools.caption.lint.checks import CHECKS, CaptionCheck, LintContext
 from tools.caption.lint.sound_checks import SOUND_CHECKS
 
-ALL_CHECKS: dict[str, Check] = {check.id: check for check in (*CHECKS[:-2], *SOUND_CHECKS, *CHECKS[-2:])}
+ALL_CHECKS: dict[str, CaptionCheck] = {check.id: check for check in (*CHECKS[:-2], *SOUND_CHECKS, *CHECKS[-2:])}
 SET_HINTS = {
     "duplicate": "Name what sets this clip apart from the others: another action, framing, place or moment.",
     "identity_leak": "Don't describe what never changes about the subject.",
@@ -37,7 +37,7 @@ _TRAIT = re.compile(
 
 
 @dataclass(frozen=True)
-class Finding:
+class CaptionFinding:
     """Something wrong with a caption; `mends` says whether its fix edits the words alone."""
 
     id: str
@@ -45,12 +45,12 @@ class Finding:
     mends: bool
 
 
-def lint_captions(captions: Sequence[tuple[str, LintContext]], *, identity: bool) -> list[list[Finding]]:
+def lint_captions(captions: Sequence[tuple[str, LintContext]], *, identity: bool) -> list[list[CaptionFinding]]:
     """Return what is wrong with each caption, alone and among the others."""
     found = [lint_caption(text, context) for text, context in captions]
     texts = [text for text, _ in captions]
     for index, message in _duplicates(texts).items():
-        found[index].append(Finding("duplicate", message, mends=False))
+        found[index].append(CaptionFinding("duplicate", message, mends=False))
     if identity:
         traits = invariant_traits(texts)
         for index, text in enumerate(texts):
@@ -59,17 +59,17 @@ def lint_captions(captions: Sequence[tuple[str, LintContext]], *, identity: bool
                 words = (
                     f"{', '.join(named)}: named in most captions, so the look binds to these words, not to the trigger"
                 )
-                found[index].append(Finding("identity_leak", words, mends=True))
+                found[index].append(CaptionFinding("identity_leak", words, mends=True))
     return found
 
 
-def lint_caption(text: str, context: LintContext) -> list[Finding]:
+def lint_caption(text: str, context: LintContext) -> list[CaptionFinding]:
     """Return what is wrong with one caption; an empty one or a refusal needs no further words."""
-    found: list[Finding] = []
+    found: list[CaptionFinding] = []
     for check in ALL_CHECKS.values():
         message = check.find(text, context)
         if message is not None:
-            found.append(Finding(check.id, message, check.mend is not None))
+            found.append(CaptionFinding(check.id, message, check.mend is not None))
         if found and found[-1].id in ("empty", "refusal"):
             break
     return found

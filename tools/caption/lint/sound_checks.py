@@ -1,9 +1,9 @@
-"""What a caption says of sound, held against what was measured and what was transcribed."""
+"""Checks of a caption's claims about sound against what was measured and transcribed."""
 
 import re
 from collections.abc import Callable
 
-from tools.caption.lint.checks import Check, LintContext
+from tools.caption.lint.checks import CaptionCheck, LintContext
 from tools.plain_text import plain_text
 
 _SPEECH = (
@@ -45,12 +45,12 @@ def claimed(text: str, words: str) -> str | None:
 
 
 def mentions_sound(text: str) -> bool:
-    """Whether the caption says anything of sound at all, its absence included."""
+    """True if the caption says anything of sound at all, its absence included."""
     return bool(re.search(rf"\b(?:{_SPEECH}|{_MUSIC}|{_SOUND})\b", text, re.IGNORECASE))
 
 
 def is_quoted(transcript: str, text: str) -> bool:
-    """Whether the words of the transcript stand in the caption, punctuation and case aside."""
+    """True if the words of the transcript stand in the caption, punctuation and case aside."""
     return _letters(transcript) in _letters(text)
 
 
@@ -118,15 +118,21 @@ def _letters(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-SOUND_CHECKS: tuple[Check, ...] = (
-    Check(
+SOUND_CHECKS: tuple[CaptionCheck, ...] = (
+    CaptionCheck(
         "claims_sound",
         _claims_sound,
         _leaving_out(f"{_SPEECH}|{_MUSIC}|{_SOUND}", claimed),
         "The clip has no sound: write nothing about sound.",
     ),
-    Check("claims_speech", _claims_speech, _leaving_out(_SPEECH, _claimed_of_people), "Nobody speaks in the clip."),
-    Check("claims_music", _claims_music, _leaving_out(_MUSIC, _claimed_of_people), "There is no music in the clip."),
-    Check("speech_not_quoted", _speech_not_quoted, _quote_speech, "Quote the transcript in full, in double quotes."),
-    Check("missing_sound", _missing, hint="Describe what is heard as well."),
+    CaptionCheck(
+        "claims_speech", _claims_speech, _leaving_out(_SPEECH, _claimed_of_people), "Nobody speaks in the clip."
+    ),
+    CaptionCheck(
+        "claims_music", _claims_music, _leaving_out(_MUSIC, _claimed_of_people), "There is no music in the clip."
+    ),
+    CaptionCheck(
+        "speech_not_quoted", _speech_not_quoted, _quote_speech, "Quote the transcript in full, in double quotes."
+    ),
+    CaptionCheck("missing_sound", _missing, hint="Describe what is heard as well."),
 )

@@ -1,4 +1,4 @@
-"""A clip as a small video file for endpoints that take one: few pictures a second, small, with its sound."""
+"""A clip as a small video file for endpoints that take one: few pictures per second, small, with its sound."""
 
 import io
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Which pictures of a clip a captioner sees, and how large: they follow shots and motion, inside a token budget."""
+"""Frames of a clip for a captioner, and their size: they follow shots and motion, inside a token budget."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from tools.caption.captioners.captioner import Frame, PictureBudget
+from tools.caption.captioners.captioner import CaptionFrame, PictureBudget
 from tools.caption.media.pictures import PictureMeasures
 from trainer_core.data.media.decode import (
     Damage,
@@ -74,12 +74,12 @@ def choose_times(measures: PictureMeasures, count: int) -> list[float]:
     return sorted(dict.fromkeys(round(time, 3) for time in times))
 
 
-def read_frames_at(path: Path, times_s: list[float], longest_side: int) -> tuple[Frame, ...]:
+def read_frames_at(path: Path, times_s: list[float], longest_side: int) -> tuple[CaptionFrame, ...]:
     """Return the pictures shown at `times_s` (rising), upright, at most `longest_side` pixels on their longer side.
 
     Fewer come back when the clip ends earlier. Raises DataError when there is none.
     """
-    found: list[Frame] = []
+    found: list[CaptionFrame] = []
     shown: VideoFrame | None = None
     with opened(path) as container:
         stream = picture_stream(container)
@@ -100,20 +100,20 @@ def read_frames_at(path: Path, times_s: list[float], longest_side: int) -> tuple
             before = False
             while waiting and shown is not None and time_s - origin_s > waiting[0] + tick:
                 if not before:
-                    found.append(Frame(waiting[0], upright(shown, aspect, longest_side)))
+                    found.append(CaptionFrame(waiting[0], upright(shown, aspect, longest_side)))
                 before = True
                 waiting.pop(0)
             if not waiting:
                 break
             shown = frame
         if waiting and shown is not None:
-            found.append(Frame(waiting[0], upright(shown, aspect, longest_side)))
+            found.append(CaptionFrame(waiting[0], upright(shown, aspect, longest_side)))
     if not found:
         raise DataError(f"No picture of {path.name!r} can be decoded.", "Copy or export it again.")
     return tuple(found)
 
 
-def jpeg_bytes(frame: Frame) -> bytes:
+def jpeg_bytes(frame: CaptionFrame) -> bytes:
     """Return the picture as a JPEG file."""
     bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]

@@ -1,4 +1,4 @@
-"""What instruments see in a clip: shot cuts, motion, light and colours, from one pass over its pictures.
+"""Visual measures of a clip: shot cuts, motion, light and colours, from one pass over its frames.
 
 Shot cuts come from PySceneDetect's content detector; everything else is a mean, a median or a share.
 """
@@ -20,7 +20,7 @@ MAX_MEASURED_S = 60.0
 """Longer clips are described by their first minute: training windows are seconds long."""
 THUMBNAIL_WIDTH = 160
 SAMPLE_INTERVAL_S = 0.125
-"""Motion, light and colour are measured eight times a second, whatever the frame rate is."""
+"""Motion, light and colour are measured eight times per second, whatever the frame rate is."""
 SHORTEST_SHOT_S = 0.3
 COLOUR_SHARE = 0.12
 """A colour is named when it covers at least this share of the picture."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from tools.caption.captioners.captioner import (
     Captioner,
+    CaptionFrame,
     CaptionRequest,
     ClipFile,
-    Frame,
     Instruction,
     PictureBudget,
     Transcript,
@@ -22,7 +22,7 @@ SENT_SOUND_S = 30.0
 
 @dataclass(frozen=True)
 class Preparation:
-    """How clips are made ready: for which captioner and with which instruction."""
+    """Preparation of clips: for which captioner and with which instruction."""
 
     captioner: Captioner
     instruction: Instruction
@@ -35,8 +35,8 @@ class Preparation:
         self, clip: ClipFile, looked: PictureMeasures | None, spoken: Transcript | None = None, hint: str = ""
     ) -> CaptionRequest:
         """Return the request for one clip. Raises DataError when it can't be read any more."""
-        frames: tuple[Frame, ...] = ()
-        reference: tuple[Frame, ...] = ()
+        frames: tuple[CaptionFrame, ...] = ()
+        reference: tuple[CaptionFrame, ...] = ()
         if self.captioner.sees and clip.kind != "audio":
             half = clip.reference is not None
             budget = _halved(self.captioner.budget) if half else self.captioner.budget
@@ -57,7 +57,9 @@ class Preparation:
             )
         return CaptionRequest(clip, self.instruction, frames, reference, sound, reference_sound, spoken, hint)
 
-    def _frames(self, clip: ClipFile, measures: PictureMeasures | None, budget: PictureBudget) -> tuple[Frame, ...]:
+    def _frames(
+        self, clip: ClipFile, measures: PictureMeasures | None, budget: PictureBudget
+    ) -> tuple[CaptionFrame, ...]:
         if clip.kind == "image":
             return read_frames_at(clip.path, [0.0], budget.longest_side)
         if measures is None:

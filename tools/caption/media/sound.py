@@ -1,4 +1,4 @@
-"""What a clip sounds like: one channel for models to hear, and measures of it."""
+"""A clip's audio for captioning: one channel for models to hear, and measures of it."""
 
 import io
 import math

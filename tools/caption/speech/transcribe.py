@@ -1,4 +1,4 @@
-"""What is spoken in clips, word for word: subtitles beside them, else a speech recogniser behind an endpoint or here.
+"""Transcripts of clips: subtitles beside them, else a speech recogniser behind an endpoint or on this machine.
 
 transcripts.jsonl keeps what was recognised, by the clip's content, so that no clip is listened to twice.
 """
@@ -13,7 +13,7 @@ from tools.caption.lint.sound_checks import LEAST_SPEECH_S
 from tools.caption.media.sound import read_sound, wav_bytes
 from tools.endpoint.chat_call import open_client
 from tools.endpoint.failures import HOPELESS, read_failure
-from tools.endpoint.pacing import Pace
+from tools.endpoint.pacing import RequestPace
 from tools.endpoint.settings import Endpoint, speech_endpoint
 from tools.inspect.report.clips import content_digest
 from tools.inspect.report.report import Clip
@@ -47,7 +47,7 @@ class EndpointTranscriber:
         self.endpoint = endpoint
         self.name = endpoint.model
         self.concurrency = endpoint.concurrency
-        self._pace = Pace(endpoint.concurrency)
+        self._pace = RequestPace(endpoint.concurrency)
         self._format = "verbose_json"  # it says the language; servers that don't know it get plain json
         self._client: Any = None
 

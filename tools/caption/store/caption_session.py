@@ -21,7 +21,7 @@ from tools.caption.store.history import (
     read_journal,
     save_captions,
 )
-from tools.caption.work import Spoken, Work, checked_transcript, plan_work, write_captions_for
+from tools.caption.work import ClipSpeech, Work, checked_transcript, plan_work, write_captions_for
 from tools.endpoint.usage import Usage
 from tools.inspect.report.clips import decodable_clips, read_report, usable_clips
 from tools.inspect.report.report import Clip
@@ -85,7 +85,7 @@ class CaptionSession:
         )
 
     def save(self, action: Action) -> list[CaptionEntry]:
-        """Write captions.jsonl and return the clips' rows; rows still to be written anew stay as they are."""
+        """Write captions.jsonl and return the clips' rows; rows still to be written again stay as they are."""
         rows = self.rows()
         written = {row.key for row in rows}
         waiting = {self.work.clips[index].sha256 for index in self.remaining}
@@ -103,7 +103,7 @@ class CaptionSession:
         elsewhere = {clip.sha256 for clip in self.elsewhere} - {clip.sha256 for clip in self.work.clips}
         return [entry for entry in self.known if entry.sha256 in elsewhere]
 
-    def _spoken(self, indices: Sequence[int], progress: Progress | None) -> dict[str, Spoken]:
+    def _spoken(self, indices: Sequence[int], progress: Progress | None) -> dict[str, ClipSpeech]:
         clips: list[Clip] = [self.work.clips[index] for index in indices]
         files = [self.work.files[index] for index in indices]
         transcriber = choose_transcriber(self.facts.speech or "auto", self.notes)

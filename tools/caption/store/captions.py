@@ -5,33 +5,30 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tools.caption.captioners.captioner import CaptionDraft, CaptionSource, Style, Transcript
 from tools.inspect.report.clips import content_digest
 from tools.inspect.report.report import Clip
 from trainer_core.errors import ConfigError
 from trainer_core.files import read_jsonl, write_jsonl
+from trainer_core.strict import Strict
 
 
-class CaptionFlag(BaseModel):
+class CaptionFlag(Strict):
     """Something to know about a caption."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     message: str
 
 
-class CaptionEntry(BaseModel):
+class CaptionEntry(Strict):
     """One row of captions.jsonl; `edited_at` is in Unix seconds, `seconds` how long the captioner took.
 
     `written_sha256` is the digest of the caption as a tool wrote it: a caption that differs was edited by a person.
     `origin_sha256` is the digest of what the captioner gave, `mended` are the lint's fixes made since. `heard`: the
-    captioner heard the sound. `edited_from`: who wrote what the person then edited.
+    captioner heard the sound. `edited_from`: who wrote what the user then edited.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     path: str
     sha256: str
@@ -57,7 +54,7 @@ class CaptionEntry(BaseModel):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What a row is found by: its path and the content of its clip."""
+        """Key of a row: its path and the content of its clip."""
         return self.path, self.sha256
 
     def with_caption(self, caption: str) -> "CaptionEntry":

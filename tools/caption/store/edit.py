@@ -1,9 +1,9 @@
-"""Writing one caption by hand: the words are the person's from then on, and no captioner ever overwrites them."""
+"""Writing one caption by hand: the words are the user's from then on, and no captioner ever overwrites them."""
 
 import time
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.store.captions import CaptionEntry, read_captions
 from tools.caption.store.history import captions_locked, save_captions
@@ -11,6 +11,7 @@ from tools.inspect.discover.names import displayed
 from tools.plain_text import plain_text
 from tools.project import Progress, Project
 from trainer_core.errors import ConfigError
+from trainer_core.strict import Strict
 
 
 def edit_caption(project: Project, path: str, sha256: str, caption: str) -> CaptionEntry:
@@ -39,26 +40,24 @@ def edit_caption(project: Project, path: str, sha256: str, caption: str) -> Capt
     return edited
 
 
-class EditArguments(BaseModel):
-    """A caption in the person's own words."""
-
-    model_config = ConfigDict(extra="forbid")
+class EditCaptionArguments(Strict):
+    """A caption in the user's own words."""
 
     clip: Annotated[str, Field(description="The clip's path, as captions.jsonl has it.")]
-    caption: Annotated[str, Field(description="The whole caption, word for word as the person gave it.")]
+    caption: Annotated[str, Field(description="The whole caption, word for word as the user gave it.")]
 
 
-class EditResult(BaseModel):
+class EditCaptionResult(Strict):
     """The caption as it is stored now."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clip: str
     caption: str
 
 
-def write_caption(project: Project, arguments: EditArguments, progress: Progress | None = None) -> EditResult:  # noqa: ARG001
-    """Store a caption that the person dictated for one clip, word for word; no captioner ever overwrites it."""
+def write_caption(
+    project: Project, arguments: EditCaptionArguments, _progress: Progress | None = None
+) -> EditCaptionResult:
+    """Store a caption that the user dictated for one clip, word for word; no captioner ever overwrites it."""
     rows = [entry for entry in read_captions(project.captions_path) if entry.path == arguments.clip]
     if len(rows) != 1:
         raise ConfigError(
@@ -66,4 +65,4 @@ def write_caption(project: Project, arguments: EditArguments, progress: Progress
             "Name the clip as captions.jsonl does; caption the clips first.",
         )
     edited = edit_caption(project, rows[0].path, rows[0].sha256, arguments.caption)
-    return EditResult(clip=displayed(edited.path), caption=edited.caption)
+    return EditCaptionResult(clip=displayed(edited.path), caption=edited.caption)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.caption.captioners.existing import captions_in
 from tools.caption.store.captions import CaptionEntry, captions_by_clip, read_captions
@@ -19,14 +19,13 @@ from tools.plain_text import MAX_CAPTION_CHARACTERS, plain_text, shortened
 from tools.project import Progress, Project
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import write_json, write_jsonl, write_text
+from trainer_core.strict import Strict
 
 METADATA_ENDINGS = (".csv", ".json", ".jsonl")
 
 
-class ExportArguments(BaseModel):
-    """Where captions go."""
-
-    model_config = ConfigDict(extra="forbid")
+class ExportCaptionsArguments(Strict):
+    """Target of exported captions."""
 
     target: Annotated[
         str,
@@ -39,18 +38,14 @@ class ExportArguments(BaseModel):
     ] = False
 
 
-class ImportArguments(BaseModel):
-    """Where captions come from."""
-
-    model_config = ConfigDict(extra="forbid")
+class ImportCaptionsArguments(Strict):
+    """Source of imported captions."""
 
     source: Annotated[str, Field(description="A metadata file (.csv, .json, .jsonl) or a folder of .txt files.")]
 
 
-class ExchangeResult(BaseModel):
-    """How many captions went over, and which clips had none."""
-
-    model_config = ConfigDict(extra="forbid")
+class ExchangeResult(Strict):
+    """Number of captions that went over, and the clips that had none."""
 
     captions: int
     without: list[str]
@@ -58,7 +53,9 @@ class ExchangeResult(BaseModel):
     notes: list[str]
 
 
-def export_captions(project: Project, arguments: ExportArguments, progress: Progress | None = None) -> ExchangeResult:  # noqa: ARG001
+def export_captions(
+    project: Project, arguments: ExportCaptionsArguments, _progress: Progress | None = None
+) -> ExchangeResult:
     """Write the captions for another trainer: upstream's metadata columns, or a .txt file a clip in a new folder."""
     clips = decodable_clips(read_report(project, unusable=True))
     found = captions_by_clip(read_captions(project.captions_path), clips)
@@ -87,8 +84,10 @@ def export_captions(project: Project, arguments: ExportArguments, progress: Prog
     )
 
 
-def import_captions(project: Project, arguments: ImportArguments, progress: Progress | None = None) -> ExchangeResult:  # noqa: ARG001
-    """Take captions over from a metadata file or a folder of .txt files; they count as the person's own."""
+def import_captions(
+    project: Project, arguments: ImportCaptionsArguments, _progress: Progress | None = None
+) -> ExchangeResult:
+    """Take captions over from a metadata file or a folder of .txt files; they count as the user's own."""
     source = Path(arguments.source).expanduser().absolute()
     clips = decodable_clips(read_report(project, unusable=True))
     texts = _from_metadata(source, clips) if source.is_file() else _from_folder(source, clips)

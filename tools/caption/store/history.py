@@ -17,11 +17,12 @@ from tools.caption.store.captions import CaptionEntry, read_captions, write_capt
 from tools.project import Progress, Project
 from trainer_core.errors import ConfigError
 from trainer_core.files import append_jsonl, read_jsonl
+from trainer_core.strict import Strict
 
 Action = Literal["caption", "retune", "fix", "edit", "import", "undo"]
 
 
-class Change(BaseModel):
+class CaptionChange(BaseModel):
     """One row before and after; None where there was none, or is none any more."""
 
     model_config = ConfigDict(extra="ignore")
@@ -44,7 +45,7 @@ class HistoryRecord(BaseModel):
     number: int
     time: float
     action: Action
-    changes: list[Change]
+    changes: list[CaptionChange]
     undoes: int | None = None
 
 
@@ -54,7 +55,7 @@ def save_captions(
     """Replace captions.jsonl by `after` and remember what changed; return how many rows did."""
     old, new = {entry.key: entry for entry in before}, {entry.key: entry for entry in after}
     changes = [
-        Change(before=old.get(key), after=new.get(key))
+        CaptionChange(before=old.get(key), after=new.get(key))
         for key in dict.fromkeys([*old, *new])
         if _caption(old.get(key)) != _caption(new.get(key))
     ]
@@ -158,16 +159,12 @@ def _with_nulls(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "changes": changes}
 
 
-class UndoArguments(BaseModel):
+class UndoCaptionsArguments(Strict):
     """Nothing to choose: the newest change that still stands is taken back."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class UndoResult(BaseModel):
-    """What was taken back: the kind of change, how many captions went back, and how many were left as edited since."""
-
-    model_config = ConfigDict(extra="forbid")
+class UndoCaptionsResult(Strict):
+    """Result of an undo: the kind of change, captions that went back, and captions left as edited since."""
 
     action: str
     changed_at: float
@@ -176,11 +173,13 @@ class UndoResult(BaseModel):
     path: str
 
 
-def undo_captions(project: Project, arguments: UndoArguments, progress: Progress | None = None) -> UndoResult:  # noqa: ARG001
+def undo_captions(
+    project: Project, _arguments: UndoCaptionsArguments, _progress: Progress | None = None
+) -> UndoCaptionsResult:
     """Take back the last change of the captions: a captioning, a retune, a fix, an edit or an import."""
     with captions_locked(project):
         record, back, left = undo_last(project)
-    return UndoResult(
+    return UndoCaptionsResult(
         action=record.action,
         changed_at=record.time,
         back=back,

@@ -7,7 +7,7 @@ import cv2
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.spans import Spans
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 BLACK_LUMA = 25
 """A pixel darker than a tenth of the range counts as black (the usual threshold of black detectors)."""
@@ -20,12 +20,12 @@ class _Black(Measure):
         self.spans = Spans(SHORTEST_BLACK_S)
         self._last_s = self._interval_s = 0.0
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         dark = picture.mean <= BLACK_LUMA and self._is_black(picture)
         self.spans.add(picture.time_s, dark)
         self._interval_s, self._last_s = picture.time_s - self._last_s, picture.time_s
 
-    def _is_black(self, picture: Picture) -> bool:
+    def _is_black(self, picture: Frame) -> bool:
         bright = cv2.countNonZero(cv2.compare(picture.small, BLACK_LUMA, cv2.CMP_GT))
         return bright <= (1 - BLACK_SHARE) * picture.small.size
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 SHARPEST_BELOW = 0.57
 """Sharpness of the sharpest part of a typical picture; real footage lies above 0.6, three times enlarged below 0.55."""
@@ -24,7 +24,7 @@ class _Sharpness(Measure):
         self._sharpest: list[float] = []
         self._every, self._count = 1, 0
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         self._count += 1
         if self._count % (2 * self._every) != 1:
             return

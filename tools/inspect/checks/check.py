@@ -1,4 +1,4 @@
-"""What a check is: a measure that watches the clip while it is decoded, and a judgement on what it measured."""
+"""A check's parts: a measure that watches the clip while it is decoded, and a judgement on what it measured."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from tools.inspect.report.report import Flag
 from tools.inspect.report.samples import Cut
 from tools.inspect.scan.audio import Sound
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 from trainer_core.data.media.probe import ClipProbe
 
 Numbers = dict[str, Any]
@@ -18,11 +18,11 @@ Numbers = dict[str, Any]
 class Measure:
     """Watches one clip; what it keeps must not grow with the clip. Times in seconds from the first picture or sound."""
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         """Take every picture."""
 
-    def study(self, picture: Picture) -> None:
-        """Take a few pictures a second, for what costs more."""
+    def study(self, picture: Frame) -> None:
+        """Take a few pictures per second, for what costs more."""
 
     def hear(self, sound: Sound) -> None:
         """Take all sound, a piece at a time."""
@@ -44,12 +44,12 @@ class Seen:
 
     @property
     def moving(self) -> bool:
-        """Whether it is a video rather than a still or sound alone."""
+        """True if it is a video rather than a still or sound alone."""
         return self.probe.kind == "video"
 
     @property
     def sound_start_s(self) -> float:
-        """When its sound starts on the pictures' clock; 0 for sound alone."""
+        """Start of the clip's audio on the frames' clock; 0 for audio alone."""
         return self.probe.audio.start_s if self.probe.audio is not None and self.probe.kind != "audio" else 0.0
 
 

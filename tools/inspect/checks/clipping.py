@@ -60,7 +60,7 @@ def judge(seen: Seen) -> Iterator[Flag]:
         threshold=FLAT_TOPS_A_SECOND,
         start_s=round(start_s + seen.sound_start_s, 3),
         end_s=round(end_s + seen.sound_start_s, 3),
-        message=f"Its sound is cut off at full scale {numbers['per_s']:.0f} times a second: it is distorted.",
+        message=f"Its sound is cut off at full scale {numbers['per_s']:.0f} times per second: it is distorted.",
         remedy="Use a cleaner recording; turning it down doesn't bring back what was cut off.",
     )
 

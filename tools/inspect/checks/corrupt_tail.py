@@ -13,7 +13,7 @@ LONGEST_PROMISE_S = 1e6
 
 
 def lacks_its_end(probe: ClipProbe) -> bool:
-    """Whether pictures end before the header says so, or with damage."""
+    """True if pictures end before the header says so, or with damage."""
     if probe.kind != "video":
         return False
     promised_s = probe.header_duration_s or 0.0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 JUMP = 24.0
 """Luma steps by which the mean of a flash frame differs from the pictures before and after."""
@@ -20,7 +20,7 @@ class _Flashes(Measure):
         self.count = 0
         self._recent: deque[tuple[float, float]] = deque(maxlen=LONGEST_FLASH + 2)
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         self._recent.append((picture.time_s, picture.mean))
         means = [mean for _, mean in self._recent]
         if max(means) - min(means) < JUMP:
@@ -37,7 +37,7 @@ class _Flashes(Measure):
                 return
 
     def _steady_before(self, length: int) -> bool:
-        """Whether the light didn't swing as much before: then it flickers, which is another check's."""
+        """True if the light didn't swing as much before: then it flickers, which is another check's."""
         earlier = [mean for _, mean in self._recent][: -1 - length]
         return max(earlier) - min(earlier) < JUMP
 

@@ -8,7 +8,7 @@ import numpy as np
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.shake import MOST_SHAKE
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 MOST_SWING = 2.4
 """Luma steps: how far the mean light of a picture lies off the middle of its neighbours, in the typical second."""
@@ -25,7 +25,7 @@ class _Swings(Measure):
         self._swings: list[float] = []
         self._since = 0
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         if picture.change is None:
             self._means.clear()
         self._means.append(picture.mean)
@@ -41,7 +41,7 @@ class _Swings(Measure):
 
 
 def swing(means: np.ndarray) -> float:
-    """How far the means [N] swing around their local line, the median over N; 0 where they seldom turn.
+    """Return the swing of the means [N] around their local line, the median over N; 0 where they seldom turn.
 
     The median leaves single flashes and cuts out; a rhythm of two to six pictures is seen.
     """

@@ -13,7 +13,7 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 STEPS = 3, 4, 6, 8
 """Lengths that are tried, in studied pictures: 0.75 to 2 s."""
@@ -47,7 +47,7 @@ class _Transitions(Measure):
         self._recent: deque[_Shot] = deque(maxlen=max(STEPS) + 1)
         self.found: list[tuple[float, float, str, float]] = []
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         small = picture.small
         if self._recent and self._recent[-1].small.shape != small.shape:
             self._recent.clear()

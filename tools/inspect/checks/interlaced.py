@@ -6,7 +6,7 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 COMBED_SHARE = 0.02
 """Share of pixels that stand out against the lines above and below while those agree, where the picture moves."""
@@ -22,7 +22,7 @@ class _Combs(Measure):
         self._count = 0
         self._shares: list[float] = []
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         self._count += 1
         if picture.change is None or picture.change < MOVING_CHANGE or len(self._shares) >= KEPT or self._count % 2:
             return

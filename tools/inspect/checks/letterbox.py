@@ -6,7 +6,7 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 UNIFORM_RANGE = 14
 """Luma steps by which the pixels of a bar differ at most, over the whole bar and all of the clip."""
@@ -28,7 +28,7 @@ class _Bars(Measure):
         self._rows: tuple[np.ndarray, np.ndarray] | None = None
         self._columns: tuple[np.ndarray, np.ndarray] | None = None
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         self._count += 1
         if self._count % 2 == 0:
             return

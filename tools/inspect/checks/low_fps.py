@@ -1,10 +1,10 @@
-"""Fewer different pictures a second than the samples will have, by the camera or by repeated pictures."""
+"""Fewer different pictures per second than the samples will have, by the camera or by repeated pictures."""
 
 from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 SLOWEST_SHARE = 0.9
 """A clip slower than this share of the working rate shows repeated pictures."""
@@ -24,7 +24,7 @@ class _Repeats(Measure):
         self.repeats = 0
         self._run = 0
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         if picture.change is None:
             return
         if picture.change <= REPEATED_CHANGE:
@@ -53,7 +53,7 @@ def judge(seen: Seen) -> Iterator[Flag]:
         return
     message = f"It has {fps:.4g} fps; at {seen.frame_rate:g} fps pictures are repeated and motion stutters."
     if fps >= threshold:
-        message = f"Of its {fps:.4g} pictures a second only {true_fps:.3g} differ: slower footage, blown up."
+        message = f"Of its {fps:.4g} pictures per second only {true_fps:.3g} differ: slower footage, blown up."
     yield Flag(
         id="low_fps",
         severity="warn",

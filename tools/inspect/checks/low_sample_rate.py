@@ -22,7 +22,7 @@ SAME_SHARE = 1e-4
 
 
 class _Band(Measure):
-    """The mean spectrum, a few times a second, and the difference of the first two channels."""
+    """The mean spectrum, a few times per second, and the difference of the first two channels."""
 
     def __init__(self) -> None:
         self._spectrum = np.zeros(POINTS // 2 + 1)
@@ -80,7 +80,7 @@ def judge(seen: Seen) -> Iterator[Flag]:
             severity="warn",
             value=audio.sample_rate_hz,
             threshold=LOWEST_RATE_HZ,
-            message=f"Its sound has {audio.sample_rate_hz} samples a second: nothing above "
+            message=f"Its sound has {audio.sample_rate_hz} samples per second: nothing above "
             f"{audio.sample_rate_hz / 2000:.1f} kHz.",
             remedy="Use the original recording if there is one; the model learns the dull sound.",
         )

@@ -1,4 +1,4 @@
-"""Whether there is music: notes that are held, and a pulse. It flags nothing; captions ask for it.
+"""Detects music by held notes and a pulse. It flags nothing; captions ask for it.
 
 A measure, no understanding: a machine that beeps in time may be taken for music, an ambient drone is left open.
 """
@@ -170,7 +170,7 @@ class _Pulse:
 
 
 def music_likely(numbers: Mapping[str, Any]) -> bool | None:
-    """What the measures say: True for notes that change and are held over a pulse, False without either, else None."""
+    """Return True for notes that change and are held over a pulse, False without either, else None."""
     clarity = numbers.get("pulse_clarity")
     if clarity is None:
         return None

@@ -1,4 +1,4 @@
-"""What a clip looks like over time, as signatures of its pictures; duplicates.py compares the clips by them."""
+"""Signatures of a clip's frames over time; duplicates.py compares the clips by them."""
 
 from collections.abc import Iterator
 

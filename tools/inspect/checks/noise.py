@@ -7,7 +7,7 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 MOST_NOISE = 8.0
 """Standard deviation in 8-bit luma steps."""
@@ -24,7 +24,7 @@ class _Grain(Measure):
         self._kept: list[float] = []
         self._every, self._count = 1, 0
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         self._count += 1
         if self._count % (4 * self._every) != 1:
             return

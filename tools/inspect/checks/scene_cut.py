@@ -9,7 +9,7 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 THRESHOLD = 27.0
 """The content detector's own default: mean change of hue, saturation and luma."""
@@ -32,7 +32,7 @@ class _Cuts(Measure):
         self._before: deque[float] = deque(maxlen=NEIGHBOURS)
         self._candidate: _Candidate | None = None
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         change, previous = picture.change, picture.previous
         if change is None or previous is None:
             self._before.clear()
@@ -80,7 +80,7 @@ class _Candidate:
 
 
 def content_change(before: np.ndarray, after: np.ndarray) -> float:
-    """What PySceneDetect's content detector says of two pictures that follow each other (uint8 BGR, same shape)."""
+    """Return PySceneDetect's content score of two successive frames (uint8 BGR, same shape)."""
     from scenedetect import FrameTimecode
     from scenedetect.detectors import ContentDetector
     from scenedetect.stats_manager import StatsManager

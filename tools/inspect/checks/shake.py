@@ -1,4 +1,4 @@
-"""How the camera moves, and whether it shakes."""
+"""Measures the camera's movement and flags shake."""
 
 import math
 from collections import deque
@@ -9,12 +9,12 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 MOST_SHAKE = 0.10
-"""Picture widths a second."""
+"""Picture widths per second."""
 INTERVAL_S = 0.075
-"""The shift is measured about twelve times a second: hands shake two to six times."""
+"""The shift is measured about twelve times per second: hands shake two to six times."""
 BURST_S, PAUSE_S = 1.9, 2.1
 """Shifts are measured for a while, then not for a while: a hand that shakes doesn't choose."""
 SURE_RESPONSE = 0.15
@@ -42,7 +42,7 @@ class _CameraMotion(Measure):
         self._shakes: list[float] = []
         self._unsure = 0
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         passed_s = picture.time_s - self._last_s
         if self._last is not None and passed_s < INTERVAL_S:
             return
@@ -111,7 +111,7 @@ def judge(seen: Seen) -> Iterator[Flag]:
         severity="warn",
         value=shake,
         threshold=MOST_SHAKE,
-        message=f"The camera shakes: the whole picture jerks to and fro at {shake:.0%} of its width a second.",
+        message=f"The camera shakes: the whole picture jerks to and fro at {shake:.0%} of its width per second.",
         remedy="Stabilise it, or keep it if handheld is the look you train.",
     )
 

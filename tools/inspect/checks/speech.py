@@ -1,4 +1,4 @@
-"""How much of the sound is speech, by Silero's voice detector. It flags nothing; captions and objectives ask for it."""
+"""Share of speech in the audio, by Silero's voice detector. It flags nothing; captions and objectives ask for it."""
 
 import functools
 from collections.abc import Iterator

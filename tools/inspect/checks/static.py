@@ -8,7 +8,7 @@ import numpy as np
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.checks.spans import Spans
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 STATIC_CHANGE = 1.0
 """Mean difference in luma steps to the first picture that only compression causes."""
@@ -25,7 +25,7 @@ class _Stillness(Measure):
         self._first: np.ndarray | None = None
         self._previous_s = 0.0
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         if self._first is None:
             self._first = picture.small
         elif self._first.shape != picture.small.shape:

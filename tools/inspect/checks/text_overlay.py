@@ -12,7 +12,7 @@ import numpy as np
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 LINE_SIDE_PX, MARK_SIDE_PX = 480, 240
 EVERY = 4
@@ -69,7 +69,7 @@ class _Overlay(Measure):
         self._last_s = 0.0
         self._best: dict[str, float | int] | None = None
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         self._count += 1
         if self._count % EVERY != 1:
             return

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tools.inspect.checks.check import Check, Measure, Numbers, Seen
 from tools.inspect.report.report import Flag
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 MOST_SHARE = 0.005
 """Of the area; softened edges alone are less."""
@@ -14,7 +14,7 @@ class _Transparency(Measure):
     def __init__(self) -> None:
         self.most = 0.0
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         self.most = max(self.most, picture.transparency)
 
     def numbers(self) -> Numbers:

@@ -26,7 +26,7 @@ _MAGIC: tuple[tuple[int, bytes], ...] = (
 
 
 def may_be_media(file: Path) -> bool:
-    """Whether a file's name or its first bytes promise a film, an image or a recording; decodes nothing."""
+    """True if a file's name or its first bytes promise a film, an image or a recording; decodes nothing."""
     if expected_kind(file) != "other":
         return True
     if file.suffix.lower() in TEXT_SUFFIXES:

@@ -5,24 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tools.inspect.discover.names import displayed
 from tools.inspect.remedies.ledger import Taken, state_of
 from tools.project import Project
 from trainer_core.errors import ConfigError
 from trainer_core.files import file_digest, read_jsonl, write_jsonl
+from trainer_core.strict import Strict
 
 Column = Literal["reference_video", "reference_audio", "video_mask", "audio_mask"]
 
 
-class Input(BaseModel):
-    """One file in one column of one clip: `choice` is what the person chose, in words.
+class Input(Strict):
+    """One file in one column of one clip: `choice` is what the user chose, in words.
 
-    `file` is relative to the project's inputs folder, or absolute where it is the person's own.
+    `file` is relative to the project's inputs folder, or absolute where it is the user's own.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     source: str
     path: str

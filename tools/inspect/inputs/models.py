@@ -1,4 +1,4 @@
-"""References and masks by a local transformers model that the person names: depth, a labelled subject, poses.
+"""References and masks by a local transformers model that the user names: depth, a labelled subject, poses.
 
 Only models on this machine are read; nothing is downloaded, no code of a model's own is run.
 """
@@ -38,7 +38,7 @@ def depth(folder: Path, samples: Sequence[np.ndarray]) -> Draw:
 
 
 def matte(folder: Path, label: str, *, inside: int) -> Draw:
-    """What the model labels `label` has the value `inside`, all else the opposite (255 - inside)."""
+    """Draw `inside` where the model labels `label`, the opposite (255 - inside) elsewhere."""
     processor, model = _loaded("AutoModelForSemanticSegmentation", folder)
     labels = {str(name): int(index) for index, name in model.config.id2label.items()}
     if label not in labels:

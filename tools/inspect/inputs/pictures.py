@@ -1,4 +1,4 @@
-"""References and masks drawn picture by picture: each function returns what `Change.draw` wants.
+"""References and masks drawn frame by frame: each function returns what `MediaChange.draw` wants.
 
 Pictures are uint8 [H, W, 3] RGB as displayed. In a mask white is kept and black is generated.
 """
@@ -41,7 +41,7 @@ def grayscale() -> Draw:
 
 
 def luminance() -> Draw:
-    """How much light: BT.709 luminance of the linear colours, written with the sRGB curve."""
+    """Draw the light: BT.709 luminance of the linear colours, written with the sRGB curve."""
     steps = np.arange(256) / 255
     linear = np.where(steps <= 0.04045, steps / 12.92, ((steps + 0.055) / 1.055) ** 2.4).astype(np.float32)
 

@@ -1,6 +1,6 @@
 """The tool that makes references and masks: what the in-context and inpainting objectives learn from.
 
-Which and how is the person's choice: kinds and their strengths have no defaults.
+Which and how is the user's choice: kinds and their strengths have no defaults.
 """
 
 import wave
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.inspect.discover.names import displayed
 from tools.inspect.inputs import pictures
@@ -18,7 +18,7 @@ from tools.inspect.inputs.ledger import Column, Input, read_inputs, write_inputs
 from tools.inspect.remedies.ledger import state_of
 from tools.inspect.remedies.recode import write_copies
 from tools.inspect.remedies.tool import named
-from tools.inspect.remedies.tracks import Change, Draw, Stretch
+from tools.inspect.remedies.tracks import Draw, MediaChange, Stretch
 from tools.inspect.report.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, as_given, nothing
@@ -26,6 +26,7 @@ from trainer_core.data.media.pictures import read_frames
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import file_digest, replacing
+from trainer_core.strict import Strict
 
 Kind = Literal[
     "files", "edges", "blur", "grayscale", "luminance", "downscale", "depth", "matte", "pose", "low_pass",
@@ -36,10 +37,8 @@ DEPTH_SAMPLES = 8
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class InputsArguments(BaseModel):
-    """What the person chose. A kind reads only its own settings, and needs them: ask the person, never invent them."""
-
-    model_config = ConfigDict(extra="forbid")
+class InputsArguments(Strict):
+    """The user's choice. A kind reads only its own settings, and needs them: ask the user, never invent them."""
 
     column: Column
     kind: Kind
@@ -62,19 +61,15 @@ class InputsArguments(BaseModel):
     seed: int = 0
 
 
-class MadeInput(BaseModel):
+class MadeInput(Strict):
     """One file for one clip."""
-
-    model_config = ConfigDict(extra="forbid")
 
     clip: str
     file: str
 
 
-class InputsResult(BaseModel):
-    """What was made: show the person the sentence and the clips without a file; the report was made anew."""
-
-    model_config = ConfigDict(extra="forbid")
+class InputsResult(Strict):
+    """Files made: show the user the sentence and the clips without a file; the report was written again."""
 
     sentence: str
     made: list[MadeInput]
@@ -134,11 +129,11 @@ _RECIPES: dict[str, _Recipe] = {
 
 
 def make_inputs(project: Project, arguments: InputsArguments, progress: Progress | None = None) -> InputsResult:
-    """Make or name the references or masks of clips, as the person chose: the in-context and inpainting objectives
+    """Make or name the references or masks of clips, as the user chose: the in-context and inpainting objectives
     train on them.
 
     References: edges, blur, grayscale, luminance, downscale, low_pass (sound), depth, pose and matte by a local model
-    the person names, or the person's own files. Masks: boxes, random_boxes, random_brushes, spans, random_spans,
+    the user names, or the user's own files. Masks: boxes, random_boxes, random_brushes, spans, random_spans,
     matte, files; white or loud is kept, the rest is generated. Written into the project, never into the clips folder;
     then the clips are inspected again.
     """
@@ -193,7 +188,7 @@ def make_inputs(project: Project, arguments: InputsArguments, progress: Progress
 
 
 def preview_inputs(project: Project, arguments: InputsArguments) -> Preview:
-    """What a person reads before references or masks are made: their own choice, in words."""
+    """Return the card before references or masks are made: the user's own choice, in words."""
     from tools.inspect.report.clips import read_report, usable_clips
 
     recipe = _RECIPES[arguments.kind]
@@ -223,7 +218,7 @@ def _check(arguments: InputsArguments, recipe: _Recipe) -> None:
     missing = [name for name in recipe.needs if name not in given]
     if missing:
         raise ConfigError(
-            f"{arguments.kind} needs {' and '.join(missing)}, and that is the person's choice.", "Ask the person."
+            f"{arguments.kind} needs {' and '.join(missing)}, and that is the user's choice.", "Ask the user."
         )
     foreign = sorted(given - {"column", "kind", "clips", *recipe.needs, *recipe.may_have})
     if foreign:
@@ -241,7 +236,7 @@ def _check(arguments: InputsArguments, recipe: _Recipe) -> None:
 def _make(
     project: Project, clip: Clip, arguments: InputsArguments, report: Report, progress: Progress | None
 ) -> Path | None:
-    """Write one clip's file and return it; None when the person's folder has none for it."""
+    """Write one clip's file and return it; None when the user's folder has none for it."""
     source = Path(clip.source) / clip.path
     stem = project.inputs_path / arguments.column / f"{clip.path}.{arguments.kind}"
     if arguments.kind == "files":
@@ -251,7 +246,7 @@ def _make(
         return _drawn(file, is_image(file), stem, pictures.inverted(), report, progress)
     if arguments.kind == "low_pass":
         target = stem.with_name(f"{stem.name}.mov")
-        write_copies(source, [Stretch(target)], Change(low_pass_hz=arguments.cutoff_hz, blind=True), progress)
+        write_copies(source, [Stretch(target)], MediaChange(low_pass_hz=arguments.cutoff_hz, blind=True), progress)
         return target
     if arguments.column == "audio_mask":
         return _write_level(stem.with_name(f"{stem.name}.wav"), clip, _spans_of(clip, arguments))
@@ -300,7 +295,7 @@ def _drawn(source: Path, still: bool, stem: Path, draw: Draw, report: Report, pr
     """Draw every picture of a video, or the first of a still, into a file beside its clip's others."""
     if not still:
         target = stem.with_name(f"{stem.name}.mov")
-        write_copies(source, [Stretch(target)], Change(draw=draw, silent=True), progress)
+        write_copies(source, [Stretch(target)], MediaChange(draw=draw, silent=True), progress)
         return target
     from PIL import Image
 
@@ -317,7 +312,7 @@ def _drawn(source: Path, still: bool, stem: Path, draw: Draw, report: Report, pr
 
 
 def _own_file(folder: Path, clip: Clip) -> Path | None:
-    """The person's file for a clip: its relative path under the folder with any ending, else its name alone."""
+    """The user's file for a clip: its relative path under the folder with any ending, else its name alone."""
     folder = folder.expanduser().absolute()
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {displayed(str(folder))}.", "Name the folder with the files.")

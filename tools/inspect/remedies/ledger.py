@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tools.inspect.discover.media_file import COLUMNS, FoundFile
 from tools.inspect.discover.names import displayed
@@ -16,12 +16,11 @@ from tools.inspect.report.report import Origin, Replaced, Report
 from tools.project import Project
 from trainer_core.errors import ConfigError
 from trainer_core.files import file_digest, read_jsonl, write_jsonl
+from trainer_core.strict import Strict
 
 
-class Copy(BaseModel):
+class Copy(Strict):
     """One copy: `path` and the further files in `columns` are relative to the project's clips folder."""
-
-    model_config = ConfigDict(extra="forbid")
 
     path: str
     start_s: float
@@ -29,10 +28,8 @@ class Copy(BaseModel):
     columns: dict[str, str] = {}
 
 
-class Remedied(BaseModel):
+class Remedied(Strict):
     """One clip that was replaced: what it was, what was done, what took its place, and how many seconds were left."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source: str
     path: str
@@ -48,7 +45,7 @@ class Remedied(BaseModel):
 
 @dataclass(frozen=True)
 class Taken:
-    """What inspection looks at: the files, and the records whose copies stand among them."""
+    """Files that inspection takes, and the records whose copies stand among them."""
 
     found: list[FoundFile]
     replaced: list[Remedied]

@@ -1,4 +1,4 @@
-"""What each remedy does to a clip, from the report and the person's settings: one function a remedy, pure.
+"""Plans of each remedy's change to a clip, from the report and the user's settings: one pure function per remedy.
 
 A plan names the stretches that are kept (seconds on the clip's clock, each with a label for its name) and the change.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tools.inspect.discover.names import displayed
-from tools.inspect.remedies.tracks import Change, Crop
+from tools.inspect.remedies.tracks import Crop, MediaChange
 from tools.inspect.report.report import Clip
 from trainer_core.data.buckets import SHORTEST_VIDEO_FRAMES
 from trainer_core.errors import DataError
@@ -25,8 +25,8 @@ EDGE_S = 0.1
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the person may choose; None leaves it to the report. Seconds on each clip's own clock."""
+class RemedySettings:
+    """The user's choices; None leaves one to the report. Seconds on each clip's own clock."""
 
     frame_rate: float
     at_s: tuple[float, ...] | None = None
@@ -38,16 +38,16 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RemedyPlan:
     """`words` say what is done, `stretches` are (label, start, end)."""
 
     words: str
-    change: Change
+    change: MediaChange
     stretches: list[tuple[str, float, float]]
     keeps_caption: bool = True
 
 
-def split_at_cuts(clip: Clip, settings: Settings) -> Plan:
+def split_at_cuts(clip: Clip, settings: RemedySettings) -> RemedyPlan:
     """One copy a shot; shots too short for the shortest sample are left away."""
     cuts = sorted(settings.at_s if settings.at_s is not None else clip.measures.cuts_s)
     inside = [cut for cut in cuts if 0 < cut < clip.duration_s]
@@ -69,10 +69,10 @@ def split_at_cuts(clip: Clip, settings: Settings) -> Plan:
             "Leave it whole, or leave it out.",
         )
     cut_list = ", ".join(f"{cut:.2f} s" for cut in inside)
-    return Plan(f"split at {cut_list}", Change(), shots, keeps_caption=False)
+    return RemedyPlan(f"split at {cut_list}", MediaChange(), shots, keeps_caption=False)
 
 
-def window(clip: Clip, settings: Settings) -> Plan:
+def window(clip: Clip, settings: RemedySettings) -> RemedyPlan:
     """Equal pieces no longer than `seconds`, on the working frame rate's grid, each to be captioned by itself."""
     longest_s = settings.seconds or PIECE_S
     count = math.ceil(clip.duration_s / longest_s - 1e-6)
@@ -86,11 +86,11 @@ def window(clip: Clip, settings: Settings) -> Plan:
     ]
     edges = [*grid, math.inf]
     pieces = [(f"part-{index + 1:02d}", edges[index], edges[index + 1]) for index in range(count)]
-    return Plan(f"cut into {count} pieces of at most {longest_s:g} s", Change(), pieces, keeps_caption=False)
+    return RemedyPlan(f"cut into {count} pieces of at most {longest_s:g} s", MediaChange(), pieces, keeps_caption=False)
 
 
-def trim(clip: Clip, settings: Settings) -> Plan:
-    """Keep the stretch the person names; without one, take black off both ends."""
+def trim(clip: Clip, settings: RemedySettings) -> RemedyPlan:
+    """Keep the stretch the user names; without one, take black off both ends."""
     start_s, end_s = settings.start_s, settings.end_s
     if start_s is None and end_s is None:
         for flag in clip.flags:
@@ -110,18 +110,20 @@ def trim(clip: Clip, settings: Settings) -> Plan:
             "Choose a start before the end, inside the clip.",
         )
     until = "its end" if math.isinf(end) else f"{end:.2f} s"
-    return Plan(f"kept from {begin:.2f} s to {until}", Change(), [("trimmed", begin, end)])
+    return RemedyPlan(f"kept from {begin:.2f} s to {until}", MediaChange(), [("trimmed", begin, end)])
 
 
-def constant_frame_rate(clip: Clip, settings: Settings) -> Plan:
+def constant_frame_rate(clip: Clip, settings: RemedySettings) -> RemedyPlan:
     """The picture shown at each tick of the working frame rate, with the sound as it is."""
     if clip.kind != "video":
         raise DataError(f"{displayed(clip.path)} has no moving picture.", "Choose videos.")
     rate = settings.frame_rate
-    return Plan(f"resampled to {rate:g} pictures a second", Change(frame_rate=rate), [(f"{rate:g}fps", 0.0, math.inf)])
+    return RemedyPlan(
+        f"resampled to {rate:g} pictures per second", MediaChange(frame_rate=rate), [(f"{rate:g}fps", 0.0, math.inf)]
+    )
 
 
-def crop_bars(clip: Clip, settings: Settings) -> Plan:
+def crop_bars(clip: Clip, settings: RemedySettings) -> RemedyPlan:
     """The picture without the bars that the report measured."""
     del settings
     measured = next((str(flag.value) for flag in clip.flags if flag.id == "letterbox"), "")
@@ -130,29 +132,31 @@ def crop_bars(clip: Clip, settings: Settings) -> Plan:
         raise DataError(f"{displayed(clip.path)}: the report measured no bars.", "Leave it as it is.")
     width, height, left, top = map(int, sides.groups())
     crop = Crop(left / clip.width, top / clip.height, width / clip.width, height / clip.height)
-    return Plan(f"cropped to {width} × {height} at ({left}, {top})", Change(crop=crop), [("cropped", 0.0, math.inf)])
+    return RemedyPlan(
+        f"cropped to {width} × {height} at ({left}, {top})", MediaChange(crop=crop), [("cropped", 0.0, math.inf)]
+    )
 
 
-def deinterlace(clip: Clip, settings: Settings) -> Plan:
+def deinterlace(clip: Clip, settings: RemedySettings) -> RemedyPlan:
     """One whole picture of each two fields, at the same rate; half of the fine movement is lost, no combs are left."""
     del settings
     if clip.kind != "video":
         raise DataError(f"{displayed(clip.path)} has no moving picture.", "Choose videos.")
-    return Plan("deinterlaced (bwdif)", Change(deinterlace=True), [("deinterlaced", 0.0, math.inf)])
+    return RemedyPlan("deinterlaced (bwdif)", MediaChange(deinterlace=True), [("deinterlaced", 0.0, math.inf)])
 
 
-def rotate(clip: Clip, settings: Settings) -> Plan:
-    """Turned clockwise by the degrees that the person names: nobody else knows what is up."""
+def rotate(clip: Clip, settings: RemedySettings) -> RemedyPlan:
+    """Turned clockwise by the degrees that the user names: nobody else knows what is up."""
     if settings.degrees not in (90, 180, 270):
         raise DataError(
             f"{displayed(clip.path)}: by how much is it to be turned?", "Name 90, 180 or 270 degrees clockwise."
         )
     turns = (360 - settings.degrees) // 90 % 4
     words = f"turned {settings.degrees}° clockwise"
-    return Plan(words, Change(quarter_turns=turns), [(f"turned-{settings.degrees}", 0.0, math.inf)])
+    return RemedyPlan(words, MediaChange(quarter_turns=turns), [(f"turned-{settings.degrees}", 0.0, math.inf)])
 
 
-def loudness(clip: Clip, settings: Settings) -> Plan:
+def loudness(clip: Clip, settings: RemedySettings) -> RemedyPlan:
     """One gain for the whole clip, to the target, but no higher than its peak allows: nothing is compressed."""
     measured, target = clip.audio.loudness_lufs, settings.target_lufs or TARGET_LUFS
     if measured is None:
@@ -166,16 +170,16 @@ def loudness(clip: Clip, settings: Settings) -> Plan:
         gain_db = HIGHEST_PEAK_DBFS - clip.audio.peak_dbfs
         limit = f", as far as its peak allows ({target:g} LUFS would clip)"
     words = f"sound changed by {gain_db:+.1f} dB, from {measured:.1f} to {measured + gain_db:.1f} LUFS{limit}"
-    return Plan(words, Change(gain_db=gain_db), [("levelled", 0.0, math.inf)])
+    return RemedyPlan(words, MediaChange(gain_db=gain_db), [("levelled", 0.0, math.inf)])
 
 
-def _flagged(*names: str) -> Callable[[Clip, Settings], bool]:
+def _flagged(*names: str) -> Callable[[Clip, RemedySettings], bool]:
     return lambda clip, _settings: any(flag.id in names for flag in clip.flags)
 
 
-def _black_at_an_end(clip: Clip, settings: Settings) -> bool:
+def _black_at_an_end(clip: Clip, settings: RemedySettings) -> bool:
     try:
-        trim(clip, Settings(frame_rate=settings.frame_rate))
+        trim(clip, RemedySettings(frame_rate=settings.frame_rate))
     except DataError:
         return False
     return True
@@ -183,10 +187,10 @@ def _black_at_an_end(clip: Clip, settings: Settings) -> bool:
 
 @dataclass(frozen=True)
 class Remedy:
-    """How a clip is remedied, which clips need it, and which settings it reads."""
+    """A remedy: its plan for a clip, the clips that need it, and the settings it reads."""
 
-    plan: Callable[[Clip, Settings], Plan]
-    needed: Callable[[Clip, Settings], bool]
+    plan: Callable[[Clip, RemedySettings], RemedyPlan]
+    needed: Callable[[Clip, RemedySettings], bool]
     reads: frozenset[str] = frozenset()
 
 

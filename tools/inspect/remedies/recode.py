@@ -15,7 +15,7 @@ import av
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-from tools.inspect.remedies.tracks import Change, PictureTrack, SoundTrack, Stretch
+from tools.inspect.remedies.tracks import MediaChange, PictureTrack, SoundTrack, Stretch
 from tools.project import Progress
 from trainer_core.data.media.decode import (
     Damage,
@@ -48,7 +48,7 @@ class Written:
 
 
 def write_copies(
-    source: Path, stretches: Sequence[Stretch], change: Change, progress: Progress | None = None
+    source: Path, stretches: Sequence[Stretch], change: MediaChange, progress: Progress | None = None
 ) -> list[Written]:
     """Write the copies of `stretches` (disjoint, in order) in one pass through `source`.
 
@@ -98,7 +98,7 @@ def _time_of(frame: VideoFrame | AudioFrame, timeline: Timeline | None) -> float
 class _Writer:
     """One copy in the making; its file is opened with its first picture or sound."""
 
-    def __init__(self, place: Path, stretch: Stretch, change: Change, picture: Any, sound: Any) -> None:
+    def __init__(self, place: Path, stretch: Stretch, change: MediaChange, picture: Any, sound: Any) -> None:
         self.place, self.stretch, self.change = place, stretch, change
         self.picture = PictureTrack(picture, change) if picture is not None else None
         self.sound = SoundTrack(sound, change, stretch) if sound is not None else None

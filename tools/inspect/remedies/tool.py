@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tools.inspect.discover.names import displayed
 from tools.inspect.remedies.ledger import (
@@ -17,15 +17,16 @@ from tools.inspect.remedies.ledger import (
     state_of,
     write_remedied,
 )
-from tools.inspect.remedies.plans import REMEDIES, Plan, Settings
+from tools.inspect.remedies.plans import REMEDIES, RemedyPlan, RemedySettings
 from tools.inspect.remedies.recode import write_copies
-from tools.inspect.remedies.tracks import Change, Stretch
+from tools.inspect.remedies.tracks import MediaChange, Stretch
 from tools.inspect.report.report import Clip, Report
 from tools.project import Progress, Project
 from tools.spec import CostLine, Preview, Tool, nothing
 from trainer_core.data.windows import is_image
 from trainer_core.errors import ConfigError, DataError
 from trainer_core.files import file_digest
+from trainer_core.strict import Strict
 from trainer_core.units import counted
 
 RemedyName = Literal[
@@ -36,10 +37,8 @@ ENDING = ".mov"
 SHOWN_CLIPS = 20
 
 
-class RemedyArguments(BaseModel):
-    """Which remedy, on which clips; a remedy reads only its own settings."""
-
-    model_config = ConfigDict(extra="forbid")
+class RemedyArguments(Strict):
+    """The remedy and its clips; a remedy reads only its own settings."""
 
     remedy: RemedyName
     clips: Annotated[
@@ -49,27 +48,21 @@ class RemedyArguments(BaseModel):
     frame_rate: Annotated[
         float | None, Field(ge=1, le=120, description="constant_frame_rate: null takes the report's.")
     ] = None
-    degrees: Annotated[Literal[90, 180, 270] | None, Field(description="rotate: clockwise; the person names it.")] = (
-        None
-    )
+    degrees: Annotated[Literal[90, 180, 270] | None, Field(description="rotate: clockwise; the user names it.")] = None
     start_s: Annotated[float | None, Field(ge=0, description="trim: null and null take black off the ends.")] = None
     end_s: Annotated[float | None, Field(gt=0, description="trim: where to end.")] = None
     target_lufs: Annotated[float | None, Field(ge=-40, le=-5, description="loudness: null is -23 (EBU R128).")] = None
     seconds: Annotated[float | None, Field(gt=0, description="window: the longest piece; null is 5.")] = None
 
 
-class UndoArguments(BaseModel):
-    """Which clips to take back as they were."""
-
-    model_config = ConfigDict(extra="forbid")
+class UndoRemediesArguments(Strict):
+    """Clips to take back as they were."""
 
     clips: Annotated[list[str], Field(min_length=1, description="Names of the original clips, `*` allowed.")]
 
 
-class RemediedClip(BaseModel):
-    """What was done to one clip, and what took its place."""
-
-    model_config = ConfigDict(extra="forbid")
+class RemediedClip(Strict):
+    """One clip's remedy, and the copies that took its place."""
 
     clip: str
     done: str
@@ -78,10 +71,8 @@ class RemediedClip(BaseModel):
     seconds_left_away: float
 
 
-class RemedyResult(BaseModel):
-    """What was remedied: show the person the sentence and what was done; the report was made anew."""
-
-    model_config = ConfigDict(extra="forbid")
+class RemedyResult(Strict):
+    """Remedied clips: show the user the sentence and what was done; the report was written again."""
 
     sentence: str
     remedied: list[RemediedClip]
@@ -95,7 +86,7 @@ def remedy_clips(project: Project, arguments: RemedyArguments, progress: Progres
     split_at_cuts makes a copy of each shot, constant_frame_rate resamples with the sound, crop_bars cuts letterboxes
     away, deinterlace makes whole pictures of fields, rotate turns, trim takes black or named seconds off, loudness
     brings the sound to -23 LUFS, window cuts long clips into pieces with captions of their own. Each copy is decoded
-    again to prove it. Ask the person first: it takes time and disk space. The clips are then inspected again.
+    again to prove it. Ask the user first: it takes time and disk space. The clips are then inspected again.
     """
     report, plans = _planned(project, arguments)  # refused before anything is written
     done, notes = [], []
@@ -115,7 +106,7 @@ def remedy_clips(project: Project, arguments: RemedyArguments, progress: Progres
 
 
 def preview_remedies(project: Project, arguments: RemedyArguments) -> Preview:
-    """What a person reads before copies are made: what is done to which clip, and what it takes."""
+    """Return the card before copies are made: what is done to which clip, and what it takes."""
     _, plans = _planned(project, arguments)
     lines = [f"{displayed(clip.path)}: {plan.words}" for clip, plan in plans[:SHOWN_CLIPS]]
     if len(plans) > SHOWN_CLIPS:
@@ -131,7 +122,7 @@ def preview_remedies(project: Project, arguments: RemedyArguments) -> Preview:
     return Preview(f"Make {copies} of {counted(len(plans), 'clip')}?", lines, costs)
 
 
-def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress | None = None) -> RemedyResult:
+def undo_remedies(project: Project, arguments: UndoRemediesArguments, progress: Progress | None = None) -> RemedyResult:
     """Take clips back as they were before their last remedy, and remove the copies that stood for them."""
     report, records, undone = _taken_back(project, arguments)
     write_remedied(project, [record for record in records if record not in undone])
@@ -145,8 +136,8 @@ def undo_remedies(project: Project, arguments: UndoArguments, progress: Progress
     )
 
 
-def preview_undo(project: Project, arguments: UndoArguments) -> Preview:
-    """What a person reads before copies are removed: which clips come back as they were, for which files."""
+def preview_undo(project: Project, arguments: UndoRemediesArguments) -> Preview:
+    """Return the card before copies are removed: which clips come back as they were, for which files."""
     _, _, undone = _taken_back(project, arguments)
     lines = [f"{displayed(record.path)}: {record.settings}" for record in undone[:SHOWN_CLIPS]]
     if len(undone) > SHOWN_CLIPS:
@@ -162,7 +153,7 @@ def preview_undo(project: Project, arguments: UndoArguments) -> Preview:
     return Preview(f"Take back {counted(len(undone), 'remedy')}?", lines, costs)
 
 
-def _taken_back(project: Project, arguments: UndoArguments) -> tuple[Report, list[Remedied], list[Remedied]]:
+def _taken_back(project: Project, arguments: UndoRemediesArguments) -> tuple[Report, list[Remedied], list[Remedied]]:
     """The report, all records, and those that an undo takes back: remedies of a clip's copies go with its own."""
     from tools.inspect.report.clips import read_report
 
@@ -195,14 +186,14 @@ def _files_of(project: Project, records: Sequence[Remedied]) -> list[Path]:
     return [file for file in files if project.clips_path in file.resolve().parents]
 
 
-def _planned(project: Project, arguments: RemedyArguments) -> tuple[Report, list[tuple[Clip, Plan]]]:
+def _planned(project: Project, arguments: RemedyArguments) -> tuple[Report, list[tuple[Clip, RemedyPlan]]]:
     """What would be done to which clips, and the report it follows from."""
     from tools.inspect.report.clips import read_report, usable_clips
 
     report = read_report(project)
     remedy = REMEDIES[arguments.remedy]
     _refuse_foreign_settings(arguments)
-    settings = Settings(
+    settings = RemedySettings(
         frame_rate=arguments.frame_rate or report.summary.frame_rate,
         at_s=tuple(arguments.at_s) if arguments.at_s is not None else None,
         **arguments.model_dump(include={"degrees", "start_s", "end_s", "target_lufs", "seconds"}),
@@ -234,7 +225,7 @@ def named(clips: Sequence[Clip], names: Sequence[str]) -> list[Clip]:
 
 
 def _apply(
-    project: Project, clip: Clip, plan: Plan, arguments: RemedyArguments, progress: Progress | None
+    project: Project, clip: Clip, plan: RemedyPlan, arguments: RemedyArguments, progress: Progress | None
 ) -> RemediedClip:
     """Write a clip's copies, then its record: what a kill leaves behind is never used."""
     source = Path(clip.source) / clip.path
@@ -245,7 +236,7 @@ def _apply(
     targets = [free_path(project.clips_path, name) for name in names]
     stretches = [Stretch(target, start, end) for target, (_, start, end) in zip(targets, plan.stretches, strict=True)]
     gains_elsewhere = "audio" in clip.columns and plan.change.gain_db
-    change = Change(**{**vars(plan.change), "gain_db": 0.0}) if gains_elsewhere else plan.change
+    change = MediaChange(**{**vars(plan.change), "gain_db": 0.0}) if gains_elsewhere else plan.change
     columns = _companions(project, clip, plan, targets, progress)
     written = write_copies(source, stretches, change, progress)
     copies = [
@@ -284,7 +275,7 @@ def _apply(
 
 
 def _companions(
-    project: Project, clip: Clip, plan: Plan, targets: list[Path], progress: Progress | None
+    project: Project, clip: Clip, plan: RemedyPlan, targets: list[Path], progress: Progress | None
 ) -> list[dict[str, str]]:
     """Do the same to the clip's reference, mask and sound files, so that they still fit; one mapping a copy."""
     columns: list[dict[str, str]] = [{} for _ in targets]
@@ -301,9 +292,9 @@ def _companions(
             continue
         change = plan.change
         if column in _SOUND_COLUMNS:
-            change = Change(gain_db=plan.change.gain_db if column == "audio" else 0.0)
+            change = MediaChange(gain_db=plan.change.gain_db if column == "audio" else 0.0)
         else:  # a mask or a reference wasn't filmed in fields
-            change = Change(**{**vars(change), "gain_db": 0.0, "deinterlace": False})
+            change = MediaChange(**{**vars(change), "gain_db": 0.0, "deinterlace": False})
         further = [free_path(project.clips_path, f"{target.with_suffix('')}.{column}{ENDING}") for target in targets]
         stretches = [Stretch(place, start, end) for place, (_, start, end) in zip(further, plan.stretches, strict=True)]
         for own, one in zip(columns, write_copies(file, stretches, change, progress), strict=True):
@@ -350,5 +341,5 @@ def _refuse_foreign_settings(arguments: RemedyArguments) -> None:
 
 REMEDY_TOOLS: list[Tool] = [
     Tool("remedy_clips", remedy_clips, RemedyArguments, needs_approval="change", preview=preview_remedies),
-    Tool("undo_remedies", undo_remedies, UndoArguments, needs_approval="change", preview=preview_undo),
+    Tool("undo_remedies", undo_remedies, UndoRemediesArguments, needs_approval="change", preview=preview_undo),
 ]

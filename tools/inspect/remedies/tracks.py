@@ -1,4 +1,4 @@
-"""What may change in a copy, and its two tracks: pictures through libavfilter, sound through NumPy."""
+"""Changes to a copy and its two tracks: frames through libavfilter, audio through NumPy."""
 
 import itertools
 import math
@@ -36,8 +36,8 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Change:
-    """What is done to pictures and sound. `quarter_turns` are counter-clockwise, after the display rotation.
+class MediaChange:
+    """Change to frames and audio. `quarter_turns` are counter-clockwise, after the display rotation.
     `deinterlace` makes one whole picture of each two fields.
 
     `draw(picture, time_s)` makes another picture of each displayed one, uint8 [H, W, 3] RGB, of any one size. A
@@ -67,7 +67,7 @@ class Stretch:
 class PictureTrack:
     """Pictures through libavfilter to H.264."""
 
-    def __init__(self, stream: Any, change: Change) -> None:
+    def __init__(self, stream: Any, change: MediaChange) -> None:
         self.stream, self.change = stream, change
         self.graph: Graph | None = None
         self.waiting: list[VideoFrame] = []
@@ -182,7 +182,7 @@ class PictureTrack:
 class SoundTrack:
     """Sound, put on the copy's clock, to 24-bit PCM: gaps become silence, nothing is shifted."""
 
-    def __init__(self, stream: Any, change: Change, stretch: Stretch) -> None:
+    def __init__(self, stream: Any, change: MediaChange, stretch: Stretch) -> None:
         self.gain = 10 ** (change.gain_db / 20)
         self.low_pass = _LowPass(change.low_pass_hz) if change.low_pass_hz is not None else None
         self.stretch = stretch

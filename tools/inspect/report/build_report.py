@@ -44,7 +44,7 @@ def assemble(
     """Return the report on all files; `frame_rate` None takes the one that most footage has.
 
     `numbers_of` gives what was measured in a file, one at a time: those of all would fill the memory. `limits` of the
-    buckets to propose, or the buckets that the person chose.
+    buckets to propose, or the buckets that the user chose.
 
     Raises DataError when the ledger doesn't add up: every file must end in it exactly once, with a status.
     """

@@ -53,7 +53,7 @@ def unusable_clips(report: Report) -> list[Clip]:
 
 
 def clip_file(clip: Clip) -> Path:
-    """Where the clip lies."""
+    """Return the clip's file."""
     return Path(clip.source) / clip.path
 
 

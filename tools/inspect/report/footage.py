@@ -3,20 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from tools.inspect.report.clips import USABLE_STATUSES
 from trainer_core.errors import LtxError
 from trainer_core.files import read_json
+from trainer_core.strict import Strict
 
 
-class Footage(BaseModel):
+class Footage(Strict):
     """Counts of usable clips. `with_sound` counts videos whose audio decodes and isn't silent.
 
     The last four count clips that have such a file beside them.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     videos: int = 0
     images: int = 0

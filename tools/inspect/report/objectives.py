@@ -1,4 +1,4 @@
-"""Which of the 13 objectives the clips can train, and which columns the others lack."""
+"""The objectives, of all 13, that the clips can train, and the columns the others lack."""
 
 from collections.abc import Sequence
 

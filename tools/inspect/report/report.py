@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from trainer_core.strict import Strict
 
 FlagId = Literal[
     "too_short",
@@ -55,10 +55,8 @@ Role = Literal["clip", "audio", "reference_video", "reference_audio", "video_mas
 """A clip of its own, or which column of another clip a file fills."""
 
 
-class Document(BaseModel):
+class Document(Strict):
     """A part of report.json."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Flag(Document):
@@ -109,11 +107,11 @@ class Sample(Document):
 
 
 class Measures(Document):
-    """What was measured over the whole clip; null is what wasn't.
+    """Measures over the whole clip; null is what wasn't measured.
 
     `brightness` (mean luma), `contrast` (its 5th to 95th percentile) and `motion` (mean change of luma from picture to
     picture) are in 0..1; `colourfulness` after Hasler and Suesstrunk 2003, about 0 (grey) to 100; `camera_motion` is
-    the median speed of the whole picture in picture widths a second, `shake` the part of it that changes direction;
+    the median speed of the whole picture in picture widths per second, `shake` the part of it that changes direction;
     `sharpness` is the share of fine detail, `noise` the standard deviation of grain in 8-bit luma steps.
     """
 
@@ -130,7 +128,7 @@ class Measures(Document):
 
 
 class Origin(Document):
-    """What a remedied copy was made from: the clip, what was done, and the second of the clip it begins at."""
+    """Source of a remedied copy: the clip, what was done, and the second of the clip it begins at."""
 
     source: str
     path: str
@@ -194,7 +192,7 @@ class Clip(Document):
 
 
 class ObjectiveVerdict(Document):
-    """Whether some clip has all that the objective reads, and which dataset columns are missing.
+    """Tells if some clip has all that the objective reads, and which dataset columns are missing.
 
     `clips` have all of it; `lacking` says how many usable clips lack each column that it reads.
     """
@@ -223,7 +221,7 @@ class Seconds(Document):
 
 
 class Spread(Document):
-    """How a measure is spread over the usable clips: its 10th percentile, median and 90th."""
+    """Spread of a measure over the usable clips: its 10th percentile, median and 90th."""
 
     p10: float
     p50: float

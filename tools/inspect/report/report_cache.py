@@ -1,4 +1,4 @@
-"""Whether anything that a report follows from changed since it was written; if not, it isn't made anew.
+"""Reuses a report as long as nothing it follows from has changed since it was written.
 
 Files are told by their stamps (size, times, place on the disk), never read: a rerun over tens of thousands of them
 costs the walk.
@@ -31,7 +31,7 @@ def judgement_version() -> str:
 
 
 def fingerprint(found: Sequence[FoundFile], choices: Iterable[object]) -> str | None:
-    """What the report on these files, under these choices, follows from; None while a file's stamp can't be trusted."""
+    """Return the digest of all that the report on these files follows from; None while a stamp can't be trusted."""
     digest = hashlib.sha256(judgement_version().encode())
     digest.update(repr(list(choices)).encode("utf-8", "backslashreplace"))
     for entry in found:

@@ -48,7 +48,7 @@ def working_frame_rate(probes: Sequence[ClipProbe]) -> float:
 
 
 def extent(probe: ClipProbe, frame_rate: float, cuts_s: Sequence[float] = ()) -> ClipExtent | None:
-    """What the clip offers to a bucket; None for sound alone."""
+    """Return the clip's offer to a bucket; None for audio alone."""
     if probe.kind == "audio" or not probe.width or not probe.height:
         return None
     available = frames_available(probe, frame_rate)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tools.inspect.discover.names import displayed
 from tools.inspect.report.report import Clip, Dataset, Flag, LossReason, Lost, SizeCount, Spread
-from tools.inspect.scan.scenes import Shown, bits_apart, connected, shown_shares
+from tools.inspect.scan.scenes import SceneOverlap, bits_apart, connected, shown_shares
 
 MOST_COMPARED = 400
 """Clips whose pictures are compared all with all; more are sampled evenly."""
@@ -29,7 +29,7 @@ def with_groups(clips: Sequence[Clip]) -> list[Clip]:
     for index in usable:
         twin = digests.setdefault(str(clips[index].sha256), index)
         if twin != index:
-            result[index] = _flagged(result[index], clips[twin], Shown(twin, 1.0))
+            result[index] = _flagged(result[index], clips[twin], SceneOverlap(twin, 1.0))
     for group in members.values():
         if len(group) == 1:
             continue
@@ -44,7 +44,7 @@ def with_groups(clips: Sequence[Clip]) -> list[Clip]:
 
 
 def _siblings(one: Clip, other: Clip) -> bool:
-    """Whether both are parts of one clip, cut by a remedy: like its samples they may look alike."""
+    """True if both are parts of one clip, cut by a remedy: like its samples they may look alike."""
     if one.origin is None or other.origin is None:
         return False
     return (one.origin.source, one.origin.path) == (other.origin.source, other.origin.path)
@@ -74,7 +74,7 @@ def describe(clips: Sequence[Clip]) -> Dataset:
     )
 
 
-def _flagged(clip: Clip, twin: Clip, shown: Shown) -> Clip:
+def _flagged(clip: Clip, twin: Clip, shown: SceneOverlap) -> Clip:
     same = clip.sha256 == twin.sha256
     mirrored = ", mirrored: any writing in one of them is reversed" if shown.mirrored else ""
     flag = Flag(

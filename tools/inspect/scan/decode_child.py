@@ -1,7 +1,7 @@
 """A child process that looks at one file after another: a decoder that crashes or hangs takes only its file with it.
 
 Spoken to in lines of JSON. On stdin `{"do": "look" | "hash", "file": PATH}`. On stdout `{"alive": STEPS}`, when it has
-started and once a second while it works, then `{"look": …}` or `{"sha256": …}`. It ends when stdin does.
+started and once per second while it works, then `{"look": …}` or `{"sha256": …}`. It ends when stdin does.
 """
 
 import json
@@ -62,7 +62,7 @@ def _answer(job: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
 
 
 class _Heartbeat:
-    """Says about once a second that decoding goes on."""
+    """Says about once per second that decoding goes on."""
 
     def __init__(self, answers: IO[str]) -> None:
         self._answers = answers

@@ -23,13 +23,13 @@ STALL_LIMIT_S = 60.0
 """A file whose decoder gives nothing for this long is given up."""
 TIME_LIMIT_S = 120.0
 TIME_LIMIT_S_PER_MIB = 10.0
-"""All in all a file may take the first plus this much for each MiB; 4K at 10 frames a second stays well below."""
+"""All in all a file may take the first plus this much for each MiB; 4K at 10 frames per second stays well below."""
 POLL_S = 1.0
 PASSED_NAMES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
-class Job:
+class DecodeJob:
     """One file to look at, or only to hash."""
 
     key: int
@@ -39,7 +39,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a job. `lasting` is False when it may end differently next time: a crash or a time limit."""
+    """Outcome of a job. `lasting` is False when it may end differently next time: a crash or a time limit."""
 
     key: int
     look: Look | None = None
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass
 class Limits:
-    """How long a file may take."""
+    """Time limits of a file."""
 
     stall_s: float = STALL_LIMIT_S
     total_s: float = TIME_LIMIT_S
@@ -63,7 +63,9 @@ class Limits:
             return self.total_s
 
 
-def work_off(jobs: Sequence[Job], limits: Limits | None = None, processes: int | None = None) -> Generator[Answer]:
+def work_off(
+    jobs: Sequence[DecodeJob], limits: Limits | None = None, processes: int | None = None
+) -> Generator[Answer]:
     """Yield the answer to every job as it comes; as many processes as processors work on them.
 
     Closing the iterator ends the processes.
@@ -94,14 +96,14 @@ def work_off(jobs: Sequence[Job], limits: Limits | None = None, processes: int |
 
 
 def _set_to_work(
-    worker: "_Worker", selector: selectors.BaseSelector, workers: contextlib.ExitStack, waiting: deque[Job]
+    worker: "_Worker", selector: selectors.BaseSelector, workers: contextlib.ExitStack, waiting: deque[DecodeJob]
 ) -> None:
     workers.callback(worker.end)
     selector.register(worker.stdout, selectors.EVENT_READ, worker)
     _next_job(worker, selector, waiting)
 
 
-def _next_job(worker: "_Worker", selector: selectors.BaseSelector, waiting: deque[Job]) -> None:
+def _next_job(worker: "_Worker", selector: selectors.BaseSelector, waiting: deque[DecodeJob]) -> None:
     if waiting:
         worker.give(waiting.popleft())
     else:
@@ -114,7 +116,7 @@ class _Worker:
     """One child process and the job it is at."""
 
     limits: Limits
-    job: Job | None = None
+    job: DecodeJob | None = None
     deadline_s: float = 0.0
     stalls_at_s: float = 0.0
     started: bool = False
@@ -135,7 +137,7 @@ class _Worker:
         self.stdout: IO[bytes] = self.process.stdout
         os.set_blocking(self.stdout.fileno(), False)
 
-    def give(self, job: Job) -> None:
+    def give(self, job: DecodeJob) -> None:
         self.job = job
         self._set_clocks()
         message = {"do": "hash" if job.hash_only else "look", "file": os.fspath(job.file)}
@@ -174,7 +176,7 @@ class _Worker:
             yield Answer(job.key, look, sha256)
 
     def failure(self) -> Answer | None:
-        """What to say of its file when it died or took too long."""
+        """Return the answer for a file on which the child died or took too long."""
         now_s = time.monotonic()
         if self.closed:
             code = self.process.wait()

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from tools.inspect.checks.check import Measure, Numbers
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 
 class Light(Measure):
@@ -17,12 +17,12 @@ class Light(Measure):
         self._colourfulness = 0.0
         self._studied = self._coloured = 0
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         if picture.change is not None:
             self._change += picture.change
             self._changes += 1
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         self._histogram += cv2.calcHist([picture.small], [0], None, [256], [0, 256]).reshape(-1)
         if self._studied % 2 == 0:
             self._colourfulness += colourfulness(picture.colour)

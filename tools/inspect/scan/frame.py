@@ -20,14 +20,14 @@ UPPER_BITS = ("p0", "p2", "p4")
 """Semi-planar formats whose samples fill the upper bits of their 16."""
 
 
-class Picture:
+class Frame:
     """A picture on its way through the measures. Luma is uint8, rows by columns, expanded to 0..255.
 
     `change` is the mean difference of `small` to the picture before, in luma steps, None where there is none.
     """
 
     def __init__(
-        self, index: int, time_s: float, frame: VideoFrame, converter: VideoReformatter, previous: "Picture | None"
+        self, index: int, time_s: float, frame: VideoFrame, converter: VideoReformatter, previous: "Frame | None"
     ) -> None:
         self.index = index
         self.time_s = time_s
@@ -70,7 +70,7 @@ class Picture:
 
     @cached_property
     def transparency(self) -> float:
-        """How much of the picture is see-through, 0..1."""
+        """Return the see-through share of the frame, 0..1."""
         if not self._layout.alpha:
             return 0.0
         scale = min(1.0, COLOUR_SIDE_PX / max(self.width, self.height))
@@ -107,7 +107,7 @@ class Picture:
 
 
 class Layout:
-    """How the luma of one pixel format lies in memory; the same for nearly all pictures of a clip.
+    """Memory layout of the luma of one pixel format; the same for nearly all frames of a clip.
 
     `samples` is the type of a coded sample, None for packed, palette and RGB formats, which are converted. `shift` is
     how many bits samples have beyond eight; `limited`, whether they go from 16 to 235; `alpha`, whether it can be
@@ -133,7 +133,7 @@ class Layout:
         self.limited = yuv and frame.color_range != FULL_RANGE_TAG and not form.name.startswith("yuvj")
 
     def fits(self, frame: VideoFrame) -> bool:
-        """Whether another picture lies in memory alike."""
+        """True if another picture lies in memory alike."""
         return frame.format.name == self._format and frame.color_range == self._range
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tools.inspect.discover.media_file import TEXT_SUFFIXES, FoundFile
-from tools.inspect.scan.decode_pool import Job, Limits, work_off
+from tools.inspect.scan.decode_pool import DecodeJob, Limits, work_off
 from tools.inspect.scan.scan_file import Look
 from tools.inspect.scan.store import LookStore, Stamp, stamp_of
 from tools.project import Progress
@@ -84,10 +84,10 @@ class _Looking:
                 hashed.add(key)
         return hashed
 
-    def jobs(self, hashed: set[int], only_hash: bool) -> list[Job]:
-        """What is left to do; with `only_hash`, to find out whether the content is known under another name."""
+    def jobs(self, hashed: set[int], only_hash: bool) -> list[DecodeJob]:
+        """Return the jobs left to do; with `only_hash`, to find out whether the content is known under another name."""
         left = [key for key, look in enumerate(self.looks) if look is None]
-        return [Job(key, self.found[key].file, only_hash) for key in left if not (only_hash and key in hashed)]
+        return [DecodeJob(key, self.found[key].file, only_hash) for key in left if not (only_hash and key in hashed)]
 
     def take(self, key: int, look: Look | None, sha256: str | None, lasting: bool) -> None:
         """Keep an answer: a look, or the hash alone, which may turn out to be known."""

@@ -17,14 +17,14 @@ from tools.inspect.discover.media_file import expected_kind
 from tools.inspect.report.report import Kind
 from tools.inspect.scan.audio import Narrower, Sound
 from tools.inspect.scan.exposure import Light
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 from tools.inspect.scan.thumbnails import ContactSheet, Curves
 from trainer_core.data.media.probe import AudioProbe, ClipProbe, probe
 from trainer_core.errors import DataError
 from trainer_core.files import file_digest
 
 STUDY_INTERVAL_S = 0.25
-"""Costly measures look at four pictures a second."""
+"""Costly measures look at four pictures per second."""
 HEARING_S = 1.0
 """Sound is heard in pieces of this length: decoders give it in much smaller ones."""
 LARGEST_GAP_S = 0.02
@@ -32,7 +32,7 @@ LARGEST_GAP_S = 0.02
 
 @dataclass(frozen=True)
 class Look:
-    """What one file gave. `probe` is None when it isn't media (`error` None) or can't be decoded (`error` says why).
+    """Result of one file. `probe` is None when it isn't media (`error` None) or can't be decoded (`error` says why).
 
     `sheet` is a contact sheet, a JPEG in base64.
     """
@@ -92,7 +92,7 @@ def digest_of(file: Path) -> str:
 
 
 class Watcher:
-    """Shows every measure what is decoded: the small picture of all, the details of a few a second, all sound."""
+    """Shows every measure what is decoded: the small picture of all, the details of a few per second, all sound."""
 
     def __init__(self, alive: Callable[[], None] | None = None) -> None:
         self.sheet = ContactSheet()
@@ -104,7 +104,7 @@ class Watcher:
         self._hearing = _overriding(measures, "hear")
         self._alive = alive
         self._converter = VideoReformatter()
-        self._previous: Picture | None = None
+        self._previous: Frame | None = None
         self._pictures = 0
         self._next_study_s = 0.0
         self._narrower = Narrower()
@@ -113,7 +113,7 @@ class Watcher:
         self._sound_s = self._next_sound_s = 0.0
 
     def see(self, time_s: float, frame: VideoFrame) -> None:
-        picture = Picture(self._pictures, time_s, frame, self._converter, self._previous)
+        picture = Frame(self._pictures, time_s, frame, self._converter, self._previous)
         for see in self._seeing:
             see(picture)
         if time_s >= self._next_study_s - 1e-6:
@@ -153,7 +153,7 @@ class Watcher:
             hear(sound)
 
     def numbers(self) -> dict[str, Numbers]:
-        """What all measures found, by the name of the check."""
+        """Return the numbers of all measures, by the name of the check."""
         self._drain()
         return {name: measure.numbers() for name, measure in self._named.items()}
 

@@ -1,4 +1,4 @@
-"""What a clip looks like, in a few hundred characters, so that clips of one scene can be told from others.
+"""A clip's looks in a few hundred characters, so that clips of one scene can be told from others.
 
 A signature is the 64-bit gradient hash of a picture (which side of each of 64 places is brighter) and its mean colours
 in a 3 x 3 grid. Two clips look alike when one picture of each does, or one and a mirrored one: both follow from one
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from tools.inspect.checks.check import Measure, Numbers
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 
 MAX_SIGNATURES = 8
 FIRST_INTERVAL_S = 0.5
@@ -36,7 +36,7 @@ class SceneSignatures(Measure):
         self.interval_s = FIRST_INTERVAL_S
         self._taken: list[tuple[float, str]] = []
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         if not self._taken or picture.time_s >= self._taken[-1][0] + self.interval_s - 1e-6:
             self.add(picture.time_s, picture.colour)
 
@@ -98,15 +98,15 @@ def bits_apart(signatures: Sequence[str]) -> np.ndarray:
     return np.bitwise_count(gradients[:, None] ^ gradients[None])
 
 
-class Shown(NamedTuple):
-    """What an earlier clip shows of the same as a clip: its index (-1 for none), the share of the shorter one."""
+class SceneOverlap(NamedTuple):
+    """Overlap of a clip with an earlier one: its index (-1 for none), the share of the shorter one."""
 
     clip: int = -1
     share: float = 0.0
     mirrored: bool = False
 
 
-def shown_shares(clips: Sequence[Sequence[str]], back: int, enough: float) -> Iterator[Shown]:
+def shown_shares(clips: Sequence[Sequence[str]], back: int, enough: float) -> Iterator[SceneOverlap]:
     """For each clip, the one of at most `back` clips before it that shows most of the same.
 
     Mirrored pictures are looked for where no clip shows `enough` of it as it is: symmetrical ones are plain twins.
@@ -118,18 +118,20 @@ def shown_shares(clips: Sequence[Sequence[str]], back: int, enough: float) -> It
     for index, own in enumerate(clips):
         earlier = [other for other in range(max(0, index - back), index) if clips[other]]
         if not own or not earlier:
-            yield Shown()
+            yield SceneOverlap()
             continue
         mine, theirs = slice(starts[index], ends[index]), slice(starts[earlier[0]], starts[index])
         borders = starts[earlier] - starts[earlier[0]]
         lengths = np.minimum(len(own), ends[earlier] - starts[earlier])
-        best = Shown()
+        best = SceneOverlap()
         for turned, others in enumerate(((gradients, colours), mirrored)):
             if best.share >= enough:
                 break
             shares = _shared(gradients[mine], colours[mine], others[0][theirs], others[1][theirs], borders) / lengths
             most = int(np.argmax(shares))
-            best = max(best, Shown(earlier[most], float(shares[most]), bool(turned)), key=lambda shown: shown.share)
+            best = max(
+                best, SceneOverlap(earlier[most], float(shares[most]), bool(turned)), key=lambda shown: shown.share
+            )
         yield best
 
 

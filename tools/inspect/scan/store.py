@@ -1,6 +1,6 @@
-"""What was seen, kept by content: files that didn't change aren't looked at again, and an interrupted look continues.
+"""Store of scan results by content: unchanged files aren't scanned again, an interrupted scan continues.
 
-A cache: when it can't be read it is made anew. Rows are committed as they come, so that a kill loses the last second.
+A cache: when it can't be read it is made again. Rows are committed as they come, so that a kill loses the last second.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ _LOOKING = ("audio", "exposure", "frame", "scan_file", "scenes", "summary", "thu
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a file system says of a file; another content has another stamp, if `settled`."""
+    """A file system's facts about a file; another content has another stamp, if `settled`."""
 
     text: str
     settled: bool
@@ -111,7 +111,7 @@ class LookStore:
         return {path: (stamp, sha256) for path, stamp, sha256 in self._database.execute("SELECT * FROM files")}
 
     def holds_looks(self) -> bool:
-        """Whether any look is stored."""
+        """True if any look is stored."""
         return self._database.execute("SELECT 1 FROM looks LIMIT 1").fetchone() is not None
 
     def look(self, sha256: str, file: Path) -> Look | None:
@@ -121,7 +121,7 @@ class LookStore:
         return read_look({**json.loads(row[0]), "sheet": None}) if row is not None else None
 
     def numbers(self, look: Look, file: Path) -> dict[str, Numbers]:
-        """What the checks measured in a file, whose look says of which content it is."""
+        """Return the checks' measures in a file, whose look says of which content it is."""
         if look.numbers or look.probe is None or look.sha256 is None:
             return look.numbers
         stored = self.look(look.sha256, file)

@@ -1,4 +1,4 @@
-"""What the checks measured, in the words of report.json."""
+"""Measures of the checks in the words of report.json."""
 
 from tools.inspect.checks.check import Seen
 from tools.inspect.checks.music import music_likely
@@ -8,7 +8,7 @@ from tools.inspect.scan.audio import dbfs
 
 
 def audio_status(seen: Seen) -> AudioStatus:
-    """Whether the clip's samples have sound."""
+    """Return the audio status of the clip's samples."""
     audio = seen.probe.audio
     if audio is None:
         return "none"
@@ -49,7 +49,7 @@ def audio_of(seen: Seen) -> Audio:
 
 
 def measures_of(seen: Seen) -> Measures:
-    """What was measured over the whole clip."""
+    """Return the measures over the whole clip."""
     light, camera = seen.numbers.get("light", {}), seen.numbers.get("shake", {})
     return Measures(
         brightness=light.get("mean"),

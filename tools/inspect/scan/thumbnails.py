@@ -1,4 +1,4 @@
-"""What a clip shows a person: a contact sheet, the waveform of its sound and the course of its motion."""
+"""Previews of a clip: a contact sheet, the waveform of its audio and the course of its motion."""
 
 import base64
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from tools.inspect.checks.check import Measure, Numbers
 from tools.inspect.scan.audio import Sound
-from tools.inspect.scan.frame import Picture
+from tools.inspect.scan.frame import Frame
 from trainer_core.data.media.probe import ClipProbe
 
 KEPT_PICTURES = 12
@@ -50,7 +50,7 @@ class Curves(Measure):
         self._peaks, self._changes = Envelope(), Envelope()
         self._rest = np.zeros(0, np.float32)
 
-    def see(self, picture: Picture) -> None:
+    def see(self, picture: Frame) -> None:
         if picture.change is not None:
             self._changes.add(picture.change)
 
@@ -73,7 +73,7 @@ class ContactSheet(Measure):
         self._kept: list[np.ndarray] = []
         self._every, self._count = 1, 0
 
-    def study(self, picture: Picture) -> None:
+    def study(self, picture: Frame) -> None:
         if self._count % self._every == 0:
             self._kept.append(picture.colour)
             if len(self._kept) > KEPT_PICTURES:

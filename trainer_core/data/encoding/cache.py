@@ -30,7 +30,7 @@ class Cache:
         return self.root / directory / f"{sample}.pt"
 
     def holds(self, directory: str, sample: str, entry: Entry) -> bool:
-        """Whether the file exists and was made from exactly this."""
+        """True if the file exists and was made from exactly this."""
         known = self.manifest.entries.get(f"{directory}/{sample}.pt")
         return known is not None and known.fingerprint == entry.fingerprint and self.path(directory, sample).exists()
 
@@ -97,7 +97,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=16_384)
 def _layout(path: Path, _size: int, _changed_ns: int) -> _Layout:
-    """Parse the pickle of one file; size and time of change are part of the key, so a rewritten file is read anew."""
+    """Parse the pickle of one file; size and time of change are part of the key, so a rewritten file is read again."""
     try:
         content = torch.load(path, map_location="meta", weights_only=True)
     except Exception as error:  # torch raises a different class for each kind of damage

@@ -22,7 +22,7 @@ import torch
 from trainer_core.config import TrainingConfig
 from trainer_core.data.encoding.ahead import ahead
 from trainer_core.data.encoding.cache import Cache, open_cache
-from trainer_core.data.encoding.jobs import Job, Place, jobs_of, load
+from trainer_core.data.encoding.jobs import EncodingJob, Place, jobs_of, load
 from trainer_core.data.encoding.manifest import Entry, difference, entry_of, refuse_foreign
 from trainer_core.data.media.pictures import ClipReader
 from trainer_core.data.windows import Window, training_windows
@@ -43,7 +43,7 @@ _END = object()
 
 @dataclass(frozen=True)
 class EncodeSummary:
-    """What an encode did, in files; `reasons` says why some that were there were made anew."""
+    """Counts of an encode, in files; `reasons` says why some that were there were encoded again."""
 
     samples: int
     encoded: int
@@ -52,10 +52,10 @@ class EncodeSummary:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """One job's windows that need a file, each with its entry; and why files that are there are made anew."""
+class _EncodingWork:
+    """One job's windows that need a file, each with its entry; and why files that are there are made again."""
 
-    job: Job
+    job: EncodingJob
     todo: list[tuple[Window, Entry]]
     reasons: list[str]
 
@@ -63,7 +63,7 @@ class _Work:
 def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tell: Tell | None = None) -> EncodeSummary:
     """Encode what the objective needs of `config.ltx_agent.dataset` into `config.data.preprocessed_data_root`.
 
-    `tell` hears, before anything is made, why files that are there are made anew; then which masks leave nothing to
+    `tell` hears, before anything is made, why files that are there are made again; then which masks leave nothing to
     learn, and when captions are encoded on the CPU because the card has no room. Paths in `config` are absolute
     (`resolve_paths`). Raises DataError naming the clip that can't be encoded.
     """
@@ -106,7 +106,7 @@ def encode_dataset(config: TrainingConfig, progress: Progress | None = None, tel
     return EncodeSummary(len(windows), made, len(windows) * len(jobs) - made, reasons)
 
 
-def _work(cache: Cache, job: Job, windows: list[Window]) -> _Work:
+def _work(cache: Cache, job: EncodingJob, windows: list[Window]) -> _EncodingWork:
     """Which windows lack their file, or have one made from something else."""
     todo = []
     changed: Counter[str] = Counter()
@@ -119,17 +119,17 @@ def _work(cache: Cache, job: Job, windows: list[Window]) -> _Work:
         if old is not None:
             gone = not cache.path(job.directory, window.name).exists()
             changed["the file was removed" if gone else difference(old, entry)] += 1
-    reasons = [f"{job.what}: {count} of {len(windows)} made anew because {why}" for why, count in changed.most_common()]
-    return _Work(job, todo, reasons)
+    reasons = [f"{job.what}: {count} of {len(windows)} redone because {why}" for why, count in changed.most_common()]
+    return _EncodingWork(job, todo, reasons)
 
 
-def _share(work: _Work, rank: int, ranks: int) -> _Work:
+def _share(work: _EncodingWork, rank: int, ranks: int) -> _EncodingWork:
     """The consecutive windows that this process makes: those of one clip stay together."""
     count = len(work.todo)
-    return _Work(work.job, work.todo[count * rank // ranks : count * (rank + 1) // ranks], work.reasons)
+    return _EncodingWork(work.job, work.todo[count * rank // ranks : count * (rank + 1) // ranks], work.reasons)
 
 
-def _run(works: list[_Work], loaded: Any, cache: Cache, report: Progress, tell: Tell) -> None:
+def _run(works: list[_EncodingWork], loaded: Any, cache: Cache, report: Progress, tell: Tell) -> None:
     """Make the files of the jobs that use one model. One is read and one written while it works on another."""
     for work in works:
         job, total = work.job, len(work.todo)
@@ -159,7 +159,7 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _pieces(job: Job, loaded: Any, todo: list[tuple[Window, Entry]]) -> Iterator[Any]:
+def _pieces(job: EncodingJob, loaded: Any, todo: list[tuple[Window, Entry]]) -> Iterator[Any]:
     """What the media give for all windows, one after the other, each ended by `_END`."""
     with ClipReader() as reader:
         for window, _ in todo:
@@ -194,7 +194,7 @@ def _alone(root: Path, is_main: bool) -> Iterator[None]:
         yield
 
 
-def _remove_unfinished(root: Path, jobs: list[Job]) -> None:
+def _remove_unfinished(root: Path, jobs: list[EncodingJob]) -> None:
     """Remove what a killed process left half-written."""
     for job in jobs:
         for path in (root / job.directory).rglob(".part-*"):

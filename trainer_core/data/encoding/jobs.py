@@ -1,4 +1,4 @@
-"""What an objective needs encoded: for each directory of the cache how one window is read, encoded and keyed."""
+"""Encoding jobs of an objective: for each directory of the cache how one window is read, encoded and keyed."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ ModelName = Literal["video VAE", "audio VAE", "text encoder"]
 
 
 @dataclass(frozen=True)
-class Job:
+class EncodingJob:
     """One directory of the cache.
 
     `facts` is what a file is made from; `read` yields what the media give, in pieces (in another thread: of the
@@ -45,15 +45,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Place:
-    """Where models run and in which precision; `text_in_8bit` holds the text encoder's large layers as integers."""
+    """Device and precision of the models; `text_in_8bit` holds the text encoder's large layers as integers."""
 
     device: torch.device
     dtype: torch.dtype
     text_in_8bit: bool = False
 
 
-def jobs_of(config: TrainingConfig, objective: Objective, source: ModelSource) -> list[Job]:
-    """What the objective needs encoded; the jobs that use one model stand together."""
+def jobs_of(config: TrainingConfig, objective: Objective, source: ModelSource) -> list[EncodingJob]:
+    """Return the objective's encoding jobs; the jobs that use one model stand together."""
     build = {
         "video": _video_job,
         "reference_video": _reference_video_job,
@@ -83,7 +83,7 @@ def load(model: ModelName | None, source: ModelSource, place: Place, tell: Calla
     return None
 
 
-def _video_job(config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> Job:
+def _video_job(config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> EncodingJob:
     rate = _frame_rate(config)
     made_from = source.fingerprint("video_vae")
 
@@ -91,7 +91,7 @@ def _video_job(config: TrainingConfig, source: ModelSource, directory: str, _col
         bucket = window.picture()
         return _blocks(reader, window.media, window.start_s, bucket.frames, rate, bucket)
 
-    return Job(
+    return EncodingJob(
         directory,
         "video latents",
         "video VAE",
@@ -101,7 +101,7 @@ def _video_job(config: TrainingConfig, source: ModelSource, directory: str, _col
     )
 
 
-def _reference_video_job(config: TrainingConfig, source: ModelSource, directory: str, column: str) -> Job:
+def _reference_video_job(config: TrainingConfig, source: ModelSource, directory: str, column: str) -> EncodingJob:
     rate = _frame_rate(config)
     spatial, temporal = config.ltx_agent.reference_spatial_scale, config.ltx_agent.reference_temporal_scale
     made_from = source.fingerprint("video_vae")
@@ -126,10 +126,10 @@ def _reference_video_job(config: TrainingConfig, source: ModelSource, directory:
         scales = [spatial, temporal]
         return {**_cut_facts(window), "video_vae": made_from, "fps": rate, "reference": reference, "scales": scales}
 
-    return Job(directory, _called("reference video latents", column), "video VAE", facts, read, encode)
+    return EncodingJob(directory, _called("reference video latents", column), "video VAE", facts, read, encode)
 
 
-def _video_mask_job(config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> Job:
+def _video_mask_job(config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> EncodingJob:
     rate, factors = _frame_rate(config), source.factors
 
     def read(_vae: Any, window: Window, reader: ClipReader) -> Iterator[np.ndarray]:
@@ -149,10 +149,10 @@ def _video_mask_job(config: TrainingConfig, source: ModelSource, directory: str,
         mask = sampled_digest([window.input("video_mask")])
         return {**_cut_facts(window), "fps": rate, "mask": mask, "factors": str(factors)}
 
-    return Job(directory, "video masks", None, facts, read, encode)
+    return EncodingJob(directory, "video masks", None, facts, read, encode)
 
 
-def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> Job:
+def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> EncodingJob:
     made_from = source.fingerprint("audio_vae")
 
     def read(vae: Any, window: Window, _reader: ClipReader) -> list[np.ndarray]:
@@ -167,10 +167,10 @@ def _audio_job(_config: TrainingConfig, source: ModelSource, directory: str, _co
         apart = {} if window.sound == window.media else {"sound": sampled_digest([window.sound])}
         return {**_cut_facts(window), "audio_vae": made_from, **apart, **_gain_facts(window)}
 
-    return Job(directory, "audio latents", "audio VAE", facts, read, _encode_sound)
+    return EncodingJob(directory, "audio latents", "audio VAE", facts, read, _encode_sound)
 
 
-def _reference_audio_job(_config: TrainingConfig, source: ModelSource, directory: str, column: str) -> Job:
+def _reference_audio_job(_config: TrainingConfig, source: ModelSource, directory: str, column: str) -> EncodingJob:
     made_from = source.fingerprint("audio_vae")
 
     def facts(window: Window) -> Facts:
@@ -180,10 +180,10 @@ def _reference_audio_job(_config: TrainingConfig, source: ModelSource, directory
     def read(vae: Any, window: Window, _reader: ClipReader) -> list[np.ndarray]:
         return [_sound(window.input(column), window, vae)]
 
-    return Job(directory, _called("reference audio latents", column), "audio VAE", facts, read, _encode_sound)
+    return EncodingJob(directory, _called("reference audio latents", column), "audio VAE", facts, read, _encode_sound)
 
 
-def _audio_mask_job(_config: TrainingConfig, _source: ModelSource, directory: str, _column: str) -> Job:
+def _audio_mask_job(_config: TrainingConfig, _source: ModelSource, directory: str, _column: str) -> EncodingJob:
 
     def facts(window: Window) -> Facts:
         return {**_cut_facts(window), "mask": sampled_digest([window.input("audio_mask")])}
@@ -194,10 +194,10 @@ def _audio_mask_job(_config: TrainingConfig, _source: ModelSource, directory: st
     def encode(vae: Any, _window: Window, pieces: Iterator[np.ndarray]) -> dict[str, Any]:
         return audio_mask_content(vae, next(pieces))
 
-    return Job(directory, "audio masks", "audio VAE", facts, read, encode)
+    return EncodingJob(directory, "audio masks", "audio VAE", facts, read, encode)
 
 
-def _text_job(config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> Job:
+def _text_job(config: TrainingConfig, source: ModelSource, directory: str, _column: str) -> EncodingJob:
     made_from = {"text_encoder": source.fingerprint("text_encoder"), "connectors": source.fingerprint("connectors")}
     if config.acceleration.load_text_encoder_in_8bit:
         made_from["precision"] = "8bit"
@@ -227,7 +227,7 @@ def _text_job(config: TrainingConfig, source: ModelSource, directory: str, _colu
     def facts(window: Window) -> Facts:
         return {"caption": window.caption, "trigger": config.ltx_agent.trigger, **made_from}
 
-    return Job(directory, "text features", "text encoder", facts, lambda _loaded, _window, _reader: [], encode)
+    return EncodingJob(directory, "text features", "text encoder", facts, lambda _loaded, _window, _reader: [], encode)
 
 
 def _called(what: str, column: str) -> str:

@@ -33,7 +33,7 @@ Row = tuple[str, np.ndarray]
 
 @dataclass(frozen=True)
 class LookBack:
-    """What was written: one picture of all samples, a sound file each; `label` says what decoded them."""
+    """Files written: one picture of all samples, an audio file each; `label` says what decoded them."""
 
     picture: str | None
     sounds: list[str]

@@ -1,4 +1,4 @@
-"""What each file of the cache was made from: fingerprints and the facts behind them, safe against a kill at any moment.
+"""Manifest of the cache: each file's fingerprints and the facts behind them, safe against a kill at any moment.
 
 `manifest.json` holds the whole; while an encode runs, each process adds to a `journal-<rank>.jsonl` beside it: one line
 before a file is put in place, with the state that it will have there, and one after. A kill between the two costs
@@ -49,7 +49,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """What one file was made from. Entries of older versions have no facts."""
+    """Sources of one file. Entries of older versions have no facts."""
 
     fingerprint: str
     facts: Facts = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Manifest:
 
     @property
     def has_journals(self) -> bool:
-        """Whether a run before was cut off, or one goes on."""
+        """True if a run before was cut off, or one goes on."""
         return bool(_journals(self.root))
 
     def compact(self) -> None:

@@ -85,7 +85,7 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
 
 
 def codec_name(stream: VideoStream | AudioStream) -> str:
-    """What the stream is coded in, for messages."""
+    """Return the stream's codec, for messages."""
     return stream.codec_context.name if stream.codec_context is not None else "unknown codec"
 
 
@@ -157,7 +157,7 @@ def nominal_interval_s(stream: VideoStream) -> float:
 
 
 def tick_s(stream: VideoStream) -> float:
-    """How much a timestamp may be off by rounding to the container's time base; always well under a frame."""
+    """Rounding error of a timestamp in the container's time base; always well under a frame."""
     tick_s = float(stream.time_base) if stream.time_base else 0.0
     return min(tick_s, 0.25 * nominal_interval_s(stream)) + 1e-6
 

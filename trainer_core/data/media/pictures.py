@@ -42,7 +42,7 @@ class ClipReader:
     """
 
     def __init__(self) -> None:
-        self._film: _Film | None = None
+        self._film: _OpenVideo | None = None
 
     def window(
         self, path: Path, start_s: float, frames: int, frame_rate: float, width: int, height: int
@@ -55,7 +55,7 @@ class ClipReader:
         """
         if self._film is None or self._film.path != path:
             self.close()
-            self._film = _Film(path)
+            self._film = _OpenVideo(path)
         count = 0
         for picture in self._film.shown_at(start_s + np.arange(frames) / frame_rate, 1 / frame_rate, (width, height)):
             count += 1
@@ -80,7 +80,7 @@ class ClipReader:
         self.close()
 
 
-class _Film:
+class _OpenVideo:
     """One open file: the picture that is shown, the one after it, and the way on.
 
     Times are the file's own; `origin_s` is that of its first picture. Raises DataError when it has none.
@@ -94,7 +94,7 @@ class _Film:
         self.origin_s = self._time_s
 
     def _open(self) -> None:
-        """Open the file, anew if it is open, and decode its first picture."""
+        """Open the file, again if it is open, and decode its first picture."""
         self._file.close()
         container = self._file.enter_context(opened(self.path))
         stream = picture_stream(container)

@@ -1,4 +1,4 @@
-"""What a clip is, found by decoding all of it once, with room for others to measure on the way. No torch."""
+"""Facts of a clip, found by decoding all of it once; others can measure on the way. No torch."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ class AudioProbe:
 
 @dataclass(frozen=True)
 class ClipProbe:
-    """What decoding a file from beginning to end gave. Sizes are as displayed: after rotation, with square pixels.
+    """Facts from decoding a file in full. Sizes are as displayed: after rotation, with square pixels.
 
     `transfer` is "sdr", "pq", "hlg" or "log" by the pictures' tag, `interlaced` whether most are marked as two fields.
     """
@@ -134,7 +134,7 @@ def probe(path: Path, observers: Sequence[Observer] = ()) -> ClipProbe:
 
 
 def _is_cut_off(path: Path) -> bool:
-    """Whether a JPEG file ends within its last scan; the decoder fills up what is missing and says nothing.
+    """True if a JPEG file ends within its last scan; the decoder fills up what is missing and says nothing.
 
     The mark of the end, FFD9, can't occur within a scan.
     """
@@ -285,7 +285,7 @@ def _picture_probe(
 
 
 def _is_irregular(intervals_us: Counter[int], tick_s: float) -> bool:
-    """Whether more than one interval in a hundred differs from the median by a fifth of it, beyond rounding."""
+    """True if more than one interval in a hundred differs from the median by a fifth of it, beyond rounding."""
     total = intervals_us.total()
     if total < 2:
         return False

@@ -38,7 +38,7 @@ class Checkpoints:
 
     @property
     def saves_state(self) -> bool:
-        """Whether what a resume needs is saved beside the weights."""
+        """True if what a resume needs is saved beside the weights."""
         return self.config.checkpoints.save_training_state != "off" and not self.config.checkpoints.no_resume
 
     def weights_path(self, step: int) -> Path:

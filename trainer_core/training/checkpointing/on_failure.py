@@ -1,4 +1,4 @@
-"""When a run fails: what was trained is saved if it can be, and what to do next is written down."""
+"""Handling of a failed run: trained weights are saved if they can be, and what to do next is written down."""
 
 import contextlib
 import gc

@@ -23,7 +23,7 @@ from trainer_core.verdict.heldout import best_evaluated
 def save(session: TrainingSession, step: int, keeper: StatusKeeper) -> None:
     """Write weights and state of `step`, each whole or not at all; only then older ones may go. Every rank calls it."""
     path = None
-    if not session.run.path.is_dir():  # writing would make it anew, without what it held
+    if not session.run.path.is_dir():  # writing would make it again, without what it held
         raise ExternalError(
             f"The run folder {session.run.path} has vanished; nothing could be written.",
             "Bring it back, such as by mounting its disk again, then go on with `ltx-agent resume`.",

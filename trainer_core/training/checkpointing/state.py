@@ -1,4 +1,4 @@
-"""What a resume needs, on disk: `state/step_00250/` with tensors.safetensors and, last, manifest.json.
+"""State for a resume on disk: `state/step_00250/` with tensors.safetensors and, last, manifest.json.
 
 A state is complete when its manifest is there and every checksum in it holds; anything less is passed over.
 """
@@ -112,7 +112,7 @@ def newest_state(states: Path, up_to: int | None = None) -> tuple[SavedState | N
 
 
 def saved_master_weights(states: Path) -> MasterWeights | None:
-    """What the newest state holds its weights in, by its manifest alone; None where there is none that says."""
+    """Return the newest state's precision of weights, by its manifest alone; None where there is none that says."""
     for _, path in reversed(list_states(states)):
         try:
             found: MasterWeights | None = read_json(path / MANIFEST)["content"].get("master_weights")

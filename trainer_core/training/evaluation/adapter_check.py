@@ -32,7 +32,7 @@ def check_adapter(session: TrainingSession, path: Path, keeper: StatusKeeper) ->
 
 
 def change_of_prediction(session: TrainingSession) -> dict[str, float]:
-    """How much the adapter changes the prediction for one fixed sample, noise and sigma, per modality."""
+    """Return the adapter's change of the prediction for one fixed sample, noise and sigma, per modality."""
     sample = min([*session.heldout, *session.stream.samples], key=lambda one: (one not in session.heldout, one.name))
     outputs: list[tuple[torch.Tensor | None, torch.Tensor | None]] = []
 

@@ -38,7 +38,7 @@ TIMED_STEPS = 10
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What is evaluated: sample names; `interval` None until it could be derived from measured times."""
+    """Samples to evaluate, by name; `interval` None until it could be derived from measured times."""
 
     heldout: tuple[str, ...]
     train: tuple[str, ...]
@@ -64,7 +64,7 @@ class Evaluator:
         return bool(self.plan.heldout)
 
     def due(self, step: int) -> bool:
-        """Whether `step` is to be evaluated: step 0, the last, and every `interval`-th; each once."""
+        """True if `step` is to be evaluated: step 0, the last, and every `interval`-th; each once."""
         if not self.enabled:
             return False
         self._derive_interval()

@@ -1,4 +1,4 @@
-"""What a quantised base does to prediction and gradient, objective by objective, against the same base unquantised."""
+"""Effect of a quantised base on prediction and gradient, per objective, against the same base unquantised."""
 
 import gc
 from collections.abc import Callable, Sequence

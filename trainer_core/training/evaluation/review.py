@@ -1,4 +1,4 @@
-"""What is looked at after a save: held-out clips, the verdict they give, rendered samples. It never harms the run."""
+"""Evaluation after a save: held-out clips, the verdict they give, rendered samples. It never harms the run."""
 
 import traceback
 from typing import Any
@@ -23,7 +23,7 @@ STOPPING_KINDS = frozenset({"plateau", "overfitting", "diverging", "dead"})
 
 
 def review(session: TrainingSession, evaluator: Evaluator, keeper: StatusKeeper, stop: StopRequest) -> str | None:
-    """Evaluate and render what is due at the session's step; return why the run shall end early, None to go on.
+    """Evaluate and render what is due at the session's step; return why the run is to end early, None to go on.
 
     A stop that is asked for meanwhile cuts rendering short; a resumed run makes what is missing.
     """
@@ -68,7 +68,7 @@ def _reason_to_end(verdict: Verdict) -> str | None:
 
 
 def _checkup_due(session: TrainingSession) -> bool:
-    """Whether this step's weights were just saved and are a LoRA that can be switched off to compare."""
+    """True if this step's weights were just saved and are a LoRA that can be switched off to compare."""
     is_lora = session.config.model.training_mode == "lora"
     saved = session.saved_step == session.step > 0 and session.checkpoints.weights_path(session.step).exists()
     return is_lora and saved and session.accelerator.is_main_process and session.checked_step != session.step

@@ -1,4 +1,4 @@
-"""Which samples train and which are held out: the dataset's split, or the clips that the config names."""
+"""Split into training and held-out samples: the dataset's own, or the clips that the config names."""
 
 from trainer_core.config import TrainingConfig
 from trainer_core.data.samples import SampleFiles

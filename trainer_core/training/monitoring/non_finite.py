@@ -17,8 +17,8 @@ from trainer_core.training.step import MODALITIES, StepLoss
 
 
 @dataclass
-class Finding:
-    """What was found in one step's batches: everything that can be named, and nothing guessed."""
+class NonFiniteFinding:
+    """Findings in one step's batches: everything that can be named, and nothing guessed."""
 
     clips: list[str] = field(default_factory=list)
     modalities: list[str] = field(default_factory=list)
@@ -29,9 +29,9 @@ class Finding:
     broken: list[str] = field(default_factory=list)
     """What of the data itself is not finite, by clip."""
 
-    def merged(self, other: "Finding") -> "Finding":
+    def merged(self, other: "NonFiniteFinding") -> "NonFiniteFinding":
         first = self if self.module is not None or other.module is None else other
-        return Finding(
+        return NonFiniteFinding(
             clips=list(dict.fromkeys(self.clips + other.clips)),
             modalities=list(dict.fromkeys(self.modalities + other.modalities)),
             sigmas=list(dict.fromkeys(self.sigmas + other.sigmas)),
@@ -46,16 +46,16 @@ def is_finite(values: dict[str, float | None], grad_norm: float) -> bool:
     return math.isfinite(grad_norm) and all(value is None or math.isfinite(value) for value in values.values())
 
 
-def find_non_finite(model: nn.Module, batches: list[Batch], forward: Callable[[Batch], StepLoss]) -> Finding:
+def find_non_finite(model: nn.Module, batches: list[Batch], forward: Callable[[Batch], StepLoss]) -> NonFiniteFinding:
     """Run `forward` on each batch again and name what is not finite; if every loss is, name the gradients that aren't.
 
     `forward` must make the same draws as the step did. Gradients are left as None.
     """
-    found = Finding()
+    found = NonFiniteFinding()
     for batch in batches:
         with _Watch(model) as watch, torch.no_grad():
             loss = forward(batch)
-        found = found.merged(_of_losses(batch, loss, watch)).merged(Finding(broken=_broken(batch)))
+        found = found.merged(_of_losses(batch, loss, watch)).merged(NonFiniteFinding(broken=_broken(batch)))
     if found.modalities:
         return found
     names = {id(parameter): name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -70,13 +70,13 @@ def find_non_finite(model: nn.Module, batches: list[Batch], forward: Callable[[B
         ]
         if bad:
             found = found.merged(
-                Finding(clips=list(batch.clips), sigmas=_sigmas(loss, range(len(batch))), gradients=bad)
+                NonFiniteFinding(clips=list(batch.clips), sigmas=_sigmas(loss, range(len(batch))), gradients=bad)
             )
     model.zero_grad(set_to_none=True)
     return found
 
 
-def non_finite_error(step: int, found: Finding, clips: list[str]) -> TrainingError | DataError:
+def non_finite_error(step: int, found: NonFiniteFinding, clips: list[str]) -> TrainingError | DataError:
     """The error that ends the run: what, where and what to do; the data's where it is broken. `step` counts from 1."""
     if found.broken:
         return DataError(
@@ -91,7 +91,7 @@ def non_finite_error(step: int, found: Finding, clips: list[str]) -> TrainingErr
     )
 
 
-def describe(step: int, found: Finding, clips: list[str]) -> str:
+def describe(step: int, found: NonFiniteFinding, clips: list[str]) -> str:
     """One paragraph about a step that is not finite; `clips` are all of the step's."""
     if found.modalities:
         what = f"the {' and '.join(found.modalities)} loss is not finite"
@@ -129,7 +129,7 @@ def _broken(batch: Batch) -> list[str]:
     ]
 
 
-def _of_losses(batch: Batch, loss: StepLoss, watch: "_Watch") -> Finding:
+def _of_losses(batch: Batch, loss: StepLoss, watch: "_Watch") -> NonFiniteFinding:
     bad: set[int] = set()
     modalities = []
     for name in MODALITIES:
@@ -138,9 +138,9 @@ def _of_losses(batch: Batch, loss: StepLoss, watch: "_Watch") -> Finding:
             modalities.append(str(name))
             bad.update(torch.nonzero(~values.isfinite()).flatten().tolist())
     if not modalities:
-        return Finding()
+        return NonFiniteFinding()
     rows = sorted(bad)
-    return Finding(
+    return NonFiniteFinding(
         clips=[batch.clips[row] for row in rows],
         modalities=modalities,
         sigmas=_sigmas(loss, rows),

@@ -18,7 +18,7 @@ _REFRESH_S = 1.0
 
 
 class StatusKeeper:
-    """Holds the status in memory; a background thread writes it about once a second and renews the lease.
+    """Holds the status in memory; a background thread writes it about once per second and renews the lease.
 
     Of several ranks only one `writes`.
     """

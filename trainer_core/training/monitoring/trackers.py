@@ -82,7 +82,7 @@ class _Feed:
         self._rows = len(rows)
 
 
-def _tensorboard(config: TrainingConfig, run: RunFolder) -> Any:  # noqa: ARG001 (every opener takes the same two)
+def _tensorboard(_config: TrainingConfig, run: RunFolder) -> Any:
     from accelerate.tracking import TensorBoardTracker
 
     return _started(TensorBoardTracker("tensorboard", logging_dir=str(run.path)))

@@ -222,7 +222,7 @@ def _linear(optimizer: Optimizer, steps: int, params: dict[str, Any]) -> LRSched
     )
 
 
-def _constant(optimizer: Optimizer, steps: int, params: dict[str, Any]) -> LRScheduler:  # noqa: ARG001
+def _constant(optimizer: Optimizer, _steps: int, params: dict[str, Any]) -> LRScheduler:
     return lr_scheduler.ConstantLR(optimizer, **{"factor": 1.0, "total_iters": 0, **params})
 
 

@@ -1,4 +1,4 @@
-"""Which traces each figure of a run has, and what stands at a step. No Textual."""
+"""Figures of a run: the traces of each, and their values at a step. No Textual."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -92,7 +92,6 @@ class Data:
     heldout: Series
     detail: Series | None = None
     compared: Series | None = None
-    compared_heldout: Series | None = None
 
     def within(self, view: View) -> Series:
         """The finest series that holds all of `view`."""

@@ -152,7 +152,6 @@ class CurvesPane(Pane, can_focus=True):
             self._seen.heldout,
             self._detail,
             compared.steps if compared else None,
-            compared.heldout if compared else None,
         )
 
     @property

@@ -1,4 +1,4 @@
-"""What every pane of the workbench is: a bordered region with a title, which knows the keys it answers to."""
+"""Base of every pane of the workbench: a bordered region with a title, which knows the keys it answers to."""
 
 from typing import ClassVar
 

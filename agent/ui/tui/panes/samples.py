@@ -1,4 +1,4 @@
-"""What a run has generated: a list of files with a preview of the one under the cursor."""
+"""Pane of a run's generated samples: a list of files with a preview of the one under the cursor."""
 
 import re
 from dataclasses import dataclass

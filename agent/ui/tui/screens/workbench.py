@@ -47,12 +47,12 @@ class Workbench(Screen[None]):
     run: "RunPane"
     samples: "SamplesPane"
 
-    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [  # noqa: RUF012 (Textual's own name and kind)
+    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [
         (0, "-narrow"),
         (116, "-wide"),
         (190, "-huge"),
     ]
-    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-low"), (30, "-tall")]  # noqa: RUF012 (as above)
+    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-low"), (30, "-tall")]
     AUTO_FOCUS = "#prompt"
 
     def __init__(self) -> None:

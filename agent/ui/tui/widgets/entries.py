@@ -1,4 +1,4 @@
-"""What stands in the conversation: words, tool calls with their results, approval cards, alerts."""
+"""Entries of the conversation: words, tool calls with their results, approval cards, alerts."""
 
 import json
 import math

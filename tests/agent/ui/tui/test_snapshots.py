@@ -1,6 +1,6 @@
 """Pictures of every screen, at three sizes in both themes, compared with those kept beside this file.
 
-`python -m pytest tests/agent/tui/test_snapshots.py --update-snapshots` draws them anew; look at them before you commit.
+`python -m pytest tests/agent/ui/tui/test_snapshots.py --update-snapshots` draws them again; look before you commit.
 The files are gzipped SVG (`zcat ltx-dark-80x24-talk.svg.gz > talk.svg`). A difference leaves both in the test's folder.
 """
 

@@ -119,7 +119,7 @@ def test_files_are_paired_by_name_and_the_unpaired_named(inspection, clips, tmp_
     ("arguments", "said"),
     [
         ({"column": "video_mask", "kind": "edges"}, "edges makes no video_mask, but reference_video"),
-        ({"column": "reference_video", "kind": "blur"}, "blur needs blur, and that is the person's choice"),
+        ({"column": "reference_video", "kind": "blur"}, "blur needs blur, and that is the user's choice"),
         ({"column": "video_mask", "kind": "random_boxes"}, "needs share"),
         ({"column": "reference_video", "kind": "edges", "share": 0.3}, "edges doesn't read share"),
         ({"column": "video_mask", "kind": "boxes", "boxes": [[0.5, 0, 0.4, 1]]}, "is empty or leaves the picture"),

@@ -1,4 +1,4 @@
-"""Remedies from the report to the report made anew: the copies stand for the clips, the clips are as they were."""
+"""Remedies from the report to the report made again: the copies stand for the clips, the clips are as they were."""
 
 from pathlib import Path
 
@@ -7,8 +7,14 @@ import pytest
 
 from tools.caption.store.captions import read_captions
 from tools.draft.heldout import group_clips
-from tools.inspect.remedies.plans import Settings, loudness, split_at_cuts, trim, window
-from tools.inspect.remedies.tool import RemedyArguments, UndoArguments, preview_undo, remedy_clips, undo_remedies
+from tools.inspect.remedies.plans import RemedySettings, loudness, split_at_cuts, trim, window
+from tools.inspect.remedies.tool import (
+    RemedyArguments,
+    UndoRemediesArguments,
+    preview_undo,
+    remedy_clips,
+    undo_remedies,
+)
 from tools.inspect.report.report import Audio, Clip, Flag, Measures, Report
 from tools.inspect.tool import InspectArguments, inspect_clips
 from trainer_core.data.media.probe import probe
@@ -74,17 +80,17 @@ def test_what_was_remedied_can_be_undone_and_remedied_again(inspection, shots):
     assert paths.count("day/film.mp4.shot-02.mov") == 0
     assert sum("shot-02.part-" in path for path in paths) == 2
     assert len(inspection.report()["replaced"]) == 2
-    card = preview_undo(inspection.project, UndoArguments(clips=["day/*"]))
+    card = preview_undo(inspection.project, UndoRemediesArguments(clips=["day/*"]))
     there = [path for path in inspection.project.clips_path.rglob("*") if path.is_file()]
     assert card.question == "Take back 2 remedies?"
     assert f"{len(there)} copies in the project are removed" in card.lines[-1]
     assert f"{sum(path.stat().st_size for path in there) / 1e6:.1f} MB become free" in card.costs[1].text
-    result = undo_remedies(inspection.project, UndoArguments(clips=["day/*"]))
+    result = undo_remedies(inspection.project, UndoRemediesArguments(clips=["day/*"]))
     assert result.sentence == "2 remedies undone."
     assert inspection.report() == before
     assert not [path for path in inspection.project.clips_path.rglob("*") if path.is_file()]
     with pytest.raises(ConfigError, match="none was remedied"):
-        undo_remedies(inspection.project, UndoArguments(clips=["day/*"]))
+        undo_remedies(inspection.project, UndoRemediesArguments(clips=["day/*"]))
 
 
 def test_bars_are_cropped_and_the_caption_is_kept(inspection, shots):
@@ -162,7 +168,7 @@ def clip_of(**changes) -> Clip:
     return Clip.model_validate({**base, **changes})
 
 
-SETTINGS = Settings(frame_rate=24.0)
+SETTINGS = RemedySettings(frame_rate=24.0)
 
 
 def test_short_shots_are_left_away_and_no_cut_is_refused():
@@ -176,7 +182,7 @@ def test_short_shots_are_left_away_and_no_cut_is_refused():
 
 
 def test_pieces_are_equal_and_on_the_grid():
-    plan = window(clip_of(duration_s=10.0), Settings(frame_rate=24.0, seconds=3.0))
+    plan = window(clip_of(duration_s=10.0), RemedySettings(frame_rate=24.0, seconds=3.0))
     starts = [start for _, start, _ in plan.stretches]
     assert len(starts) == 4
     assert all(start * 24 == pytest.approx(round(start * 24)) for start in starts)
@@ -193,7 +199,7 @@ def test_black_ends_are_trimmed_and_nonsense_is_refused():
     with pytest.raises(DataError, match="nothing black begins or ends it"):
         trim(clip_of(flags=[black(2.0, 2.2)]), SETTINGS)
     with pytest.raises(DataError, match="from 5 s to inf s there is nothing"):
-        trim(clip_of(), Settings(frame_rate=24.0, start_s=5.0))
+        trim(clip_of(), RemedySettings(frame_rate=24.0, start_s=5.0))
 
 
 def test_loudness_never_clips():
@@ -244,5 +250,5 @@ def test_fields_are_made_whole_and_the_page_says_what_was_replaced(inspection, w
     page = inspection.project.report_html_path.read_text()
     assert "Replaced clips" in page
     assert "deinterlaced (bwdif)" in page
-    undo_remedies(inspection.project, UndoArguments(clips=["camcorder.mp4"]))
+    undo_remedies(inspection.project, UndoRemediesArguments(clips=["camcorder.mp4"]))
     assert "Replaced clips" not in inspection.project.report_html_path.read_text()

@@ -13,15 +13,15 @@ from trainer_core.units import counted, length_text
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What the page shows beside the report: a contact sheet (base64 of a JPEG) and two curves in per cent."""
+class ClipPreviews:
+    """Previews beside the report: a contact sheet (base64 of a JPEG) and two curves in per cent."""
 
     sheet: str | None = None
     peaks: Sequence[int] = ()
     changes: Sequence[int] = ()
 
 
-def clip_card(clip: Clip, anchor: str, shown: Shown) -> dict[str, Any]:
+def clip_card(clip: Clip, anchor: str, shown: ClipPreviews) -> dict[str, Any]:
     """The values of one clip's card in the template."""
     return {
         "anchor": anchor,
@@ -38,7 +38,7 @@ def clip_card(clip: Clip, anchor: str, shown: Shown) -> dict[str, Any]:
     }
 
 
-def _curves(clip: Clip, shown: Shown) -> list[tuple[str, Markup]]:
+def _curves(clip: Clip, shown: ClipPreviews) -> list[tuple[str, Markup]]:
     rows = []
     if len(shown.changes) > 1:
         rows.append(("motion", course(shown.changes)))

@@ -106,7 +106,7 @@ def variety(report: Report, media: Sequence[Clip]) -> dict[str, Any] | None:
     looks = ""
     if whole.picture_distance is not None:
         looks = f"{counted(len(usable), 'clip')} that fall into {counted(whole.groups, 'group')} by their looks"
-        looks += f", {whole.near_duplicates} of them near-duplicates of others" if whole.near_duplicates else ""
+        looks += f", {whole.near_duplicates} of them near-duplicates of other clips" if whole.near_duplicates else ""
         looks += f"; two clips' pictures differ by {whole.picture_distance:.0%} at the median (100%: unrelated)."
     histograms = []
     for title, values, low, high, unit in _series(usable):

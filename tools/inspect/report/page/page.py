@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tools.inspect.discover.names import displayed
-from tools.inspect.report.page.clip_card import Shown, clip_card
+from tools.inspect.report.page.clip_card import ClipPreviews, clip_card
 from tools.inspect.report.page.overview import buckets, figures, goals, spent, variety
 from tools.inspect.report.page.style import STYLE
 from tools.inspect.report.page.text import MILD, SEVERITY_CHIPS, flag_name, harm
@@ -22,7 +22,7 @@ MOST_OTHERS = 200
 MOST_ROWS = 5000
 
 
-def render_page(report: Report, shown: Callable[[Clip], Shown], sources: Sequence[str]) -> str:
+def render_page(report: Report, shown: Callable[[Clip], ClipPreviews], sources: Sequence[str]) -> str:
     """Return the page; `shown` gives what there is to see of a clip. Names are escaped: they are anybody's text."""
     media = sorted((clip for clip in report.clips if clip.kind != "other"), key=_worst_first)
     anchors = {(clip.source, clip.path): f"clip-{number}" for number, clip in enumerate(media)}
@@ -63,7 +63,7 @@ def _worst_first(clip: Clip) -> tuple[int, int, int, int, str]:
 
 
 def _cards(
-    media: Sequence[Clip], anchors: dict[tuple[str, str], str], shown: Callable[[Clip], Shown]
+    media: Sequence[Clip], anchors: dict[tuple[str, str], str], shown: Callable[[Clip], ClipPreviews]
 ) -> list[dict[str, Any]]:
     """The cards of the first clips, as many as a browser bears."""
     cards: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""How report.html looks: one style sheet, light and dark by the reader's own setting, nothing from the network."""
+"""Style sheet of report.html: light and dark by the reader's own setting, nothing from the network."""
 
 STYLE = """
 :root { color-scheme: light dark;

@@ -33,7 +33,7 @@ NAMES: dict[FlagId, str] = {
 
 
 def flag_name(flag: FlagId) -> str:
-    """What a flag is called."""
+    """Return a flag's name for people."""
     return NAMES.get(flag, flag.replace("_", " ").capitalize())
 
 
