@@ -6,9 +6,9 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 
-from agent.approvals.nodes import DECLINED
 from agent.planner.calls import Call
 from agent.planner.intents import Wish
+from agent.state import DECLINED
 from agent.text.results import SUMMARIES
 from agent.text.run import advice_lines, best_lines, quality_lines, run_lines, speed_lines
 from prompts.fence import unfence

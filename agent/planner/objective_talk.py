@@ -16,8 +16,7 @@ from agent.planner.intents import understand
 from agent.planner.objective_choice import Choice, choose, missing_of, named_objective
 from agent.planner.sentence_encoder import plain
 from agent.planner.slots import without_values
-from agent.state import GOAL, is_from_person
-from agent.turn.policies.question_limit import NONE_LEFT
+from agent.state import GOAL, NONE_LEFT, is_from_person
 from prompts.fence import unfence
 from prompts.render import section
 from tools.draft.objective_words import MISSING, OBJECTIVE_WORDS
