@@ -78,7 +78,7 @@ def test_report_junit_sarif_and_summary_tell_the_same_counts(tmp_path: Path) -> 
     project.write_facts(ProjectFacts(sources=["/footage"]))
     write_json(project.report_path, report.model_dump())
     left_out = [(stub, "It has 5 frames."), (mute, "it has no sound"), (other, "its sound is silent")]
-    made = coverage_of(report, [loud], split_off([loud]), left_out)
+    made = coverage_of(report, [loud], split_off([loud]).heldout, left_out)
     assert made.sentence == "1 of 4 clips, 4 of 32 s; 1 can't be used; 1 has no sound; 1 is silent"
     write_coverage(project, made)
     assert read_coverage(project) == made

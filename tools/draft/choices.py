@@ -166,7 +166,7 @@ def decide(report: Report, facts: ProjectFacts, wishes: Wishes) -> Draft:
         notes=notes_of(facts, objective, sides, training, left_out, split),
         assumptions=[*assumptions_of(choices.reasons, choices.values, facts.trigger), *facts.assumed],
         split=split,
-        coverage=coverage_of(report, training, split, left_out),
+        coverage=coverage_of(report, training, split.heldout, left_out),
     )
 
 

@@ -9,7 +9,6 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
-from tools.draft.heldout import Split
 from tools.inspect.report.report import Clip, Report
 from tools.project import Project
 from trainer_core.errors import LtxError
@@ -73,10 +72,10 @@ class Coverage(Counts):
 
 
 def coverage_of(
-    report: Report, training: Sequence[Clip], split: Split, left_out: Sequence[tuple[Clip, str]]
+    report: Report, training: Sequence[Clip], heldout: Collection[int], left_out: Sequence[tuple[Clip, str]]
 ) -> Coverage:
-    """Count a draft; `training` includes the clips that `split` holds out."""
-    trained = [clip for index, clip in enumerate(training) if index not in split.heldout]
+    """Count a draft; `training` includes the clips held out, which `heldout` numbers."""
+    trained = [clip for index, clip in enumerate(training) if index not in heldout]
     moving = [clip for clip in report.clips if clip.kind in ("video", "audio")]
     given_s = sum(clip.duration_s for clip in moving)
     training_s = sum(sample.duration_s for clip in trained if clip.kind != "image" for sample in clip.samples)
@@ -84,7 +83,7 @@ def coverage_of(
         sentence=_sentence(training, trained, [(clip, reason) for clip, reason in left_out], given_s, training_s),
         clips=len(training) + len(left_out),
         training_clips=len(trained),
-        heldout_clips=len(split.heldout),
+        heldout_clips=len(heldout),
         training_samples=sum(len(clip.samples) for clip in trained),
         given_s=round(given_s, 3),
         training_s=round(training_s, 3),
