@@ -308,11 +308,18 @@ def test_on_a_terminal_the_approvals_are_asked(clips: Path, tmp_path: Path) -> N
     with subprocess.Popen(command, cwd=tmp_path, stdin=terminal, stdout=terminal, stderr=terminal) as asking:
         os.close(terminal)
         seen = b""
-        for question in (b"Are these captions right? [y/n] > ", b"Is this plan right? [y/n] > "):
-            seen += _read_until(person, question)
-            os.write(person, b"y\n")
-        seen += _read_until(person, b"Next: ltx-agent train")
-        assert asking.wait(timeout=60) == 0
+        try:
+            for question, answer in (
+                (b"Your answer > ", b"the look of these clips\n"),
+                (b"Are these captions right? [y/n] > ", b"y\n"),
+                (b"Is this plan right? [y/n] > ", b"y\n"),
+            ):
+                seen += _read_until(person, question)
+                os.write(person, answer)
+            seen += _read_until(person, b"Next: ltx-agent train")
+            assert asking.wait(timeout=60) == 0
+        finally:
+            asking.kill()
     os.close(person)
     assert b"\xe2\x94\x81" in seen  # the bar was drawn
 
