@@ -97,7 +97,7 @@ def test_line_mode_takes_no_answer_that_was_typed_ahead_and_no_command_passes_a_
     clips: Path, tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
     project = tmp_path / "p"
-    with opened("prepare", clips, "--project", project) as terminal:
+    with opened("prepare", clips, "--project", project, "--goal", "the look") as terminal:
         terminal.read_until(CAPTIONS)
         terminal.type("no\n")
         assert terminal.child.wait(PATIENCE_S) == 4
