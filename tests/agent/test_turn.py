@@ -70,7 +70,9 @@ def test_an_ordered_start_waits_for_its_approval_and_begins_what_is_missing(
         events = list(session.order("start_training", "/start"))
         assert next(event.tool for event in events if isinstance(event, Called)) == "inspect_clips"
         project.config_path.write_text('{"steps":25}')
-        events = list(session.order("start_training", "/start"))  # leaves the card of the captions
+        events = list(session.order("start_training", "/start"))
+        assert [event.question.approval for event in events if isinstance(event, Asked)] == ["captions"]  # due first
+        events = list(session.answer(True, until="monitor"))
         assert [event.question.approval for event in events if isinstance(event, Asked)] == ["start"]
         assert not (project.path / "started").exists()
         list(session.answer(True, until="monitor"))
